@@ -1,0 +1,42 @@
+# Everything here works from a fresh clone: what is missing is installed into a cache folder (DICACHE_CACHE, else
+# ~/.cache/comfyui-dicache). COMFYUI_PATH=... uses your own ComfyUI instead.
+PYTHON ?= python3
+RUN := $(PYTHON) tests/host/run.py
+ARGS ?=
+
+.PHONY: help demo test test-hosts test-web lint format bench-speed bench-quality soak clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo:  ## sample with and without DiCache in a real ComfyUI; pictures and report in output/demo
+	$(RUN) --script demo/demo.py $(ARGS)
+
+test:  ## all tests against a real ComfyUI; more pytest arguments in ARGS
+	$(RUN) --require-host $(ARGS)
+
+test-hosts:  ## host and patcher tests against six ComfyUI versions
+	$(PYTHON) tests/host/matrix.py $(ARGS)
+
+test-web:  ## only the tests of the front end
+	$(RUN) tests/web $(ARGS)
+
+lint:  ## ruff, as in CI
+	$(RUN) --module ruff check .
+	$(RUN) --module ruff format --check .
+
+format:  ## let ruff format and fix
+	$(RUN) --module ruff check --fix .
+	$(RUN) --module ruff format .
+
+bench-speed:  ## wall time against the share of blocks that ran
+	$(RUN) --script bench/speed.py $(ARGS)
+
+bench-quality:  ## quality against speed
+	$(RUN) --script bench/quality.py $(ARGS)
+
+soak:  ## many runs in one server: memory and results stay put
+	$(RUN) --script bench/soak.py $(ARGS)
+
+clean:  ## remove what demo, benches and tests wrote here; the cache of environments stays
+	$(PYTHON) -c "import shutil; [shutil.rmtree(d, ignore_errors=True) for d in ('output', '.pytest_cache', '.ruff_cache', '.hypothesis')]"

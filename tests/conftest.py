@@ -1,0 +1,126 @@
+"""Fixtures of all tests.  Start them with ``make test``; see host/run.py for what that sets up."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+# At the end, so that ComfyUI's own `nodes` wins over the pack's: the pack is only ever loaded by ComfyUI's loader, and
+# `dicache_core` alone, which imports torch and nothing else, is also imported directly.
+sys.path.extend([str(TESTS), str(TESTS / "host"), str(TESTS.parent)])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+    parser.addoption("--require-host", action="store_true", help="fail unless tests against a real ComfyUI ran")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("gpu") and not _has_gpu():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        if item.get_closest_marker("browser") and not find_browser():
+            item.add_marker(
+                pytest.mark.skip(reason="needs a Chromium: set CHROMIUM_PATH or `playwright install chromium`")
+            )
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+
+
+class HostTests:
+    """Counts the passed tests that used a real ComfyUI, so that a run without them cannot look green."""
+
+    def __init__(self) -> None:
+        self.items: set[str] = set()
+        self.passed = 0
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.items = {i.nodeid for i in session.items if {"comfy", "server"} & set(getattr(i, "fixturenames", ()))}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.passed += report.when == "call" and report.passed and report.nodeid in self.items
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if session.config.getoption("--require-host") and not self.passed:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter) -> None:
+        terminalreporter.write_line(
+            f"tests against a real ComfyUI: {self.passed} passed of {len(self.items)} collected"
+        )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(HostTests(), "dicache-host-tests")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def find_browser() -> str | None:
+    """A Chromium or Chrome on this machine, or the one that playwright installed."""
+    named = os.environ.get("CHROMIUM_PATH")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    if found := named or next(filter(None, map(shutil.which, names)), None):
+        return found
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        return None
+    try:
+        with sync_playwright() as playwright:
+            path = playwright.chromium.executable_path
+    except Error:
+        return None
+    return path if Path(path).is_file() else None
+
+
+@pytest.fixture(scope="session")
+def host():
+    """Where the ComfyUI under test is: the one of host/run.py, else the one that provision finds or fetches."""
+    from provision import Host, comfy_version, provision
+
+    if named := os.environ.get("DICACHE_TEST_COMFY"):
+        return Host(comfy_version(Path(named)), sys.executable, named)
+    return provision(os.environ.get("DICACHE_TEST_HOST"))
+
+
+@pytest.fixture(scope="session")
+def comfy(host, tmp_path_factory):
+    """A real ComfyUI in this process on a CPU (DICACHE_TEST_DEVICE=cuda for a GPU); see host/inprocess.py."""
+    import inprocess
+
+    base = inprocess.base_directory(tmp_path_factory.mktemp("comfy"), TESTS.parent)
+    return inprocess.start(Path(host.comfy), base)
+
+
+@pytest.fixture(scope="session")
+def pack(comfy):
+    """The pack as ComfyUI loaded it: ``pack.dicache_core``, ``pack.model_patchers``."""
+    return comfy.pack
+
+
+@pytest.fixture(scope="session")
+def load_model(comfy):
+    """``load_model("flux")``: a fresh clone of the testbed's model."""
+    return comfy.load_model
+
+
+@pytest.fixture(scope="session")
+def sample(comfy):
+    """``sample(model, caption or captions, steps=30, ...)``: the latent; see inprocess.Comfy.sample."""
+    return comfy.sample
+
+
+@pytest.fixture(scope="session")
+def captions() -> tuple[str, ...]:
+    """The fixed captions of the testbed."""
+    from testbed.captions import CAPTIONS
+
+    return CAPTIONS

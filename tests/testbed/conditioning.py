@@ -1,0 +1,58 @@
+"""Captions to ComfyUI conditioning and latents to pictures, for nodes and in-process tests alike."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from .captions import parse
+from .scenes import CAPTION_LENGTH, CONTEXT_DIM, decode, embedding_table
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one checkpoint was trained on: ``frames`` latent frames of ``size`` x ``size`` latent cells."""
+
+    frames: int
+    size: int
+    cfg: float
+
+
+SHAPES = {"flux": Shape(1, 32, 1.0), "hunyuan_video": Shape(7, 16, 1.0), "wan": Shape(5, 8, 3.0)}
+
+
+def weights(architecture: str) -> Path:
+    """The checkpoint of ``architecture``."""
+    return WEIGHTS / f"{architecture}.safetensors"
+
+
+def empty_latent(architecture: str, batch: int = 1, size: int | None = None, frames: int | None = None) -> torch.Tensor:
+    """(B, 16, h, w) zeros for Flux, (B, 16, T, h, w) for the video models."""
+    shape = SHAPES[architecture]
+    size, frames = size or shape.size, frames or shape.frames
+    return torch.zeros(batch, 16, size, size) if architecture == "flux" else torch.zeros(batch, 16, frames, size, size)
+
+
+def conditioning(architecture: str, text: str) -> list:
+    """ComfyUI conditioning of one caption: [[(1, 20, C) context, extras]]; empty text is the unconditional one."""
+    dim = CONTEXT_DIM[architecture]
+    context = embedding_table(dim)[parse(text)][None] if text.strip() else torch.zeros(1, CAPTION_LENGTH, dim)
+    extras = {} if architecture == "wan" else {"pooled_output": torch.zeros(1, 768), "guidance": 3.5}
+    return [[context, extras]]
+
+
+def channel_std(path: Path) -> torch.Tensor:
+    """(16,) channel scale of the latent code, from the checkpoint's metadata."""
+    with safe_open(path, framework="pt") as file:
+        return torch.tensor(json.loads(file.metadata()["std"]))
+
+
+def pictures(samples: torch.Tensor, latent_format, std: torch.Tensor) -> torch.Tensor:
+    """(B, 16, [T,] h, w) sampled latent -> (B * T, 8h, 8w, 3) pictures in [0, 1], frames of one sample in a row."""
+    latent = latent_format.process_in(samples.float())
+    video = decode(latent[:, :, None] if latent.ndim == 4 else latent, std)
+    return video.permute(0, 2, 3, 4, 1).flatten(0, 1) / 2 + 0.5

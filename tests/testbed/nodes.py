@@ -1,0 +1,82 @@
+"""The two nodes that a testbed graph needs instead of text encoder and VAE."""
+
+import folder_paths
+from comfy_api.latest import ComfyExtension, io
+
+from .conditioning import SHAPES, channel_std, conditioning, empty_latent, pictures
+
+CATEGORY = "DiCache testbed"
+
+
+class DiCacheTestbedCaption(io.ComfyNode):
+    """Caption of the little world to conditioning."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiCacheTestbedCaption",
+            display_name="Testbed Caption",
+            category=CATEGORY,
+            inputs=[
+                io.Combo.Input("architecture", options=list(SHAPES)),
+                io.String.Input(
+                    "text", tooltip="background color [color2] | shape color size move; empty: unconditional"
+                ),
+            ],
+            outputs=[io.Conditioning.Output()],
+        )
+
+    @classmethod
+    def execute(cls, architecture: str, text: str) -> io.NodeOutput:
+        return io.NodeOutput(conditioning(architecture, text))
+
+
+class DiCacheTestbedLatent(io.ComfyNode):
+    """Empty latent of the size that the checkpoint was trained on."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiCacheTestbedLatent",
+            display_name="Testbed Latent",
+            category=CATEGORY,
+            inputs=[
+                io.Combo.Input("architecture", options=list(SHAPES)),
+                io.Int.Input("batch_size", default=1, min=1, max=16),
+            ],
+            outputs=[io.Latent.Output()],
+        )
+
+    @classmethod
+    def execute(cls, architecture: str, batch_size: int) -> io.NodeOutput:
+        return io.NodeOutput({"samples": empty_latent(architecture, batch_size)})
+
+
+class DiCacheTestbedDecode(io.ComfyNode):
+    """Latent to pictures by the checkpoint's linear code; the frames of a video become a batch."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiCacheTestbedDecode",
+            display_name="Testbed Decode",
+            category=CATEGORY,
+            inputs=[
+                io.Latent.Input("samples"),
+                io.Model.Input("model"),
+                io.Combo.Input("unet_name", options=folder_paths.get_filename_list("diffusion_models")),
+            ],
+            outputs=[io.Image.Output()],
+        )
+
+    @classmethod
+    def execute(cls, samples: dict, model, unet_name: str) -> io.NodeOutput:
+        std = channel_std(folder_paths.get_full_path_or_raise("diffusion_models", unet_name))
+        return io.NodeOutput(pictures(samples["samples"], model.get_model_object("latent_format"), std))
+
+
+class TestbedExtension(ComfyExtension):
+    """The pack as ComfyUI sees it."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [DiCacheTestbedCaption, DiCacheTestbedLatent, DiCacheTestbedDecode]
