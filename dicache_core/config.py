@@ -1,0 +1,92 @@
+"""Settings of one cache: validated, frozen, and with errors that say what to write instead."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .schedule import Step
+
+WARMUP_FRACTION = 0.2  # Bu et al., arXiv 2508.17356, section 4.1: the first 20% of the steps are computed
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """Everything a cache has to know before the first step.
+
+    Slots:
+        threshold: largest accumulated error of a reused step; 0 never reuses.
+        probe_depth: blocks ``m`` that run on every step, at least 1.
+        warmup_steps: steps at the start of the whole schedule that are always computed; ``None`` means 20% of them.
+        gamma_max: upper bound of the trajectory's extrapolation factor (1 means plain reuse).
+        indicator: name of the rule that says *when* to reuse, see ``dicache_core.indicators``.
+        predictor: name of the rule that says *how* to rebuild, see ``dicache_core.predictors``.
+        start_percent, end_percent: part of the whole schedule, in [0, 1], in which steps may be reused.
+        max_consecutive: longest run of reused steps; 0 means no limit.
+        probe_tokens: tokens on which the probe is kept and measured; 0 chooses by size (all of them up to 1024).
+    """
+
+    threshold: float
+    probe_depth: int = 1
+    warmup_steps: int | None = None
+    gamma_max: float = 1.5
+    indicator: str = "delta_y"
+    predictor: str = "trajectory"
+    start_percent: float = 0.0
+    end_percent: float = 1.0
+    max_consecutive: int = 0
+    probe_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        _require(
+            math.isfinite(self.threshold) and self.threshold >= 0,
+            f"threshold is {self.threshold}: write 0 (never skip) or a positive number such as 0.1 to 0.5",
+        )
+        _require(
+            self.probe_depth >= 1,
+            f"probe_depth is {self.probe_depth}: write the number of blocks to run on every step, 1 or more",
+        )
+        _require(
+            self.warmup_steps is None or self.warmup_steps >= 0,
+            f"warmup_steps is {self.warmup_steps}: write 0 or more, or leave it automatic (20% of the steps)",
+        )
+        _require(
+            math.isfinite(self.gamma_max) and self.gamma_max >= 1,
+            f"gamma_max is {self.gamma_max}: write 1 (plain reuse) or more; the paper uses 1.5 and 2",
+        )
+        _require(
+            0 <= self.start_percent <= self.end_percent <= 1,
+            f"start_percent {self.start_percent} to end_percent {self.end_percent} is no part of the schedule: "
+            "write two numbers between 0 and 1, the smaller one first",
+        )
+        _require(
+            self.max_consecutive >= 0,
+            f"max_consecutive is {self.max_consecutive}: write 0 (no limit) or the longest run of reused steps",
+        )
+        _require(
+            self.probe_tokens >= 0,
+            f"probe_tokens is {self.probe_tokens}: write 0 (choose by size) or a number of tokens",
+        )
+
+    def warmup_of(self, total: int) -> int:
+        """Steps of a whole schedule of ``total`` steps that are computed before anything may be reused."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        return math.ceil(WARMUP_FRACTION * total - 1e-9)
+
+    def closed(self, step: Step) -> str | None:
+        """Why no sample may be reused at ``step``, known before anything is measured; ``None`` when it is open."""
+        if self.threshold == 0:
+            return "threshold 0"
+        if step.place < self.warmup_of(step.total):
+            return "warm-up"
+        if step.final:
+            return "last step"
+        if not self.start_percent <= step.progress < self.end_percent:
+            return "outside start and end percent"
+        return None
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)

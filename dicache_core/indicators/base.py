@@ -1,0 +1,55 @@
+"""What every indicator offers; one object per sample, so that a reset is a new object."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..config import CacheConfig
+from ..observation import Observation
+
+
+class Stage(IntEnum):
+    """How far a forward pass has to run before the indicator can speak."""
+
+    INPUT = 0  # the model's input and sigma are enough
+    ENTER = 1  # the hidden state that enters the stack is needed
+    PROBE = 2  # the first blocks have to run
+
+
+class Indicator(ABC):
+    """Says how wrong it would be to reuse this step (*when*).
+
+    ``measure`` only queues work on the device; all samples' sums are then fetched together, and ``error`` turns them
+    into one number on the host.
+    """
+
+    stage: ClassVar[Stage] = Stage.PROBE
+    accumulates: ClassVar[bool] = True  # whether the gate adds errors up, or judges each one alone
+    wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
+
+    def __init__(self, config: CacheConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def measure(self, seen: Observation) -> Sequence[Tensor]:
+        """0-d float32 sums on the device; none while there is nothing to compare with."""
+
+    @abstractmethod
+    def error(self, seen: Observation, sums: Sequence[float]) -> float:
+        """Error of reusing this step, 0 or more; infinity where it cannot be told (the step is then computed)."""
+
+    @property
+    def held(self) -> Sequence[Tensor]:
+        """Tensors kept between steps, for the memory account."""
+        return []
+
+    def follow(self, seen: Observation) -> None:
+        """Remember what the next step is compared with; called once on every step, reused or not."""
+
+    def learn(self, seen: Observation, value: Tensor) -> None:
+        """Learn from a computed step; ``value`` is the stack residual ``(T, D)`` or the model's output ``(C, ...)``."""

@@ -1,0 +1,63 @@
+"""Online probe profiling (DiCache, arXiv 2508.17356, section 3.2): how far the probe moved since the previous step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..config import CacheConfig
+from ..measure import abs_sum, distance, ratio
+from ..observation import Observation
+from .base import Indicator
+
+
+class DeltaY(Indicator):
+    """``d = mean|hm - hm_prev| / mean|hm_prev|``, ``hm_prev`` being the probe of the previous step, reused or not."""
+
+    def __init__(self, config: CacheConfig) -> None:
+        super().__init__(config)
+        self.previous: Tensor | None = None  # (K, D)
+
+    def measure(self, seen: Observation) -> Sequence[Tensor]:
+        if self.previous is None:
+            return []
+        return [distance(seen.hm, self.previous), abs_sum(self.previous)]
+
+    def error(self, seen: Observation, sums: Sequence[float]) -> float:
+        return ratio(*sums) if sums else math.inf
+
+    @property
+    def held(self) -> Sequence[Tensor]:
+        return [] if self.previous is None else [self.previous]
+
+    def follow(self, seen: Observation) -> None:
+        self.previous = seen.hm
+
+
+class DeltaMinus(Indicator):
+    """``d = |d(hm) - d(h0)|``: the movement that the probe's blocks add to the movement of their input."""
+
+    def __init__(self, config: CacheConfig) -> None:
+        super().__init__(config)
+        self.previous: tuple[Tensor, Tensor] | None = None  # hm and h0, (K, D) each
+
+    def measure(self, seen: Observation) -> Sequence[Tensor]:
+        if self.previous is None:
+            return []
+        hm, h0 = self.previous
+        return [distance(seen.hm, hm), abs_sum(hm), distance(seen.h0, h0), abs_sum(h0)]
+
+    def error(self, seen: Observation, sums: Sequence[float]) -> float:
+        if not sums:
+            return math.inf
+        probe, entry = ratio(*sums[:2]), ratio(*sums[2:])
+        return abs(probe - entry) if math.isfinite(probe) and math.isfinite(entry) else math.inf
+
+    @property
+    def held(self) -> Sequence[Tensor]:
+        return self.previous or []
+
+    def follow(self, seen: Observation) -> None:
+        self.previous = (seen.hm, seen.h0)

@@ -1,0 +1,34 @@
+"""What one sample shows of itself during one forward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from .schedule import Step
+
+
+@dataclass
+class Observation:
+    """One sample in one forward pass; ``K`` probe tokens of width ``D``.
+
+    Slots:
+        step: place in the schedule.
+        latent: ``(C, ...)`` input of the whole model, owned by the host: copy what is kept.
+        h0: ``(K, D)`` hidden state that enters the block stack, an own copy.
+        hm: ``(K, D)`` hidden state after the probe's blocks, an own copy; ``None`` without a probe.
+        modulated: ``(K, D)`` modulated input of the first block, for indicators that ask for it.
+    """
+
+    step: Step
+    latent: Tensor | None = None
+    h0: Tensor | None = None
+    hm: Tensor | None = None
+    modulated: Tensor | None = None
+
+    @cached_property
+    def probe_residual(self) -> Tensor:
+        """``q = hm - h0``, ``(K, D)`` in the model's dtype, subtracted in float32."""
+        return (self.hm.float() - self.h0.float()).to(self.hm.dtype)

@@ -1,0 +1,55 @@
+"""What every predictor offers; one object per sample, so that a reset is a new object."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import Enum
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..config import CacheConfig
+from ..observation import Observation
+
+
+class Space(Enum):
+    """What a predictor forecasts."""
+
+    RESIDUAL = "residual"  # R = hM - h0, (T, D): what the block stack adds to its input
+    OUTPUT = "output"  # v, (C, ...): what the whole model returns; a latent, so about 1/50 of the memory
+
+
+class Predictor(ABC):
+    """Rebuilds what a skipped step would have given (*how*)."""
+
+    space: ClassVar[Space]
+
+    def __init__(self, config: CacheConfig) -> None:
+        self.config = config
+
+    @property
+    @abstractmethod
+    def ready(self) -> bool:
+        """Whether there is enough history to forecast."""
+
+    def measure(self, seen: Observation) -> Sequence[Tensor]:
+        """0-d float32 sums that the coefficients need, fetched together with the indicator's; often none."""
+        return []
+
+    @abstractmethod
+    def plan(self, seen: Observation, sums: Sequence[float]) -> float:
+        """Fix the coefficients of this step's forecast; returns the extrapolation factor for the statistics."""
+
+    @abstractmethod
+    def record(self, seen: Observation, value: Tensor) -> None:
+        """Keep a computed step's value as the newest anchor; ``value`` belongs to the predictor from now on."""
+
+    @abstractmethod
+    def forecast(self, out: Tensor) -> None:
+        """Write the planned forecast into ``out``, of the shape of the recorded values."""
+
+    @property
+    @abstractmethod
+    def held(self) -> Sequence[Tensor]:
+        """Tensors kept between steps, for the memory account; the newest recorded value comes last."""

@@ -1,0 +1,72 @@
+"""Dynamic cache trajectory alignment (DiCache, arXiv 2508.17356, section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..config import CacheConfig
+from ..measure import distance, ratio
+from ..observation import Observation
+from .base import Predictor, Space
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A computed step: its residual ``(T, D)`` and its probe residual ``(K, D)``."""
+
+    residual: Tensor
+    probe_residual: Tensor
+
+
+class TrajectoryAlignment(Predictor):
+    """``R = R_a + gamma (R_b - R_a)`` with ``gamma = clip(mean|q - q_a| / mean|q_b - q_a|, 1, gamma_max)``.
+
+    ``a`` and ``b`` are the older and the newer of the last two computed steps, ``q`` is the probe residual ``hm - h0``:
+    the stack is taken to have moved as far along its line as the probe did along its own.  With one anchor, or where
+    the probe did not move between the anchors, the newest residual is reused as it is (``gamma = 1``).
+    """
+
+    space = Space.RESIDUAL
+
+    def __init__(self, config: CacheConfig) -> None:
+        super().__init__(config)
+        self.anchors: deque[Anchor] = deque(maxlen=2)
+        self.gamma = 1.0
+
+    @property
+    def ready(self) -> bool:
+        return len(self.anchors) > 0
+
+    def measure(self, seen: Observation) -> Sequence[Tensor]:
+        if len(self.anchors) < 2:
+            return []
+        older, newer = self.anchors
+        return [
+            distance(seen.probe_residual, older.probe_residual),
+            distance(newer.probe_residual, older.probe_residual),
+        ]
+
+    def plan(self, seen: Observation, sums: Sequence[float]) -> float:
+        gamma = ratio(*sums) if sums else math.inf
+        self.gamma = min(max(gamma, 1.0), self.config.gamma_max) if math.isfinite(gamma) else 1.0
+        return self.gamma
+
+    def record(self, seen: Observation, value: Tensor) -> None:
+        self.anchors.append(Anchor(value, seen.probe_residual))
+
+    def forecast(self, out: Tensor) -> None:
+        if len(self.anchors) < 2:
+            out.copy_(self.anchors[-1].residual)
+            return
+        older, newer = self.anchors
+        torch.lerp(older.residual, newer.residual, self.gamma, out=out)
+
+    @property
+    def held(self) -> Sequence[Tensor]:
+        return [t for anchor in self.anchors for t in (anchor.probe_residual, anchor.residual)]

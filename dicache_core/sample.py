@@ -1,0 +1,98 @@
+"""The cache of one sample in one stream: a gate, an indicator and a predictor, and what they agreed on last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .config import CacheConfig
+from .gate import Gate
+from .indicators import indicator_class
+from .observation import Observation
+from .predictors import predictor_class
+from .schedule import SIGMA_TOLERANCE, Step
+
+Layout = tuple[torch.Size, torch.dtype, torch.device]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided for one sample at one step, and why.
+
+    ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of "threshold 0",
+    "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit", "error" and "reused".
+    """
+
+    reuse: bool
+    reason: str
+    error: float | None = None
+    accumulated: float | None = None
+    gamma: float | None = None
+
+
+class SampleCache:
+    """One sample's history. It lives in one sampling run; a reset is a new object."""
+
+    def __init__(self, config: CacheConfig) -> None:
+        self.config = config
+        self.indicator = indicator_class(config.indicator)(config)
+        self.predictor = predictor_class(config.predictor)(config)
+        self.gate = Gate(config.threshold, self.indicator.accumulates)
+        self.last: Step | None = None
+        self.layout: Layout | None = None
+        self.consecutive = 0
+
+    @property
+    def held(self) -> list[Tensor]:
+        """Tensors kept between steps."""
+        return [*self.indicator.held, *self.predictor.held]
+
+    def continues(self, step: Step) -> bool:
+        """Whether ``step`` follows on from what this history last saw: no step left out and sigma not rising."""
+        if self.last is None:
+            return True
+        rising = step.sigma > self.last.sigma * (1 + SIGMA_TOLERANCE)
+        return not rising and 0 <= step.index - self.last.index <= 1
+
+    def fits(self, h0: Tensor) -> bool:
+        """Whether the history was made with hidden states of this ``(T, D)`` shape, dtype and device."""
+        layout = (h0.shape, h0.dtype, h0.device)
+        if self.layout is None:
+            self.layout = layout
+        return self.layout == layout
+
+    def known(self, step: Step) -> Decision | None:
+        """The decision where it needs no measurement, which is always to compute; ``None`` where it is open."""
+        reason = self.config.closed(step)
+        if reason is None and not self.predictor.ready:
+            reason = "no anchor yet"
+        if reason is None and 0 < self.config.max_consecutive <= self.consecutive:
+            reason = "run limit"
+        return None if reason is None else Decision(reuse=False, reason=reason)
+
+    def measure(self, seen: Observation) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """The sums that the indicator and the predictor ask for."""
+        return self.indicator.measure(seen), self.predictor.measure(seen)
+
+    def judge(self, seen: Observation, for_indicator: Sequence[float], for_predictor: Sequence[float]) -> Decision:
+        """Decide an open step from the fetched sums."""
+        error = self.indicator.error(seen, for_indicator)
+        admitted = self.gate.admits(error)
+        decision = Decision(admitted, "reused" if admitted else "error", error, self.gate.accumulated)
+        return replace(decision, gamma=self.predictor.plan(seen, for_predictor)) if admitted else decision
+
+    def settle(self, seen: Observation, decision: Decision) -> None:
+        """Close the decision's books, before the rest of the pass runs."""
+        self.indicator.follow(seen)
+        self.last = seen.step
+        self.consecutive = self.consecutive + 1 if decision.reuse else 0
+        if not decision.reuse:
+            self.gate.computed()
+
+    def record(self, seen: Observation, value: Tensor) -> None:
+        """Learn from a computed step's residual or output; ``value`` belongs to this history from now on."""
+        self.indicator.learn(seen, value)
+        self.predictor.record(seen, value)

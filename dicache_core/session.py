@@ -1,0 +1,201 @@
+"""The contract between cache and model: ``enter``, ``probe``, then ``complete`` or ``estimate`` (and the same in
+output space: ``observe`` or ``forecast``).
+
+The cache never sees a model and the model's adapter never decides anything.  One session serves one sampling run, one
+``ForwardPass`` one call of the model; the unit of every decision is the sample.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .config import CacheConfig
+from .indicators import Stage, indicator_class
+from .measure import Reducer, fetch, probe_token_count, probe_token_index
+from .observation import Observation
+from .predictors import Space, predictor_class
+from .sample import Decision, SampleCache
+from .schedule import Schedule, Step
+from .statistics import PassRecord, RunStatistics, SampleKey
+from .timing import Stopwatch
+
+
+class CacheSession:
+    """All histories of one sampling run, one per sample and stream."""
+
+    def __init__(self, config: CacheConfig, schedule: Schedule, reduce: Reducer | None = None) -> None:
+        self.config = config
+        self.schedule = schedule
+        self.reduce = reduce
+        self.stage = indicator_class(config.indicator).stage
+        self.wants_modulated = indicator_class(config.indicator).wants_modulated
+        self.space = predictor_class(config.predictor).space
+        self.statistics = RunStatistics(schedule, config)
+        self._histories: dict[SampleKey, SampleCache] = {}
+        self._token_index: dict[tuple[int, torch.device], Tensor | None] = {}
+        self._lock = threading.Lock()  # hosts that split conds over devices call from several threads
+
+    @property
+    def probe_depth(self) -> int:
+        """Blocks that have to run before a decision: none for indicators that look at the input only."""
+        return self.config.probe_depth if self.stage is Stage.PROBE else 0
+
+    @property
+    def needs_no_stack(self) -> bool:
+        """Whether nothing has to be seen of the blocks: the model's input and output say it all, or nothing is reused."""
+        return self.config.threshold == 0 or (self.stage is Stage.INPUT and self.space is Space.OUTPUT)
+
+    def forward(self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None) -> ForwardPass:
+        """Begin a forward pass of ``len(keys)`` samples; a key names the stream and the sample's row in it.
+
+        ``latents`` ``(N, C, ...)`` is the model's input, needed only by indicators that look at it.
+        """
+        with self._lock:
+            self._forget_streams_left_behind(step)
+            samples = [self._history(key, step) for key in keys]
+        return ForwardPass(self, list(keys), samples, step, latents)
+
+    def close(self, passed: ForwardPass, stopwatch: Stopwatch) -> None:
+        """Enter a finished forward pass in the run's statistics."""
+        stopwatch.stop()
+        with self._lock:
+            self.statistics.record(PassRecord(passed.step, tuple(passed.keys), tuple(passed.decisions), stopwatch))
+            self.statistics.held_bytes = max(self.statistics.held_bytes, self.held_bytes())
+
+    def renew(self, key: SampleKey) -> SampleCache:
+        """A history from nothing in place of the one under ``key``."""
+        with self._lock:
+            self._histories[key] = SampleCache(self.config)
+            return self._histories[key]
+
+    def token_index(self, tokens: int, device: torch.device) -> Tensor | None:
+        """``(K,)`` positions of the probe tokens among ``tokens``; ``None`` for all."""
+        place = (tokens, device)
+        if place not in self._token_index:
+            count = probe_token_count(tokens, self.config.probe_tokens)
+            self._token_index[place] = probe_token_index(tokens, count, device)
+        return self._token_index[place]
+
+    def held_bytes(self) -> int:
+        """Bytes of all tensors kept between steps."""
+        held = [t for sample in self._histories.values() for t in sample.held]
+        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held}.values())
+
+    def _history(self, key: SampleKey, step: Step) -> SampleCache:
+        history = self._histories.get(key)
+        if history is None or not history.continues(step):
+            history = self._histories[key] = SampleCache(self.config)
+        return history
+
+    def _forget_streams_left_behind(self, step: Step) -> None:
+        """Memory must not grow with streams that never come back, such as moving context windows."""
+        gone = [k for k, s in self._histories.items() if s.last is not None and step.index - s.last.index > 1]
+        for key in gone:
+            del self._histories[key]
+
+
+class ForwardPass:
+    """One call of the model over ``N`` samples, each with its own history and its own decision."""
+
+    def __init__(
+        self,
+        session: CacheSession,
+        keys: list[SampleKey],
+        samples: list[SampleCache],
+        step: Step,
+        latents: Tensor | None,
+    ) -> None:
+        self.session = session
+        self.keys = keys
+        self.samples = samples
+        self.step = step
+        rows = [None] * len(keys) if latents is None else list(latents)
+        self.seen = [Observation(step, latent=row) for row in rows]
+        self.decisions: list[Decision] = []
+        self._inputs: list[Tensor] = []  # own copies of h0, (T, D) each: blocks may change their input in place
+
+    @property
+    def reuse(self) -> tuple[bool, ...]:
+        """Per sample, whether it is reused; empty before the decision."""
+        return tuple(d.reuse for d in self.decisions)
+
+    @property
+    def all_reused(self) -> bool:
+        return bool(self.decisions) and all(self.reuse)
+
+    def enter(self, h0: Tensor, modulated: Tensor | None = None) -> None:
+        """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed."""
+        for i, row in enumerate(h0):
+            if not self.samples[i].fits(row):
+                self.samples[i] = self.session.renew(self.keys[i])
+                self.samples[i].fits(row)
+        if self.session.space is Space.RESIDUAL:
+            self._inputs = [row.clone() for row in h0]
+        for seen, row in zip(self.seen, self._probe_tokens(h0), strict=True):
+            seen.h0 = row
+        if modulated is not None:
+            for seen, row in zip(self.seen, self._probe_tokens(modulated), strict=True):
+                seen.modulated = row
+
+    def probe(self, hm: Tensor) -> tuple[bool, ...]:
+        """See the hidden state ``(N, T, D)`` after the probe's blocks and decide, per sample, whether to reuse."""
+        for seen, row in zip(self.seen, self._probe_tokens(hm), strict=True):
+            seen.hm = row
+        return self.decide()
+
+    def decide(self) -> tuple[bool, ...]:
+        """Decide with what has been seen so far; costs one device sync, or none where every decision is known."""
+        known = [sample.known(self.step) for sample in self.samples]
+        sums = [((), ()) if k else s.measure(o) for k, s, o in zip(known, self.samples, self.seen, strict=True)]
+        values = iter(fetch([t for pair in sums for group in pair for t in group], self.session.reduce))
+        for sample, seen, sure, (first, second) in zip(self.samples, self.seen, known, sums, strict=True):
+            ours = [next(values) for _ in first], [next(values) for _ in second]
+            decision = sure or sample.judge(seen, *ours)
+            sample.settle(seen, decision)
+            self.decisions.append(decision)
+        return self.reuse
+
+    def complete(self, hM: Tensor) -> None:
+        """See the hidden state ``(N, T, D)`` after the last block; rows of reused samples are overwritten."""
+        if self.session.space is not Space.RESIDUAL:
+            return
+        for i, row in enumerate(hM):
+            if self.decisions[i].reuse:
+                self._rebuild(i, row)
+            else:
+                residual = torch.sub(row, self._inputs[i], out=self._inputs[i])
+                self.samples[i].record(self.seen[i], residual)
+        self._inputs = []
+
+    def estimate(self, out: Tensor) -> None:
+        """Write the rebuilt ``hM`` ``(N, T, D)`` of a pass in which every sample is reused into ``out``."""
+        self.complete(out)
+
+    def observe(self, v: Tensor) -> Tensor:
+        """See the model's output ``(N, C, ...)``; returns it with the rows of reused samples forecast."""
+        if self.session.space is not Space.OUTPUT or self.session.config.threshold == 0:
+            return v
+        for i, row in enumerate(v):
+            if self.decisions[i].reuse:
+                self.samples[i].predictor.forecast(row)
+            else:
+                self.samples[i].record(self.seen[i], row.clone())
+        return v
+
+    def forecast(self) -> Tensor:
+        """The forecast output ``(N, C, ...)`` of a pass that did not run, shaped as the newest recorded outputs."""
+        newest = [sample.predictor.held[-1] for sample in self.samples]
+        return self.observe(torch.stack(newest))
+
+    def _rebuild(self, i: int, row: Tensor) -> None:
+        self.samples[i].predictor.forecast(row)
+        row.add_(self._inputs[i])
+
+    def _probe_tokens(self, h: Tensor) -> list[Tensor]:
+        """Own copies ``(K, D)`` of the probe tokens of ``h`` ``(N, T, D)``."""
+        index = self.session.token_index(h.shape[1], h.device)
+        return [row.clone() if index is None else row.index_select(0, index) for row in h]

@@ -1,0 +1,151 @@
+"""What a run did: per forward pass the decisions and the seconds, and sums over the run."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+from .config import CacheConfig
+from .sample import Decision
+from .schedule import Schedule, Step
+from .timing import Stopwatch
+
+CELLS = {"warm-up": "w", "last step": "l"}  # other computed steps are "c", reused ones "r", mixed batches "m"
+
+
+class SampleKey(NamedTuple):
+    """Which sample a decision is about: a stream (one cond of one kind of pass) and a row of its batch."""
+
+    stream: Hashable
+    row: int
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """One forward pass: its step, its samples' decisions, and how long it took."""
+
+    step: Step
+    keys: tuple[SampleKey, ...]
+    decisions: tuple[Decision, ...]
+    stopwatch: Stopwatch
+
+    @property
+    def reused(self) -> int:
+        return sum(d.reuse for d in self.decisions)
+
+    @property
+    def cell(self) -> str:
+        """One character for this pass, see ``RunStatistics.cells``."""
+        if self.reused:
+            return "r" if self.reused == len(self.decisions) else "m"
+        return CELLS.get(self.decisions[0].reason, "c")
+
+
+class RunStatistics:
+    """The record of one sampling run. Holds numbers only, never a tensor."""
+
+    def __init__(self, schedule: Schedule, config: CacheConfig) -> None:
+        self.schedule = schedule
+        self.config = config
+        self.passes: list[PassRecord] = []
+        self.held_bytes = 0
+        self.architecture = ""
+        self.finished = False
+
+    def record(self, passed: PassRecord) -> None:
+        self.passes.append(passed)
+
+    @property
+    def cells(self) -> str:
+        """One character per step: w warm-up, c computed, r reused, m mixed (some samples reused), l last, - not yet."""
+        per_step: list[set[str]] = [set() for _ in range(self.schedule.steps)]
+        for passed in self.passes:
+            per_step[passed.step.index].add(passed.cell)
+        return "".join(_one_cell(cells) for cells in per_step)
+
+    @property
+    def computed(self) -> int:
+        """Steps in which some sample ran the whole stack."""
+        return sum(c in "wclm" for c in self.cells)
+
+    @property
+    def reused(self) -> int:
+        """Steps in which every sample was reused."""
+        return self.cells.count("r")
+
+    def seconds(self, cells: str) -> list[float]:
+        """Seconds of the passes whose cell is one of ``cells``, as far as they are known."""
+        found = (p.stopwatch.seconds for p in self.passes if p.cell in cells)
+        return [s for s in found if s is not None]
+
+    @property
+    def computed_seconds(self) -> float | None:
+        """Median seconds of a fully computed pass."""
+        seconds = self.seconds("wcl")
+        return median(seconds) if seconds else None
+
+    @property
+    def reused_seconds(self) -> float | None:
+        """Median seconds of a fully reused pass."""
+        seconds = self.seconds("r")
+        return median(seconds) if seconds else None
+
+    @property
+    def saved_seconds(self) -> float:
+        """Measured: what the reused passes would have cost at the median of the computed ones, less what they took."""
+        if self.computed_seconds is None:
+            return 0.0
+        spent = self.seconds("rm")
+        return len(spent) * self.computed_seconds - sum(spent)
+
+    @property
+    def speedup(self) -> float | None:
+        """Seconds that all passes so far would have taken if computed, over the seconds they took."""
+        spent = sum(self.seconds("wclrm"))
+        return (spent + self.saved_seconds) / spent if spent > 0 else None
+
+    def lanes(self) -> dict[SampleKey, list[tuple[Step, Decision]]]:
+        """Per sample, its steps and decisions in order."""
+        lanes: dict[SampleKey, list[tuple[Step, Decision]]] = {}
+        for passed in self.passes:
+            for key, decision in zip(passed.keys, passed.decisions, strict=True):
+                lanes.setdefault(key, []).append((passed.step, decision))
+        return lanes
+
+    def summary(self) -> dict[str, Any]:
+        """Everything a report needs, ready for JSON."""
+        return {
+            "architecture": self.architecture,
+            "steps": self.schedule.steps,
+            "computed": self.computed,
+            "reused": self.reused,
+            "cells": self.cells,
+            "seconds": sum(self.seconds("wclrm")),
+            "seconds_computed_step": self.computed_seconds,
+            "seconds_reused_step": self.reused_seconds,
+            "seconds_saved": self.saved_seconds,
+            "speedup": self.speedup,
+            "held_bytes": self.held_bytes,
+            "settings": {**asdict(self.config), "warmup_steps": self.config.warmup_of(self.schedule.total)},
+            "lanes": [_lane(key, steps, n) for n, (key, steps) in enumerate(self.lanes().items())],
+        }
+
+
+def _one_cell(cells: Iterable[str]) -> str:
+    """Several passes of a step in one character: mixed as soon as some reused and some did not."""
+    cells = set(cells)
+    if not cells:
+        return "-"
+    if "m" in cells or ("r" in cells and len(cells) > 1):
+        return "m"
+    return next(c for c in "wlcr" if c in cells)
+
+
+def _lane(key: SampleKey, steps: list[tuple[Step, Decision]], number: int) -> dict[str, Any]:
+    return {
+        "lane": number,
+        "row": key.row,
+        "steps": [{"step": s.index, "place": s.place, "sigma": s.sigma, **asdict(d)} for s, d in steps],
+    }

@@ -1,0 +1,141 @@
+"""Putting a cache around a ModelPatcher's sampling, through the host's own wrappers, and nothing else.
+
+The patched model carries one ``OUTER_SAMPLE`` wrapper with the settings.  Each sampling run makes its own session and
+adds a ``DIFFUSION_MODEL`` wrapper to the run's options; both end with the run, whichever way it ends.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_patcher
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
+
+from ..dicache_core import CacheConfig, CacheSession, ForwardPass, RunStatistics, Stopwatch
+from .adapter import Adapter
+from .compose import CachedStack
+from .identity import StreamBook
+from .place import schedule_of
+from .registry import adapter_for
+from .reporter import Reporter
+from .sigma import SigmaReading
+
+KEY = "dicache"
+
+log = logging.getLogger("dicache")
+
+
+def attach(
+    model: ModelPatcher, config: CacheConfig, node_id: str | None = None, runs: list[RunStatistics] | None = None
+) -> ModelPatcher:
+    """A clone of ``model`` that samples through a cache with these settings.
+
+    ``node_id`` names the node that shows the live view; the statistics of each run are appended to ``runs``.
+    Raises ``ValueError`` for a model that no adapter covers or a probe deeper than its stack.
+    """
+    adapter = adapter_for(model.model.diffusion_model)
+    blocks = len(adapter.blocks(model.model.diffusion_model))
+    if config.probe_depth >= blocks:
+        raise ValueError(
+            f"probe_depth is {config.probe_depth}, but this {adapter.name} model has {blocks} blocks: "
+            f"write 1 to {blocks - 1}, or 0 for the published depth"
+        )
+    patched = detach(model)
+    if patched.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY) != model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY):
+        log.info("DiCache: the model already had a DiCache node; the later one's settings are used.")
+    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, CachedSampling(adapter, config, node_id, runs))
+    return patched
+
+
+def detach(model: ModelPatcher) -> ModelPatcher:
+    """A clone of ``model`` without a cache."""
+    plain = model.clone()
+    plain.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
+    return plain
+
+
+class CachedSampling:
+    """``OUTER_SAMPLE`` wrapper: one session per run."""
+
+    def __init__(
+        self, adapter: Adapter, config: CacheConfig, node_id: str | None, runs: list[RunStatistics] | None
+    ) -> None:
+        self.adapter = adapter
+        self.config = config
+        self.node_id = node_id
+        self.runs = runs
+        self._run_count = 0
+
+    def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
+        sigmas = _bind(executor, args, kwargs).arguments["sigmas"]
+        if len(sigmas) < 2:
+            return executor(*args, **kwargs)
+        guider = executor.class_obj
+        original = guider.model_options
+        session = CacheSession(self.config, schedule_of(sigmas, guider.model_patcher))
+        session.statistics.architecture = self.adapter.name
+        if self.runs is not None:
+            self.runs.append(session.statistics)
+        self._run_count += 1
+        reporter = Reporter(session.statistics, self.node_id, self._run_count)
+        reporter.begin()
+        try:
+            guider.model_options = comfy.model_patcher.create_model_options_clone(original)
+            wrapper = CachedForward(self.adapter, session, reporter)
+            add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, wrapper, guider.model_options, is_model_options=True)
+            return executor(*args, **kwargs)
+        finally:
+            guider.model_options = original
+            session.statistics.finished = True
+            reporter.end()
+
+
+class CachedForward:
+    """``DIFFUSION_MODEL`` wrapper: one forward pass of the model, with the cache around its block stack."""
+
+    def __init__(self, adapter: Adapter, session: CacheSession, reporter: Reporter) -> None:
+        self.adapter = adapter
+        self.session = session
+        self.reporter = reporter
+        self.streams = StreamBook()
+
+    def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
+        call = _bind(executor, args, kwargs)
+        options = call.arguments["transformer_options"]
+        if not options.get("uuids") or options.get("sigmas") is None:
+            return executor(*args, **kwargs)  # not a pass of the sampler's: nothing tells which stream it is
+        x = call.arguments["x"]
+        stopwatch = Stopwatch(x.device)
+        sigma = SigmaReading(options["sigmas"]).value
+        keys = self.streams.keys(options, sigma, x.shape[0], x.device)
+        cache = self.session.forward(keys, self.session.schedule.step_at(sigma), x)
+        v = self._run(executor, call, cache)
+        self.session.close(cache, stopwatch)
+        self.reporter.step()
+        return v
+
+    def _run(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass) -> Any:
+        if self.session.needs_no_stack:
+            return cache.forecast() if all(cache.decide()) else cache.observe(executor(*call.args, **call.kwargs))
+        options = call.arguments["transformer_options"]
+        stack = CachedStack(self.adapter, executor.class_obj, cache, call.arguments)
+        replace = options.get("patches_replace", {})
+        foreign = replace.get("dit", {})
+        dit = {**foreign, **stack.replacements(foreign)}
+        call.arguments["transformer_options"] = {**options, "patches_replace": {**replace, "dit": dit}}
+        try:
+            return cache.observe(executor(*call.args, **call.kwargs))
+        finally:
+            stack.restore()
+
+
+def _bind(executor: WrapperExecutor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+    """The wrapped function's arguments by name; where an argument stands differs between models and host versions."""
+    original: Callable[..., Any] = executor.original
+    bound = inspect.signature(original).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound

@@ -1,0 +1,94 @@
+"""Run-time composition: one forward's block replacements, around whatever already stands in ``patches_replace``.
+
+The host calls a replacement as ``patch(args, {"original_block": run})`` and takes ``img`` (and ``txt``) from its
+result.  Nothing of the host's forward is copied: on a skipped step the blocks behind the probe hand their arguments
+through, and the last one hands over the estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..dicache_core import ForwardPass
+from .adapter import Adapter
+from .blocks import Block, BlockArgs, BlockKey, TokenSpan
+
+Patch = Callable[[BlockArgs, Mapping[str, Any]], Mapping[str, Any]]
+
+
+class CachedStack:
+    """The block stack of one model during one forward pass, with a cache around it."""
+
+    def __init__(self, adapter: Adapter, model: nn.Module, cache: ForwardPass, call: Mapping[str, Any]) -> None:
+        self.adapter = adapter
+        self.model = model
+        self.cache = cache
+        self.blocks = adapter.blocks(model)
+        self.span: TokenSpan = adapter.span(model, call)
+        self.depth = cache.session.probe_depth
+        self._emptied: dict[str, Any] = {}
+
+    def replacements(self, foreign: Mapping[BlockKey, Patch]) -> dict[BlockKey, Patch]:
+        """One patch per block; a foreign patch on the same block is called in the block's place."""
+        return {b.key: self._patch(i, b, foreign.get(b.key)) for i, b in enumerate(self.blocks)}
+
+    def restore(self) -> None:
+        """Give the model back what was emptied for a skipped pass."""
+        for name, work in self._emptied.items():
+            setattr(self.model, name, work)
+        self._emptied = {}
+
+    def _patch(self, index: int, block: Block, foreign: Patch | None) -> Patch:
+        def patch(args: BlockArgs, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+            def run(args: BlockArgs) -> Mapping[str, Any]:
+                return foreign(args, extra) if foreign is not None else extra["original_block"](args)
+
+            return self._visit(index, block, args, run)
+
+        return patch
+
+    def _visit(
+        self, index: int, block: Block, args: BlockArgs, run: Callable[[BlockArgs], Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
+        if index == 0:
+            self._enter(block, args)
+        if index < self.depth:
+            out = run(args)
+            if index == self.depth - 1:
+                self.cache.probe(self._tokens(block, out["img"], args))
+                self._decided()
+            return out
+        last = index == len(self.blocks) - 1
+        if self.cache.all_reused:
+            if last:
+                self.cache.estimate(self._tokens(block, args["img"], args))
+            return args
+        out = run(args)
+        if last:
+            self.cache.complete(self._tokens(block, out["img"], args))
+        return out
+
+    def _enter(self, block: Block, args: BlockArgs) -> None:
+        modulated = None
+        if self.cache.session.wants_modulated:
+            modulated = self._tokens(block, self.adapter.modulated(self.model, args), args)
+        self.cache.enter(self._tokens(block, args["img"], args), modulated)
+        if self.depth == 0 and not self.cache.decisions:
+            self.cache.decide()
+            self._decided()
+
+    def _decided(self) -> None:
+        """Work beside the stack stops with the stack, except after the last block, behind which the estimate stands."""
+        if not self.cache.all_reused:
+            return
+        last = len(self.blocks) - 1
+        for name, work in self.adapter.side_blocks(self.model).items():
+            if last not in work:
+                self._emptied[name] = work
+                setattr(self.model, name, {})
+
+    def _tokens(self, block: Block, img: Tensor, args: BlockArgs) -> Tensor:
+        return self.span.of(block, img, args)

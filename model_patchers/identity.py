@@ -1,0 +1,69 @@
+"""Which stream a forward pass belongs to.
+
+The same cond uuid is not the same pass: guidance nodes call the model again in the same step with other block patches,
+context windows run several windows per step, and multi-device hosts run clones in threads.  A stream is the cond's
+uuid, the foreign patches, the context window, the device, and the how-manieth such call at this sigma it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from ..dicache_core import SampleKey
+
+
+class Stream(NamedTuple):
+    """Everything that tells one pass of a step from another."""
+
+    uuid: Hashable
+    patches: frozenset[Hashable]
+    window: tuple[int, ...] | None
+    device: torch.device
+    repeat: int
+
+
+class StreamBook:
+    """Names the streams of one run and counts repeated calls at the same sigma."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Stream, tuple[float, int]] = {}  # keyed with repeat = 0
+        self._lock = threading.Lock()
+
+    def keys(self, options: Mapping[str, Any], sigma: float, samples: int, device: torch.device) -> list[SampleKey]:
+        """One key per row of a batch of ``samples``, which holds the conds in ``options["uuids"]`` one after another."""
+        uuids = options["uuids"]
+        rows = samples // len(uuids)
+        patches, window = _foreign_patches(options), _window(options)
+        streams = [self._numbered(Stream(uuid, patches, window, device, 0), sigma) for uuid in uuids]
+        return [SampleKey(stream, row) for stream in streams for row in range(rows)]
+
+    def _numbered(self, stream: Stream, sigma: float) -> Stream:
+        with self._lock:
+            last_sigma, calls = self._calls.get(stream, (None, 0))
+            calls = calls + 1 if last_sigma == sigma else 1
+            self._calls[stream] = (sigma, calls)
+        return stream._replace(repeat=calls - 1)
+
+
+def _foreign_patches(options: Mapping[str, Any]) -> frozenset[Hashable]:
+    """Every patch in force, by place and identity; holding the functions keeps their identities from being reused."""
+    found: set[Hashable] = set()
+    for name, patches in options.get("patches", {}).items():
+        found.update((name, _identity(patch)) for patch in patches)
+    for name, replacements in options.get("patches_replace", {}).items():
+        found.update((name, key, _identity(patch)) for key, patch in replacements.items())
+    return frozenset(found)
+
+
+def _identity(patch: Any) -> Hashable:
+    """The patch itself where it can be hashed (bound methods compare equal each time they are looked up)."""
+    return patch if isinstance(patch, Hashable) else id(patch)
+
+
+def _window(options: Mapping[str, Any]) -> tuple[int, ...] | None:
+    window = options.get("context_window")
+    return None if window is None else tuple(window.index_list)

@@ -1,0 +1,93 @@
+"""Tells the client whose prompt runs what the cache does: one JSON event per step, and one line in the log at the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from ..dicache_core import RunStatistics
+
+EVENT = "dicache.step"
+SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
+FEW_STEPS = 8
+
+log = logging.getLogger("dicache")
+
+
+class Reporter:
+    """Reports one run. Sends nothing without a node to report to, or when no client listens."""
+
+    def __init__(self, statistics: RunStatistics, node_id: str | None, run: int) -> None:
+        self.statistics = statistics
+        self.node_id = node_id
+        self.run = run
+        self._sent_at = 0.0
+        self._sent_step = -1
+
+    def begin(self) -> None:
+        steps, total = self.statistics.schedule.steps, self.statistics.schedule.total
+        if total <= FEW_STEPS:
+            log.info("DiCache: %d steps leave caching little to give; few-step models are best run without it.", total)
+        if self.statistics.config.warmup_of(total) >= steps + self.statistics.schedule.steps_before:
+            log.info("DiCache: the warm-up covers all %d steps, so every step is computed.", steps)
+
+    def step(self) -> None:
+        """After a forward pass: an event for the step, unless one was sent a moment ago."""
+        latest = self.statistics.passes[-1].step.index
+        if latest == self._sent_step or time.monotonic() - self._sent_at < SHORTEST_INTERVAL:
+            return
+        self._sent_step, self._sent_at = latest, time.monotonic()
+        self._send(finished=False)
+
+    def end(self) -> None:
+        s = self.statistics
+        speedup = f", {s.speedup:.2f}x the speed" if s.speedup else ""
+        log.info("DiCache: %d of %d steps reused%s (%s).", s.reused, s.schedule.steps, speedup, s.cells)
+        self._send(finished=True)
+
+    def _send(self, finished: bool) -> None:
+        server = _listening_server()
+        if server is None or self.node_id is None:
+            return
+        server.send_sync(EVENT, self.event(finished), server.client_id)
+
+    def event(self, finished: bool) -> dict[str, Any]:
+        """The whole state of the run so far: the client keeps no history of its own."""
+        s = self.statistics
+        history: list[float | None] = [None] * s.schedule.steps
+        for passed in s.passes:
+            known = [d.accumulated for d in passed.decisions if d.accumulated is not None]
+            if known:
+                history[passed.step.index] = _finite(max(known))
+        last = s.passes[-1] if s.passes else None
+        errors = [d.error for d in last.decisions if d.error is not None] if last else []
+        return {
+            "node": self.node_id,
+            "run": self.run,
+            "step": last.step.index + 1 if last else 0,
+            "steps": s.schedule.steps,
+            "cells": s.cells,
+            "threshold": s.config.threshold,
+            "error": _finite(max(errors)) if errors else None,
+            "accumulated": history[last.step.index] if last else None,
+            "history": history,
+            "computed": s.computed,
+            "reused": s.reused,
+            "speedup": s.speedup,
+            "policy": f"{s.config.indicator} + {s.config.predictor}",
+            "finished": finished,
+        }
+
+
+def _finite(x: float) -> float | None:
+    """JSON knows no infinity."""
+    return x if abs(x) < float("inf") else None
+
+
+def _listening_server() -> Any | None:
+    """ComfyUI's server while a client waits for its prompt; ``None`` in scripts, tests and headless API runs."""
+    from server import PromptServer
+
+    server = getattr(PromptServer, "instance", None)
+    return server if server is not None and server.client_id is not None else None
