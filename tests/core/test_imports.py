@@ -1,0 +1,54 @@
+"""Imports run one way: nodes -> model_patchers -> dicache_core -> torch."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+STANDARD = set(sys.stdlib_module_names)
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level names of absolute imports, and relative ones with their dots."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add("." * node.level + (node.module or "").split(".")[0] if node.level else node.module.split(".")[0])
+    return names
+
+
+def files(folder: str) -> list[Path]:
+    found = sorted((REPO / folder).rglob("*.py"))
+    assert found, f"no Python files in {folder}"
+    return found
+
+
+@pytest.mark.parametrize("file", files("dicache_core"), ids=lambda f: f.name)
+def test_core_knows_torch_and_nothing_of_the_host(file):
+    foreign = {n for n in imported(file) if not n.startswith(".")} - STANDARD - {"torch"}
+    assert not foreign
+    depth = len(file.relative_to(REPO / "dicache_core").parts)
+    assert not {n for n in imported(file) if n.startswith("." * (depth + 1))}, "imports from outside the core"
+
+
+@pytest.mark.parametrize("file", files("model_patchers"), ids=lambda f: f.name)
+def test_adapters_know_the_host_and_the_core_but_no_nodes(file):
+    foreign = {n for n in imported(file) if not n.startswith(".")} - STANDARD
+    assert foreign <= {"torch", "comfy", "server", "nodes", "kornia", "latent_preview"}
+    assert "..nodes" not in imported(file)
+
+
+def test_nodes_do_not_touch_the_host_directly():
+    foreign = {n for n in imported(REPO / "nodes.py") if not n.startswith(".")} - STANDARD
+    assert foreign == {"comfy_api"}
+
+
+@pytest.mark.parametrize(
+    "file", [*files("dicache_core"), *files("model_patchers"), REPO / "nodes.py"], ids=lambda f: f.name
+)
+def test_files_are_small(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 350
