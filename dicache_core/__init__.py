@@ -3,12 +3,16 @@
 arXiv 2508.17356 (Bu et al.).  Nothing in here knows which model or which host it serves.
 """
 
-from .config import CacheConfig
+from .config import CACHE_DEVICES, CacheConfig
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
 from .observation import Observation
+from .outcome import Outcome
+from .policy import Policy
 from .predictors import PREDICTORS, Predictor, Space, predictor_class
+from .presets import LARGEST_THRESHOLD, PRESETS, check_threshold, parse_settings, preset_config, resolve
 from .published import PUBLISHED, published
 from .registry import lookup
+from .run_log import RunLog
 from .sample import Decision, SampleCache
 from .schedule import Schedule, Step
 from .session import CacheSession, ForwardPass
@@ -16,8 +20,11 @@ from .statistics import PassRecord, RunStatistics, SampleKey
 from .timing import Stopwatch
 
 __all__ = [
+    "CACHE_DEVICES",
     "INDICATORS",
+    "LARGEST_THRESHOLD",
     "PREDICTORS",
+    "PRESETS",
     "PUBLISHED",
     "CacheConfig",
     "CacheSession",
@@ -25,8 +32,11 @@ __all__ = [
     "ForwardPass",
     "Indicator",
     "Observation",
+    "Outcome",
     "PassRecord",
+    "Policy",
     "Predictor",
+    "RunLog",
     "RunStatistics",
     "SampleCache",
     "SampleKey",
@@ -35,8 +45,12 @@ __all__ = [
     "Stage",
     "Step",
     "Stopwatch",
+    "check_threshold",
     "indicator_class",
     "lookup",
+    "parse_settings",
     "predictor_class",
+    "preset_config",
     "published",
+    "resolve",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .schedule import Step
 
+CACHE_DEVICES = ("auto", "gpu", "cpu")
 WARMUP_FRACTION = 0.2  # Bu et al., arXiv 2508.17356, section 4.1: the first 20% of the steps are computed
 
 
@@ -24,6 +25,7 @@ class CacheConfig:
         start_percent, end_percent: part of the whole schedule, in [0, 1], in which steps may be reused.
         max_consecutive: longest run of reused steps; 0 means no limit.
         probe_tokens: tokens on which the probe is kept and measured; 0 chooses by size (all of them up to 1024).
+        cache_device: where residuals live between steps: "gpu" beside the model, "cpu" in main memory, "auto" chooses.
     """
 
     threshold: float
@@ -36,6 +38,7 @@ class CacheConfig:
     end_percent: float = 1.0
     max_consecutive: int = 0
     probe_tokens: int = 0
+    cache_device: str = "auto"
 
     def __post_init__(self) -> None:
         _require(
@@ -66,6 +69,10 @@ class CacheConfig:
         _require(
             self.probe_tokens >= 0,
             f"probe_tokens is {self.probe_tokens}: write 0 (choose by size) or a number of tokens",
+        )
+        _require(
+            self.cache_device in CACHE_DEVICES,
+            f"cache_device is {self.cache_device!r}: write one of {', '.join(CACHE_DEVICES)}",
         )
 
     def warmup_of(self, total: int) -> int:

@@ -8,7 +8,7 @@ The cache never sees a model and the model's adapter never decides anything.  On
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class CacheSession:
         self.space = predictor_class(config.predictor).space
         self.statistics = RunStatistics(schedule, config)
         self._histories: dict[SampleKey, SampleCache] = {}
+        self._stream_numbers: dict[Hashable, int] = {}
         self._token_index: dict[tuple[int, torch.device], Tensor | None] = {}
         self._lock = threading.Lock()  # hosts that split conds over devices call from several threads
 
@@ -63,7 +64,8 @@ class CacheSession:
         """Enter a finished forward pass in the run's statistics."""
         stopwatch.stop()
         with self._lock:
-            self.statistics.record(PassRecord(passed.step, tuple(passed.keys), tuple(passed.decisions), stopwatch))
+            keys = tuple(self._numbered(key) for key in passed.keys)
+            self.statistics.record(PassRecord(passed.step, keys, tuple(passed.decisions), stopwatch))
             self.statistics.held_bytes = max(self.statistics.held_bytes, self.held_bytes())
 
     def renew(self, key: SampleKey) -> SampleCache:
@@ -90,6 +92,10 @@ class CacheSession:
         if history is None or not history.continues(step):
             history = self._histories[key] = SampleCache(self.config)
         return history
+
+    def _numbered(self, key: SampleKey) -> SampleKey:
+        """The key with a number for its stream: statistics outlive the run, what a stream names must not."""
+        return key._replace(stream=self._stream_numbers.setdefault(key.stream, len(self._stream_numbers)))
 
     def _forget_streams_left_behind(self, step: Step) -> None:
         """Memory must not grow with streams that never come back, such as moving context windows."""

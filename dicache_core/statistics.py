@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -16,7 +17,10 @@ CELLS = {"warm-up": "w", "last step": "l"}  # other computed steps are "c", reus
 
 
 class SampleKey(NamedTuple):
-    """Which sample a decision is about: a stream (one cond of one kind of pass) and a row of its batch."""
+    """Which sample a decision is about: a stream (one cond of one kind of pass) and a row of its batch.
+
+    In a run's statistics the stream is a number, counted from 0 in the order of appearance.
+    """
 
     stream: Hashable
     row: int
@@ -106,6 +110,14 @@ class RunStatistics:
         spent = sum(self.seconds("wclrm"))
         return (spent + self.saved_seconds) / spent if spent > 0 else None
 
+    def seconds_per_step(self) -> list[float | None]:
+        """Seconds of all passes of each step; ``None`` where nothing was measured."""
+        steps: list[float | None] = [None] * self.schedule.steps
+        for passed in self.passes:
+            if passed.stopwatch.seconds is not None:
+                steps[passed.step.index] = (steps[passed.step.index] or 0.0) + passed.stopwatch.seconds
+        return steps
+
     def lanes(self) -> dict[SampleKey, list[tuple[Step, Decision]]]:
         """Per sample, its steps and decisions in order."""
         lanes: dict[SampleKey, list[tuple[Step, Decision]]] = {}
@@ -118,7 +130,10 @@ class RunStatistics:
         """Everything a report needs, ready for JSON."""
         return {
             "architecture": self.architecture,
+            "finished": self.finished,
             "steps": self.schedule.steps,
+            "steps_before": self.schedule.steps_before,
+            "steps_after": self.schedule.steps_after,
             "computed": self.computed,
             "reused": self.reused,
             "cells": self.cells,
@@ -126,6 +141,7 @@ class RunStatistics:
             "seconds_computed_step": self.computed_seconds,
             "seconds_reused_step": self.reused_seconds,
             "seconds_saved": self.saved_seconds,
+            "seconds_per_step": self.seconds_per_step(),
             "speedup": self.speedup,
             "held_bytes": self.held_bytes,
             "settings": {**asdict(self.config), "warmup_steps": self.config.warmup_of(self.schedule.total)},
@@ -146,6 +162,15 @@ def _one_cell(cells: Iterable[str]) -> str:
 def _lane(key: SampleKey, steps: list[tuple[Step, Decision]], number: int) -> dict[str, Any]:
     return {
         "lane": number,
+        "stream": key.stream,
         "row": key.row,
-        "steps": [{"step": s.index, "place": s.place, "sigma": s.sigma, **asdict(d)} for s, d in steps],
+        "steps": [
+            {"step": s.index, "place": s.place, "sigma": s.sigma, **{k: _json(v) for k, v in asdict(d).items()}}
+            for s, d in steps
+        ],
     }
+
+
+def _json(value: Any) -> Any:
+    """JSON knows no infinity and no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
