@@ -84,20 +84,27 @@ def find_browser() -> str | None:
 @pytest.fixture(scope="session")
 def host():
     """Where the ComfyUI under test is: the one of host/run.py, else the one that provision finds or fetches."""
-    from provision import Host, comfy_version, provision
+    from provision import running_host
 
-    if named := os.environ.get("DICACHE_TEST_COMFY"):
-        return Host(comfy_version(Path(named)), sys.executable, named)
-    return provision(os.environ.get("DICACHE_TEST_HOST"))
+    return running_host()
 
 
 @pytest.fixture(scope="session")
 def comfy(host, tmp_path_factory):
     """A real ComfyUI in this process on a CPU (DICACHE_TEST_DEVICE=cuda for a GPU); see host/inprocess.py."""
     import inprocess
+    from layout import base_directory
 
-    base = inprocess.base_directory(tmp_path_factory.mktemp("comfy"), TESTS.parent)
-    return inprocess.start(Path(host.comfy), base)
+    return inprocess.start(Path(host.comfy), base_directory(tmp_path_factory.mktemp("comfy")))
+
+
+@pytest.fixture(scope="session")
+def server(host):
+    """ComfyUI's own server on a loopback port with the pack installed; see host/comfy_server.py."""
+    from comfy_server import ComfyServer
+
+    with ComfyServer(host) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

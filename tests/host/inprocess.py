@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,28 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from layout import PACK, TESTBED
 from testbed import conditioning as testbed
-
-PACK_NAME = "ComfyUI-DiCache"
-LEFT_OUT = (".git", "output", ".cache", "__pycache__", ".pytest_cache", ".ruff_cache", "node_modules")
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """A link where the system allows it (Windows asks for a privilege), else a copy."""
-    try:
-        target.symlink_to(source, target_is_directory=True)
-    except OSError:
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns(*LEFT_OUT))
-
-
-def base_directory(folder: Path, repo: Path) -> Path:
-    """Fill ``folder`` so that ComfyUI's --base-directory finds the pack, the testbed's nodes and its checkpoints."""
-    for name in ("custom_nodes", "models", "input", "output", "temp", "user"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    link_or_copy(repo, folder / "custom_nodes" / PACK_NAME)
-    link_or_copy(repo / "tests" / "testbed", folder / "custom_nodes" / "dicache-testbed")
-    link_or_copy(testbed.WEIGHTS, folder / "models" / "diffusion_models")
-    return folder
 
 
 @dataclass
@@ -58,7 +37,7 @@ class Comfy:
         self.nodes = importlib.import_module("nodes")
         self.server = server.PromptServer(self.loop)  # packs and progress reports expect PromptServer.instance
         self.version = importlib.import_module("comfyui_version").__version__
-        self.testbed = self.load_pack("dicache-testbed")
+        self.testbed = self.load_pack(TESTBED)
 
     def load_pack(self, name: str) -> ModuleType:
         """Load a folder of custom_nodes exactly as ComfyUI's start does, and return its module."""
@@ -71,7 +50,7 @@ class Comfy:
     @cached_property
     def pack(self) -> ModuleType:
         """The DiCache pack, loaded by ComfyUI; its parts are ``pack.dicache_core`` and so on."""
-        return self.load_pack(PACK_NAME)
+        return self.load_pack(PACK)
 
     def module(self, name: str) -> ModuleType:
         """A module of ComfyUI, e.g. ``comfy.samplers`` or ``comfy_extras.nodes_custom_sampler``."""
@@ -84,7 +63,7 @@ class Comfy:
         return self.models[architecture].clone()
 
     def node(self, node_id: str, **inputs) -> tuple:
-        """Run a node as the executor would, a V1 node by its FUNCTION, a V3 node by ``execute``; returns its outputs."""
+        """Run a node as the executor would and return its outputs; V1 and V3 nodes alike."""
         cls = self.nodes.NODE_CLASS_MAPPINGS[node_id]
         if not hasattr(cls, "GET_SCHEMA"):
             return getattr(cls(), cls.FUNCTION)(**inputs)

@@ -73,6 +73,13 @@ def provision(version: str | None = None) -> Host:
     return Host(version, str(_own_environment(version, comfy)), str(comfy))
 
 
+def running_host() -> Host:
+    """The host whose Python runs us: the one that run.py started, else as :func:`provision`."""
+    if named := os.environ.get("DICACHE_TEST_COMFY"):
+        return Host(comfy_version(Path(named)), sys.executable, named)
+    return provision(os.environ.get("DICACHE_TEST_HOST"))
+
+
 def find_user_comfy() -> Path | None:
     """The ComfyUI that the user named or put this pack into."""
     named = os.environ.get("COMFYUI_PATH")
@@ -124,7 +131,7 @@ def _environment(name: str, wanted: list[str], sees: list[str], label: str, opti
 
     Its name carries a hash of everything that went in, so a changed requirement makes a new one.  Returns its python.
     """
-    key = hashlib.sha256(json.dumps([sys.version, sys.prefix, wanted, sees]).encode()).hexdigest()[:10]
+    key = hashlib.sha256(json.dumps([sys.version, sys.base_prefix, wanted, sees]).encode()).hexdigest()[:10]
     folder = cache_root() / "env" / f"{name}-{key}"
     python = folder / ("Scripts/python.exe" if WINDOWS else "bin/python")
     if (folder / STAMP).is_file():
