@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from .blocks import Block, BlockArgs, TokenSpan
+from .blocks import Block, BlockArgs, SideWork, TokenSpan
 
 
 class Adapter(ABC):
@@ -29,12 +29,12 @@ class Adapter(ABC):
     def modulated(self, model: nn.Module, args: BlockArgs) -> Tensor:
         """Modulated input ``(N, T, D)`` of the first block, from that block's arguments: what TeaCache looks at."""
 
-    def side_blocks(self, model: nn.Module) -> dict[str, Mapping[int, Any]]:
-        """Attributes of ``model`` that map a block's index to work done beside the stack after that block.
+    def side_work(self, model: nn.Module, last: int) -> list[SideWork]:
+        """Work that the host does beside the stack, which a skipped pass must not pay for.
 
-        While a pass is skipped they are emptied, so that it does not pay for them.
+        What the host adds behind block ``last`` acts on the estimate as on a computed output, so that has to stay.
         """
-        return {}
+        return []
 
 
 def class_name(model: nn.Module) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 BlockKey = tuple[str, int]  # as in transformer_options["patches_replace"]["dit"]
 BlockArgs = Mapping[str, Any]
@@ -23,6 +23,18 @@ class Block:
 
     key: BlockKey
     joined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SideWork:
+    """Work beside the stack that the host looks up in ``owner.attribute`` after each block.
+
+    While a pass is skipped ``idle`` stands there, which does only what is still needed.
+    """
+
+    owner: nn.Module
+    attribute: str
+    idle: Any
 
 
 @dataclass(frozen=True, slots=True)

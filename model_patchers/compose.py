@@ -8,6 +8,7 @@ through, and the last one hands over the estimate.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,17 +30,15 @@ class CachedStack:
         self.blocks = adapter.blocks(model)
         self.span: TokenSpan = adapter.span(model, call)
         self.depth = cache.session.probe_depth
-        self._emptied: dict[str, Any] = {}
+        self._side_work = ExitStack()
 
     def replacements(self, foreign: Mapping[BlockKey, Patch]) -> dict[BlockKey, Patch]:
         """One patch per block; a foreign patch on the same block is called in the block's place."""
         return {b.key: self._patch(i, b, foreign.get(b.key)) for i, b in enumerate(self.blocks)}
 
     def restore(self) -> None:
-        """Give the model back what was emptied for a skipped pass."""
-        for name, work in self._emptied.items():
-            setattr(self.model, name, work)
-        self._emptied = {}
+        """Give the model back the work that was set aside for a skipped pass."""
+        self._side_work.close()
 
     def _patch(self, index: int, block: Block, foreign: Patch | None) -> Patch:
         def patch(args: BlockArgs, extra: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -81,14 +80,12 @@ class CachedStack:
             self._decided()
 
     def _decided(self) -> None:
-        """Work beside the stack stops with the stack, except after the last block, behind which the estimate stands."""
+        """Work beside the stack stops with the stack."""
         if not self.cache.all_reused:
             return
-        last = len(self.blocks) - 1
-        for name, work in self.adapter.side_blocks(self.model).items():
-            if last not in work:
-                self._emptied[name] = work
-                setattr(self.model, name, {})
+        for work in self.adapter.side_work(self.model, last=len(self.blocks) - 1):
+            self._side_work.callback(setattr, work.owner, work.attribute, getattr(work.owner, work.attribute))
+            setattr(work.owner, work.attribute, work.idle)
 
     def _tokens(self, block: Block, img: Tensor, args: BlockArgs) -> Tensor:
         return self.span.of(block, img, args)

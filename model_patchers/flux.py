@@ -39,4 +39,6 @@ class FluxAdapter(Adapter):
     def modulated(self, model: nn.Module, args: BlockArgs) -> Tensor:
         block, vec = model.double_blocks[0], args["vec"]
         modulation = block.img_mod(vec)[0] if block.modulation else vec[0][0]
-        return block.img_norm1(args["img"]) * (1 + modulation.scale) + modulation.shift
+        # References may be modulated for time zero, as a second row; the picture's own tokens take the first.
+        scale, shift = modulation.scale[:, :1], modulation.shift[:, :1]
+        return block.img_norm1(args["img"]) * (1 + scale) + shift

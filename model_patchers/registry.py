@@ -7,10 +7,15 @@ from torch import nn
 from .adapter import Adapter, class_name
 from .chroma import ChromaAdapter
 from .flux import FluxAdapter
+from .hunyuan_video import HunyuanVideoAdapter
+from .wan import ScailAdapter, WanAdapter
 
 ADAPTERS: list[Adapter] = [
     FluxAdapter(),
     ChromaAdapter(),
+    HunyuanVideoAdapter(),
+    WanAdapter(),
+    ScailAdapter(),
 ]
 
 

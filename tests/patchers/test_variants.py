@@ -1,0 +1,188 @@
+"""Each model class with a cache around its stack, compared with itself; the host's classes, random weights."""
+
+import contextlib
+import sys
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import nn
+
+SIGMAS = tuple(1 - i / 10 for i in range(11))
+NEVER, ALWAYS = 1e-30, 1e9  # thresholds: compose but compute, and reuse as soon as there is an anchor
+
+
+@dataclass
+class Cached:
+    """One variant under one run's cache, called pass by pass as the sampler would."""
+
+    pack: object
+    variant: object
+    threshold: float
+    settings: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        core, patchers = self.pack.dicache_core, self.pack.model_patchers
+        self.adapter = patchers.adapter_for(self.variant.model)
+        settings = dict(warmup_steps=0, predictor="reuse") | self.settings
+        config = core.CacheConfig(threshold=self.threshold, **settings)
+        self.session = core.CacheSession(config, core.Schedule(SIGMAS))
+        reporter = patchers.reporter.Reporter(self.session.statistics, None, 0)
+        attach = sys.modules[f"{patchers.__name__}.attach"]  # the package's attribute of that name is the function
+        self.wrapper = attach.CachedForward(self.adapter, self.session, reporter)
+
+    def __call__(self, x, step, options=None, **more):
+        return self.variant(x, self.options(step, options), **more)
+
+    def options(self, step, more=None):
+        """``transformer_options`` of a pass at ``step``; the model's own timestep does not move with it."""
+        options = dict(sigmas=torch.tensor([SIGMAS[step]]), sample_sigmas=torch.tensor(SIGMAS), uuids=["one"])
+        options["wrappers"] = {"diffusion_model": {"dicache": [self.wrapper]}}
+        return options | (more or {})
+
+    @property
+    def decisions(self):
+        return [d.reason for p in self.session.statistics.passes for d in p.decisions]
+
+
+def plain(variant, x, step=0, **options):
+    return variant(x, dict(sigmas=torch.tensor([SIGMAS[step]]), sample_sigmas=torch.tensor(SIGMAS)) | options)
+
+
+@contextlib.contextmanager
+def counted(modules):
+    """Forward calls of each module while the block runs."""
+    calls = [0] * len(modules)
+
+    def count(i):
+        def hook(*_):
+            calls[i] += 1
+
+        return hook
+
+    handles = [module.register_forward_hook(count(i)) for i, module in enumerate(modules)]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def stack_of(adapter, model) -> list[nn.Module]:
+    lists = {"double_block": getattr(model, "double_blocks", getattr(model, "blocks", None))}
+    lists["single_block"] = getattr(model, "single_blocks", None)
+    return [lists[kind][index] for kind, index in (block.key for block in adapter.blocks(model))]
+
+
+@pytest.fixture
+def cached(pack, variant):
+    def make(threshold, **settings):
+        return Cached(pack, variant, threshold, settings)
+
+    return make
+
+
+def test_composition_that_computes_changes_nothing(variant, cached):
+    wrapped = cached(NEVER)
+    for step in range(3):
+        x = variant.x * (1 - step / 10)
+        assert torch.equal(wrapped(x.clone(), step), plain(variant, x, step))
+    assert set(wrapped.decisions) == {"no anchor yet", "error"}
+
+
+def test_span_is_what_the_head_keeps(variant, cached):
+    """The gradient of the output reaches exactly the span's tokens behind the last block."""
+    if variant.needed:
+        pytest.skip("work behind the last block mixes tokens; the same class without it is tested")
+    wrapped = cached(NEVER)
+    block, kept = wrapped.adapter.blocks(variant.model)[-1], {}
+
+    def behind(args, extra):
+        out = extra["original_block"](args)
+        kept["img"], kept["args"] = out["img"].detach().clone().requires_grad_(), args
+        return {**out, "img": kept["img"].clone()}
+
+    plain(variant, variant.x, patches_replace={"dit": {block.key: behind}}).square().sum().backward()
+    call = dict(x=variant.x, ref_latent=None, kwargs=variant.arguments) | variant.arguments
+    span = wrapped.adapter.span(variant.model, call)
+    seen = span.of(block, torch.arange(kept["img"].shape[1])[None], kept["args"])[0]
+    reached = kept["img"].grad.abs().sum((0, 2)).nonzero()[:, 0]
+    assert torch.equal(seen, reached)
+    assert len(seen) == variant.tokens
+    assert seen[0] == variant.in_front + (kept["args"]["transformer_options"]["img_slice"][0] if block.joined else 0)
+
+
+def test_same_input_reused_gives_the_same_output(variant, cached):
+    wrapped = cached(ALWAYS)
+    computed = wrapped(variant.x.clone(), 0)
+    blocks = stack_of(wrapped.adapter, variant.model)
+    with counted(blocks) as stack, counted(variant.beside) as beside:
+        reused = wrapped(variant.x.clone(), 1)
+    assert set(wrapped.decisions[len(variant.x) :]) == {"reused"}
+    torch.testing.assert_close(reused, computed, atol=2e-5, rtol=2e-5)
+    assert stack == [1] + [0] * (len(blocks) - 1), "blocks past the probe ran"
+    chained = 2 if "Vace" in type(variant.model).__name__ else 1  # two control videos
+    assert beside == [chained if module in variant.needed else 0 for module in variant.beside]
+
+
+def test_one_reused_sample_of_two(variant, cached):
+    """Rows are decided alone: here one stands still and the other one jumps."""
+    if len(variant.x) == 1:
+        pytest.skip("the host runs this variant alone only")
+    wrapped = cached(1e-6)
+    first = wrapped(variant.x.clone(), 0)
+    x = variant.x.clone()
+    x[1] = 2 * x[1] + 1
+    mixed = wrapped(x.clone(), 1)
+    assert wrapped.decisions[2:] == ["reused", "error"]
+    torch.testing.assert_close(mixed[0], first[0], atol=2e-5, rtol=2e-5)
+    torch.testing.assert_close(mixed[1], plain(variant, x)[1], atol=2e-5, rtol=2e-5)
+
+
+def test_what_the_cache_keeps_is_its_own(variant, cached):
+    """Running on does not change what was kept: blocks and what follows them write into their input."""
+    wrapped = cached(ALWAYS)
+    first = wrapped(variant.x.clone(), 0).clone()
+    for step in range(1, 5):
+        wrapped(variant.x * (1 + step), step)
+    torch.testing.assert_close(wrapped(variant.x.clone(), 5), first, atol=2e-5, rtol=2e-5)
+
+
+def test_model_is_whole_again_when_a_skipped_pass_fails(variant, cached):
+    wrapped = cached(ALWAYS)
+    computed = wrapped(variant.x.clone(), 0)
+    head = getattr(variant.model, "head", None) or variant.model.final_layer
+
+    def fail(*_):
+        raise RuntimeError("out of memory, say")
+
+    failing = [head.register_forward_pre_hook(fail)]
+    if hasattr(variant.model, "head_global"):
+        failing.append(variant.model.head_global.register_forward_pre_hook(fail))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        wrapped(variant.x.clone(), 1)
+    assert set(wrapped.decisions) == {"no anchor yet"}, "a failed pass is no step"
+    for handle in failing:
+        handle.remove()
+    with counted(variant.beside) as beside:
+        assert torch.equal(plain(variant, variant.x), computed)
+    assert all(beside), "work beside the stack did not come back"
+
+
+def test_modulated_is_what_block_0_attends_to(variant, cached):
+    wrapped, seen = cached(NEVER), {}
+    block = wrapped.adapter.blocks(variant.model)[0]
+
+    def watch(_, args):
+        seen.setdefault("attended", args[0].clone())
+
+    def before(args, extra):
+        seen["span"] = wrapped.adapter.span(variant.model, call)
+        seen["ours"] = seen["span"].of(block, wrapped.adapter.modulated(variant.model, args), args)
+        return extra["original_block"](args)
+
+    call = dict(x=variant.x, ref_latent=None, kwargs=variant.arguments) | variant.arguments
+    handle = variant.norm_input.register_forward_pre_hook(watch)
+    plain(variant, variant.x, patches_replace={"dit": {block.key: before}})
+    handle.remove()
+    torch.testing.assert_close(seen["ours"], seen["span"].of(block, seen["attended"], {}), atol=1e-5, rtol=1e-5)
