@@ -1,0 +1,158 @@
+"""A user's desk: one browser page with ComfyUI's real front end, and what a user does there."""
+
+import json
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import Browser, ConsoleMessage, Locator
+
+REPO = Path(__file__).resolve().parents[2]
+ARTEFACTS = REPO / "output" / "web"
+WORKFLOWS = REPO / "example_workflows"
+
+LAUNCH = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+RENDERERS = {"classic": False, "nodes2": True}
+QUIET = {
+    "Comfy.TutorialCompleted": True,  # no template browser at the start
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Workflow.WarnBlueprintOverwrite": False,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.RightSidePanel.IsOpen": False,
+    "Comfy.Locale": "en",
+    "Comfy.ColorPalette": "dark",
+}
+READY = """
+    window.app?.vueAppReady && !!LiteGraph.registered_node_types.DiCacheApply
+    && app.graph.nodes.length > 0  // the front end begins with its default graph, or the last one after a reload
+"""
+PATIENCE = 60_000  # milliseconds; a busy machine with two cores is slow, a broken page is slower
+
+
+class Desk:
+    """``Desk(browser, server_url, "classic")``: a page that is ready to be used."""
+
+    def __init__(self, browser: Browser, url: str, renderer: str, settings: dict | None = None, scale: int = 1) -> None:
+        self.url, self.renderer = url, renderer
+        self.settings = {**QUIET, "Comfy.VueNodes.Enabled": RENDERERS[renderer], **(settings or {})}
+        post(f"{url}/api/settings", self.settings)
+        self.context = browser.new_context(viewport={"width": 1440, "height": 900}, device_scale_factor=scale)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.complaints: list[str] = []
+        self.page.on("console", self._listen)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}\n{error.stack or ''}"))
+        self.open()
+
+    def open(self) -> None:
+        """Load the page, or load it again, and wait until nodes can be made."""
+        self.page.goto(self.url)
+        self.page.wait_for_function(READY)
+
+    def close(self) -> None:
+        self.context.close()
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text} ({message.location.get('url', '')})")
+
+    @property
+    def complaints_about_pack(self) -> list[str]:
+        """Warnings and errors that name the pack, and every exception nobody caught."""
+        return [text for text in self.complaints if "dicache" in text.lower() or text.startswith("uncaught")]
+
+    # What a user does -------------------------------------------------------------------------------------------
+
+    def drop(self, name: str, text: str) -> None:
+        """Drop a file on the canvas, as from the file manager, and wait for its graph."""
+        transfer = self.page.evaluate_handle(
+            """([name, text]) => {
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([text], name, { type: "application/json" }));
+                return transfer;
+            }""",
+            [name, text],
+        )
+        before = self.page.evaluate("app.graph.id")
+        at = {"dataTransfer": transfer, "clientX": 700, "clientY": 500}
+        for event in ("dragover", "drop"):
+            self.page.dispatch_event("#graph-canvas", event, at)
+        wanted = sorted(node["type"] for node in json.loads(text)["nodes"])
+        self.page.wait_for_function(
+            "([wanted]) => JSON.stringify(app.graph.nodes.map((n) => n.type).sort()) === JSON.stringify(wanted)",
+            arg=[wanted],
+        )
+        assert before is not None
+
+    def load(self, workflow: str) -> None:
+        """Drop one of the example workflows."""
+        file = WORKFLOWS / f"{workflow}.json"
+        self.drop(file.name, file.read_text(encoding="utf-8"))
+
+    def run(self) -> None:
+        """Press the Run button and wait until the queue is empty again."""
+        finished = self.page.evaluate(_COUNT_FINISHED)
+        self.page.get_by_role("button", name="Run", exact=True).first.click()
+        self.page.wait_for_function("(before) => window.finishedPrompts > before", arg=finished)
+
+    def set_widget(self, node_type: str, values: dict) -> None:
+        """Type values into the widgets of the first node of a type (through the graph: the editors are ComfyUI's)."""
+        self.page.evaluate(
+            """([type, values]) => {
+                const node = app.graph.nodes.find((n) => n.type === type);
+                for (const [name, value] of Object.entries(values)) node.widgets.find((w) => w.name === name).value = value;
+            }""",
+            [node_type, values],
+        )
+
+    def fit(self) -> None:
+        """Show the whole graph."""
+        self.page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+        self.settle()
+
+    def settle(self) -> None:
+        """Two drawn frames, so that what was set is what is seen."""
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    # What a user sees -------------------------------------------------------------------------------------------
+
+    @property
+    def strip(self) -> Locator:
+        """The strips that are on the screen."""
+        return self.page.locator(".dicache-strip:visible")
+
+    def label(self, strip: Locator | None = None) -> str:
+        return (strip or self.strip.first).get_attribute("aria-label")
+
+    def states(self, strip: Locator | None = None) -> str:
+        """The columns' states as the event's letters."""
+        columns = (strip or self.strip.first).locator(".column")
+        return "".join(columns.evaluate_all("(columns) => columns.map((c) => c.dataset.state)"))
+
+    def screenshot(self, name: str) -> Path:
+        ARTEFACTS.mkdir(parents=True, exist_ok=True)
+        self.settle()
+        path = ARTEFACTS / f"{name}_{self.renderer}.png"
+        self.page.screenshot(path=path)
+        return path
+
+
+_COUNT_FINISHED = """() => {
+    if (window.finishedPrompts === undefined) {
+        window.finishedPrompts = 0;
+        const done = () => { window.finishedPrompts += 1; };
+        for (const kind of ["execution_success", "execution_error", "execution_interrupted"])
+            app.api.addEventListener(kind, done);
+    }
+    return window.finishedPrompts;
+}"""
+
+
+def post(url: str, body: dict) -> dict | None:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        text = answer.read()
+    return json.loads(text) if text else None
