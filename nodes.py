@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
-from comfy_api.latest import ComfyExtension, io
+import torch
+from comfy_api.latest import ComfyExtension, io, ui
 
-from .dicache_core import CacheConfig, published
-from .model_patchers import adapter_for, attach
+from . import reporting
+from .dicache_core import (
+    CACHE_DEVICES,
+    LARGEST_THRESHOLD,
+    PRESETS,
+    CacheConfig,
+    Policy,
+    RunLog,
+    check_threshold,
+    resolve,
+)
+from .model_patchers import adapter_for, attach, nothing, show_text
+from .nodes_compare import DiCacheCompare
+from .nodes_shared import ALIASES, CATEGORY, PolicyType, Statistics
 
 
 class DiCacheApply(io.ComfyNode):
@@ -18,24 +31,24 @@ class DiCacheApply(io.ComfyNode):
         return io.Schema(
             node_id="DiCacheApply",
             display_name="DiCache Apply",
-            category="model/acceleration",
+            category=CATEGORY,
             description=(
                 "Samples faster by skipping most blocks of the model on steps where the model itself shows that it is "
                 "safe (DiCache). Put it between the model loader (after LoRAs) and the sampler."
             ),
-            search_aliases=["dicache", "cache", "speed up", "accelerate", "teacache", "faster"],
+            search_aliases=ALIASES,
             inputs=[
                 io.Model.Input("model", tooltip="The model to speed up: Flux, Chroma, HunyuanVideo or Wan."),
                 io.Float.Input(
                     "threshold",
                     default=-1.0,
                     min=-1.0,
-                    max=10.0,
+                    max=LARGEST_THRESHOLD,
                     step=0.01,
                     tooltip=(
-                        "How much accumulated change a skipped step may have. -1 uses the published setting for this "
-                        "model (Flux 0.4, HunyuanVideo 0.1, Wan 0.08). Higher skips more steps and costs quality; "
-                        "0 never skips."
+                        "How much accumulated change a skipped step may have. -1 uses the preset's value for this "
+                        "model (published: Flux 0.4, HunyuanVideo 0.1, Wan 0.08). Higher skips more steps and costs "
+                        "quality; 0 never skips."
                     ),
                 ),
                 io.Int.Input(
@@ -44,8 +57,8 @@ class DiCacheApply(io.ComfyNode):
                     min=0,
                     max=1000,
                     tooltip=(
-                        "Blocks that run on every step to look at the picture's progress. 0 uses the published depth "
-                        "(1). Deeper judges better and makes every skipped step slower by one block each."
+                        "Blocks that run on every step to look at the picture's progress. 0 uses the preset's depth "
+                        "(published: 1). Deeper judges better and makes every skipped step slower by one block each."
                     ),
                 ),
                 io.Int.Input(
@@ -55,32 +68,161 @@ class DiCacheApply(io.ComfyNode):
                     max=10000,
                     tooltip=(
                         "Steps at the start that are never skipped, because they lay out the picture. -1 uses the "
-                        "published 20% of the steps. Fewer is faster and risks the composition."
+                        "preset's number (published: 20% of the steps). Fewer is faster and risks the composition."
+                    ),
+                ),
+                io.Combo.Input(
+                    "preset",
+                    options=list(PRESETS),
+                    default="published",
+                    optional=True,
+                    tooltip=(
+                        "What the automatic values (-1 and 0) mean for the model at hand. published: as in the paper; "
+                        "fidelity: closest to the uncached picture; balanced: in between; fast: skips the most. A "
+                        "number typed into a field wins over the preset."
+                    ),
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Steps before this share of the schedule are never skipped; 0 is its start, 1 its end.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Steps from this share of the schedule on are never skipped. Lower it to spare details.",
+                ),
+                io.Int.Input(
+                    "max_consecutive",
+                    default=-1,
+                    min=-1,
+                    max=10000,
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "Longest run of skipped steps; after it one step is computed. 0 sets no limit, -1 uses the "
+                        "preset's value (published: no limit)."
+                    ),
+                ),
+                io.Combo.Input(
+                    "cache_device",
+                    options=list(CACHE_DEVICES),
+                    default="auto",
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "Where the cache lives. gpu: in video memory, fastest; cpu: in main memory, when video memory "
+                        "is short; auto: chooses."
+                    ),
+                ),
+                PolicyType.Input(
+                    "policy",
+                    optional=True,
+                    tooltip=(
+                        "Replaces the preset's rules for when to skip and how to rebuild a skipped step, and its "
+                        "numbers where the policy has its own. Numbers typed into the fields still win."
                     ),
                 ),
             ],
-            outputs=[io.Model.Output(tooltip="The model, sampling through DiCache.")],
+            outputs=[
+                io.Model.Output(tooltip="The model, sampling through DiCache."),
+                Statistics.Output(
+                    "statistics", tooltip="What this node's cache did in the last prompt. Connect it to DiCache Report."
+                ),
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, model: io.Model.Type, threshold: float, probe_depth: int, warmup_steps: int) -> io.NodeOutput:
-        config = resolve(adapter_for(model.model.diffusion_model).name, threshold, probe_depth, warmup_steps)
-        return io.NodeOutput(attach(model, config, node_id=cls.hidden.unique_id))
+    def validate_inputs(
+        cls, threshold: float | None = -1.0, start_percent: float | None = 0.0, end_percent: float | None = 1.0
+    ) -> bool | str:
+        """The host checks the other widgets alone; ``None`` stands for a value that another node will make."""
+        try:
+            if threshold is not None and threshold != -1:
+                check_threshold(threshold)
+            if start_percent is not None and end_percent is not None:
+                CacheConfig(threshold=0.0, start_percent=start_percent, end_percent=end_percent)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        model: io.Model.Type,
+        threshold: float,
+        probe_depth: int,
+        warmup_steps: int,
+        preset: str = "published",
+        policy: Policy | None = None,
+        **advanced: Any,
+    ) -> io.NodeOutput:
+        config = resolve(
+            adapter_for(model.model.diffusion_model).name,
+            preset,
+            policy,
+            threshold=threshold,
+            probe_depth=probe_depth,
+            warmup_steps=warmup_steps,
+            **advanced,
+        )
+        log = RunLog()
+        return io.NodeOutput(attach(model, config, node_id=cls.hidden.unique_id, runs=log), log)
 
 
-def resolve(architecture: str, threshold: float, probe_depth: int, warmup_steps: int) -> CacheConfig:
-    """The published settings of an architecture with the widgets' numbers in their place; -1 and 0 mean automatic."""
-    config = published(architecture)
-    if threshold != -1:
-        config = replace(config, threshold=threshold)
-    if probe_depth != 0:
-        config = replace(config, probe_depth=probe_depth)
-    if warmup_steps != -1:
-        config = replace(config, warmup_steps=warmup_steps)
-    return config
+class DiCacheReport(io.ComfyNode):
+    """Shows what a cache did."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiCacheReport",
+            display_name="DiCache Report",
+            category=CATEGORY,
+            description=(
+                "Shows what DiCache did in a run: the error of every step against the threshold, computed and skipped "
+                "steps, and the seconds they took, as a picture, as text and as JSON."
+            ),
+            search_aliases=[*ALIASES, "report", "plot", "statistics"],
+            inputs=[
+                Statistics.Input("statistics", tooltip="The statistics output of DiCache Apply."),
+                io.AnyType.Input(
+                    "after",
+                    tooltip="The sampler's output (or anything behind it), so that the report is made when it is done.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("plot", tooltip="One plot for each run of the sampler in the last prompt."),
+                io.String.Output("report", tooltip="The same and more as JSON, one entry per run."),
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, statistics: RunLog, after: Any) -> io.NodeOutput:
+        runs = statistics.runs
+        text = reporting.describe(runs)
+        report = reporting.as_json({"runs": [run.summary() for run in runs]})
+        show_text(cls.hidden.unique_id, text)
+        shown = ui.PreviewText(text).as_dict()
+        if not runs:
+            return io.NodeOutput(nothing(text), report, ui=shown)
+        plot = torch.cat([reporting.plot_run(run) for run in runs])
+        return io.NodeOutput(plot, report, ui={**ui.PreviewImage(plot, cls=cls).as_dict(), **shown})
 
 
 class DiCacheExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [DiCacheApply]
+        return [DiCacheApply, DiCacheReport, DiCacheCompare]

@@ -9,7 +9,7 @@ from .observation import Observation
 from .outcome import Outcome
 from .policy import Policy
 from .predictors import PREDICTORS, Predictor, Space, predictor_class
-from .presets import LARGEST_THRESHOLD, PRESETS, check_threshold, parse_settings, preset_config, resolve
+from .presets import LARGEST_THRESHOLD, PRESETS, check_threshold, parse_settings, preset_config, resolve, settings_of
 from .published import PUBLISHED, published
 from .registry import lookup
 from .run_log import RunLog
@@ -53,4 +53,5 @@ __all__ = [
     "preset_config",
     "published",
     "resolve",
+    "settings_of",
 ]

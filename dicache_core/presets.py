@@ -83,6 +83,18 @@ def parse_settings(text: str) -> tuple[str | float, ...]:
     return tuple(dict.fromkeys(_setting(word) for word in words))
 
 
+def settings_of(text: str, architecture: str) -> list[tuple[str, CacheConfig]]:
+    """Each of ``parse_settings(text)`` with a label: a preset as it is, a threshold in the published settings."""
+    configs = []
+    for setting in parse_settings(text):
+        if isinstance(setting, str):
+            config = resolve(architecture, setting)
+            configs.append((f"{setting} ({config.threshold:g})", config))
+        else:
+            configs.append((f"threshold {setting:g}", resolve(architecture, threshold=setting)))
+    return configs
+
+
 def _setting(word: str) -> str | float:
     if word.lower() in PRESETS:
         return word.lower()

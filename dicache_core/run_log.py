@@ -14,11 +14,7 @@ class RunLog:
 
     def __init__(self) -> None:
         self.runs: list[RunStatistics] = []
-        self.prompt: str | None = None
 
-    def begin(self, run: RunStatistics, prompt: str | None) -> None:
-        """Enter a run that begins now; ``prompt`` is the host's name for what it is working on."""
-        if prompt != self.prompt:
-            self.runs = []
-        self.prompt = prompt
-        self.runs.append(run)
+    def append(self, run: RunStatistics) -> None:
+        """Enter a run that begins now."""
+        self.runs = [earlier for earlier in self.runs if earlier.prompt == run.prompt] + [run]

@@ -48,7 +48,10 @@ class PassRecord:
 
 
 class RunStatistics:
-    """The record of one sampling run. Holds numbers only, never a tensor."""
+    """The record of one sampling run. Holds numbers only, never a tensor.
+
+    Slots that the host fills: ``architecture``, ``prompt`` (its name for the work the run belongs to), ``finished``.
+    """
 
     def __init__(self, schedule: Schedule, config: CacheConfig) -> None:
         self.schedule = schedule
@@ -56,6 +59,7 @@ class RunStatistics:
         self.passes: list[PassRecord] = []
         self.held_bytes = 0
         self.architecture = ""
+        self.prompt: str | None = None
         self.finished = False
 
     def record(self, passed: PassRecord) -> None:

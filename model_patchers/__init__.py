@@ -2,6 +2,21 @@
 
 from .adapter import Adapter
 from .attach import attach, detach
+from .compare import SAMPLERS, SCHEDULERS, Sampling, compare, decode, nothing
 from .registry import ADAPTERS, adapter_for
+from .reporter import show_text
 
-__all__ = ["ADAPTERS", "Adapter", "adapter_for", "attach", "detach"]
+__all__ = [
+    "ADAPTERS",
+    "SAMPLERS",
+    "SCHEDULERS",
+    "Adapter",
+    "Sampling",
+    "adapter_for",
+    "attach",
+    "compare",
+    "decode",
+    "detach",
+    "nothing",
+    "show_text",
+]

@@ -15,13 +15,13 @@ import comfy.model_patcher
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 
-from ..dicache_core import CacheConfig, CacheSession, ForwardPass, RunStatistics, Stopwatch
+from ..dicache_core import CacheConfig, CacheSession, ForwardPass, RunLog, RunStatistics, Stopwatch
 from .adapter import Adapter
 from .compose import CachedStack
 from .identity import StreamBook
 from .place import schedule_of
 from .registry import adapter_for
-from .reporter import Reporter
+from .reporter import Reporter, current_prompt
 from .sigma import SigmaReading
 
 KEY = "dicache"
@@ -30,7 +30,10 @@ log = logging.getLogger("dicache")
 
 
 def attach(
-    model: ModelPatcher, config: CacheConfig, node_id: str | None = None, runs: list[RunStatistics] | None = None
+    model: ModelPatcher,
+    config: CacheConfig,
+    node_id: str | None = None,
+    runs: RunLog | list[RunStatistics] | None = None,
 ) -> ModelPatcher:
     """A clone of ``model`` that samples through a cache with these settings.
 
@@ -62,7 +65,11 @@ class CachedSampling:
     """``OUTER_SAMPLE`` wrapper: one session per run."""
 
     def __init__(
-        self, adapter: Adapter, config: CacheConfig, node_id: str | None, runs: list[RunStatistics] | None
+        self,
+        adapter: Adapter,
+        config: CacheConfig,
+        node_id: str | None,
+        runs: RunLog | list[RunStatistics] | None,
     ) -> None:
         self.adapter = adapter
         self.config = config
@@ -78,6 +85,7 @@ class CachedSampling:
         original = guider.model_options
         session = CacheSession(self.config, schedule_of(sigmas, guider.model_patcher))
         session.statistics.architecture = self.adapter.name
+        session.statistics.prompt = current_prompt()
         if self.runs is not None:
             self.runs.append(session.statistics)
         self._run_count += 1

@@ -1,10 +1,13 @@
-"""Tells the client whose prompt runs what the cache does: one JSON event per step, and one line in the log at the end."""
+"""Tells the client whose prompt runs what the cache does: a JSON event per step, and a line in the log at the end."""
 
 from __future__ import annotations
 
 import logging
 import time
 from typing import Any
+
+from comfy_execution.progress import get_progress_state
+from comfy_execution.utils import get_executing_context
 
 from ..dicache_core import RunStatistics
 
@@ -47,10 +50,10 @@ class Reporter:
         self._send(finished=True)
 
     def _send(self, finished: bool) -> None:
-        server = _listening_server()
-        if server is None or self.node_id is None:
+        if self.node_id is None:
             return
-        server.send_sync(EVENT, self.event(finished), server.client_id)
+        if server := _listening_server():
+            server.send_sync(EVENT, self.event(finished), server.client_id)
 
     def event(self, finished: bool) -> dict[str, Any]:
         """The whole state of the run so far: the client keeps no history of its own."""
@@ -63,7 +66,7 @@ class Reporter:
         last = s.passes[-1] if s.passes else None
         errors = [d.error for d in last.decisions if d.error is not None] if last else []
         return {
-            "node": self.node_id,
+            "node": shown_node(self.node_id),
             "run": self.run,
             "step": last.step.index + 1 if last else 0,
             "steps": s.schedule.steps,
@@ -76,6 +79,8 @@ class Reporter:
             "reused": s.reused,
             "speedup": s.speedup,
             "policy": f"{s.config.indicator} + {s.config.predictor}",
+            "probe_depth": s.config.probe_depth,
+            "warmup_steps": s.config.warmup_of(s.schedule.total),
             "finished": finished,
         }
 
@@ -85,9 +90,26 @@ def _finite(x: float) -> float | None:
     return x if abs(x) < float("inf") else None
 
 
+def current_prompt() -> str | None:
+    """The prompt that the host is working on; ``None`` in scripts."""
+    context = get_executing_context()
+    return None if context is None else context.prompt_id
+
+
+def show_text(node_id: str, text: str) -> None:
+    """Write ``text`` on a node in the browser of the client whose prompt runs."""
+    if server := _listening_server():
+        server.send_progress_text(text, shown_node(node_id), server.client_id)
+
+
+def shown_node(node_id: str) -> str:
+    """The node in the user's graph that a node made while the prompt runs (a loop's body, say) stands for."""
+    return get_progress_state().dynprompt.get_display_node_id(node_id)
+
+
 def _listening_server() -> Any | None:
-    """ComfyUI's server while a client waits for its prompt; ``None`` in scripts, tests and headless API runs."""
+    """ComfyUI's server while a client listens to the prompt that runs; ``None`` in scripts and headless API runs."""
     from server import PromptServer
 
     server = getattr(PromptServer, "instance", None)
-    return server if server is not None and server.client_id is not None else None
+    return server if server is not None and server.client_id in server.sockets else None

@@ -1,0 +1,7 @@
+"""What a run or a comparison looks like: plots, pictures, tables. Imports no host."""
+
+from .compare import Row, as_pictures, compare_rows, compare_sheet, compare_text
+from .plot import plot_run
+from .text import as_json, describe
+
+__all__ = ["Row", "as_json", "as_pictures", "compare_rows", "compare_sheet", "compare_text", "describe", "plot_run"]

@@ -1,0 +1,141 @@
+"""The picture of a run: the error against the threshold step by step, one lane per stream, and the seconds below.
+
+matplotlib, because it draws text, axes and legends well everywhere and users of Python tools have it or get it in one
+line; its figure objects are used without pyplot, so nothing global is touched.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..dicache_core import Decision, RunStatistics, SampleKey, Step
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT, DPI = 1280, 960, 100  # pixels; shown at a third of that on a node
+MOST_LANES = 4
+HEADROOM = 1.6  # top of the error axis over the threshold
+PAPER, INK, FAINT = "#1d1f24", "#e8e8ea", "#8d9099"
+COLORS = {"warm-up": "#7d828c", "last step": "#7d828c", "computed": "#d9822b", "reused": "#22a38b"}
+
+
+def plot_run(run: RunStatistics) -> Tensor:
+    """The plot as a picture ``(1, 960, 1280, 3)`` in [0, 1]."""
+    figure = _figure()
+    lanes = run.lanes()
+    shown = list(lanes.items())[:MOST_LANES]
+    axes = figure.subplots(
+        len(shown) + 1,
+        1,
+        sharex=True,
+        squeeze=False,
+        gridspec_kw={"height_ratios": [3.0] * max(len(shown), 1) + [2.0] if shown else [1.0]},
+    )[:, 0]
+    several = len({key.row for key in lanes}) > 1
+    for axis, (key, steps) in zip(axes, shown, strict=False):
+        _draw_lane(axis, run, _lane_name(key, several) if len(lanes) > 1 else "", steps)
+    _draw_seconds(axes[-1], run)
+    axes[0].set_title(_title(run), color=INK, fontsize=23, loc="left", pad=14, fontweight="bold")
+    _draw_legend(figure, hidden=len(lanes) - len(shown))
+    return _picture(figure)
+
+
+def _figure() -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("DiCache Report draws with matplotlib, which is missing: pip install matplotlib") from error
+    figure = Figure((WIDTH / DPI, HEIGHT / DPI), dpi=DPI, facecolor=PAPER, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.2, h_pad=0.12)
+    return figure
+
+
+def _draw_lane(axis: Axes, run: RunStatistics, name: str, steps: list[tuple[Step, Decision]]) -> None:
+    """Bars of accumulated error in the colour of what became of the step, under a line at the threshold."""
+    threshold = run.config.threshold
+    measured = [d.accumulated for _, d in steps if d.accumulated is not None and math.isfinite(d.accumulated)]
+    top = HEADROOM * threshold if threshold > 0 else max(measured, default=1.0) or 1.0
+    foot = 0.05 * top
+    for step, decision in steps:
+        height = top if decision.accumulated is None or math.isinf(decision.accumulated) else decision.accumulated
+        if decision.accumulated is None:
+            height = 0.0
+        color = _color(decision)
+        axis.bar(step.index + 1, min(height, top), width=0.86, color=color, alpha=0.62, linewidth=0)
+        axis.bar(step.index + 1, -foot, width=0.86, color=color, linewidth=0)
+    if threshold > 0:
+        axis.axhline(threshold, color=INK, linestyle=(0, (5, 4)), linewidth=1.8)
+        axis.text(
+            0.006, threshold + 0.03 * top, f"threshold {threshold:g}", color=INK, fontsize=16,
+            transform=axis.get_yaxis_transform(), va="bottom",
+        )  # fmt: skip
+    axis.set_ylim(-foot, top)
+    axis.set_yticks([t for t in axis.get_yticks() if 0 <= t <= top])
+    axis.set_ylabel("error", color=FAINT, fontsize=17)
+    if name:
+        axis.text(0.006, 0.42, name, color=INK, fontsize=16, transform=axis.transAxes, va="center")
+    _dress(axis)
+
+
+def _draw_seconds(axis: Axes, run: RunStatistics) -> None:
+    """Measured seconds of each step, and the line of what a computed step costs."""
+    colors = {"w": COLORS["warm-up"], "l": COLORS["last step"], "c": COLORS["computed"], "r": COLORS["reused"]}
+    for index, (seconds, cell) in enumerate(zip(run.seconds_per_step(), run.cells, strict=True)):
+        if seconds is not None:
+            axis.bar(index + 1, seconds, width=0.86, color=colors.get(cell, COLORS["computed"]), linewidth=0)
+    axis.set_ylabel("seconds", color=FAINT, fontsize=17)
+    axis.set_xlabel("step", color=FAINT, fontsize=17)
+    axis.set_xlim(0.4, run.schedule.steps + 0.6)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_ylim(bottom=0)
+    _dress(axis)
+
+
+def _draw_legend(figure: Figure, hidden: int) -> None:
+    from matplotlib.patches import Patch
+
+    names = {"warm-up": "warm-up, last", "computed": "computed", "reused": "probed and reused"}
+    title = f"{hidden} more streams are not drawn" if hidden > 0 else None
+    figure.legend(
+        handles=[Patch(color=COLORS[reason], label=name) for reason, name in names.items()],
+        loc="outside lower center", ncols=3, frameon=False, fontsize=18, labelcolor=INK, title=title,
+    ).get_title().set(color=FAINT, fontsize=15)  # fmt: skip
+
+
+def _dress(axis: Axes) -> None:
+    axis.set_facecolor(PAPER)
+    axis.tick_params(colors=FAINT, labelsize=16, length=0)
+    axis.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.8)
+    axis.set_axisbelow(True)
+    for side in axis.spines.values():
+        side.set_visible(False)
+
+
+def _color(decision: Decision) -> str:
+    return COLORS["reused"] if decision.reuse else COLORS.get(decision.reason, COLORS["computed"])
+
+
+def _lane_name(key: SampleKey, several: bool) -> str:
+    return f"stream {key.stream + 1}" + (f", sample {key.row + 1}" if several else "")
+
+
+def _title(run: RunStatistics) -> str:
+    words = [f"{run.architecture}: {run.reused} of {run.schedule.steps} steps reused"]
+    if run.speedup is not None:
+        words += [f"{run.speedup:.2f}x the speed", f"{run.saved_seconds:.2f} s saved"]
+    return ", ".join(words)
+
+
+def _picture(figure: Figure) -> Tensor:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = torch.frombuffer(bytearray(canvas.buffer_rgba()), dtype=torch.uint8)
+    return pixels.reshape(1, HEIGHT, WIDTH, 4)[..., :3].float() / 255
