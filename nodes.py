@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from comfy_api.latest import ComfyExtension, io, ui
 
 from . import reporting
@@ -219,7 +218,7 @@ class DiCacheReport(io.ComfyNode):
         shown = ui.PreviewText(text).as_dict()
         if not runs:
             return io.NodeOutput(nothing(text), report, ui=shown)
-        plot = torch.cat([reporting.plot_run(run) for run in runs])
+        plot = reporting.plot_runs(runs)
         return io.NodeOutput(plot, report, ui={**ui.PreviewImage(plot, cls=cls).as_dict(), **shown})
 
 

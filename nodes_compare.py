@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from comfy_api.latest import io, ui
 
 from . import reporting
 from .dicache_core import parse_settings, settings_of
-from .model_patchers import SAMPLERS, SCHEDULERS, Sampling, adapter_for, compare, decode, nothing, show_text
+from .model_patchers import SAMPLERS, SCHEDULERS, Sampling, adapter_for, as_latent, compare, decode, nothing, show_text
 from .nodes_shared import ALIASES, CATEGORY
 
 
@@ -101,7 +100,7 @@ class DiCacheCompare(io.ComfyNode):
     ) -> io.NodeOutput:
         chosen = settings_of(settings, adapter_for(model.model.diffusion_model).name)
         outcomes = compare(model, Sampling(latent=latent_image, **sampler), chosen)
-        latents = {"samples": torch.cat([o.samples for o in outcomes])}
+        latents = as_latent(outcomes)
         if vae is None:
             seen = [reporting.as_pictures(o.samples) for o in outcomes]
         else:

@@ -2,7 +2,7 @@
 
 from .adapter import Adapter
 from .attach import attach, detach
-from .compare import SAMPLERS, SCHEDULERS, Sampling, compare, decode, nothing
+from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, nothing
 from .registry import ADAPTERS, adapter_for
 from .reporter import show_text
 
@@ -13,6 +13,7 @@ __all__ = [
     "Adapter",
     "Sampling",
     "adapter_for",
+    "as_latent",
     "attach",
     "compare",
     "decode",

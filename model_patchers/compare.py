@@ -9,6 +9,7 @@ from typing import Any
 
 import comfy.samplers
 import comfy.utils
+import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
@@ -88,6 +89,11 @@ def compare(model: ModelPatcher, sampling: Sampling, settings: Sequence[tuple[st
         )
         outcomes.append(Outcome(label, samples, seconds, runs[0] if runs else None))
     return outcomes
+
+
+def as_latent(outcomes: Sequence[Outcome]) -> Latent:
+    """All outcomes as one batch in the host's LATENT, in order."""
+    return {"samples": torch.cat([outcome.samples for outcome in outcomes])}
 
 
 def decode(vae: VAE, samples: Tensor) -> Tensor:

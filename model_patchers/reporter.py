@@ -53,7 +53,8 @@ class Reporter:
         if self.node_id is None:
             return
         if server := _listening_server():
-            server.send_sync(EVENT, self.event(finished), server.client_id)
+            event = {**self.event(finished), "workflow": _running_workflow(server)}
+            server.send_sync(EVENT, event, server.client_id)
 
     def event(self, finished: bool) -> dict[str, Any]:
         """The whole state of the run so far: the client keeps no history of its own."""
@@ -105,6 +106,18 @@ def show_text(node_id: str, text: str) -> None:
 def shown_node(node_id: str) -> str:
     """The node in the user's graph that a node made while the prompt runs (a loop's body, say) stands for."""
     return get_progress_state().dynprompt.get_display_node_id(node_id)
+
+
+def _running_workflow(server: Any) -> str | None:
+    """Id of the workflow whose prompt runs, where the client sent one: the user may be looking at another tab."""
+    running, _queued = server.prompt_queue.get_current_queue_volatile()
+    if not running:
+        return None
+    _number, _prompt_id, _prompt, extra_data, *_rest = running[0]
+    workflow = (extra_data.get("extra_pnginfo") or {}).get(
+        "workflow"
+    ) or {}  # API clients leave out either, or send null
+    return workflow.get("id")
 
 
 def _listening_server() -> Any | None:

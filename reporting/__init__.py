@@ -1,7 +1,17 @@
 """What a run or a comparison looks like: plots, pictures, tables. Imports no host."""
 
 from .compare import Row, as_pictures, compare_rows, compare_sheet, compare_text
-from .plot import plot_run
+from .plot import plot_run, plot_runs
 from .text import as_json, describe
 
-__all__ = ["Row", "as_json", "as_pictures", "compare_rows", "compare_sheet", "compare_text", "describe", "plot_run"]
+__all__ = [
+    "Row",
+    "as_json",
+    "as_pictures",
+    "compare_rows",
+    "compare_sheet",
+    "compare_text",
+    "describe",
+    "plot_run",
+    "plot_runs",
+]

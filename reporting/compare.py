@@ -105,9 +105,7 @@ def _sheet(rows: list[Row], pictures: list[Tensor]) -> np.ndarray:
 
 
 def _speed(row: Row) -> str:
-    return f"{row.seconds:.1f} s, {row.computed}/{row.steps}" + (
-        f", {row.speedup:.2f}x" if row.computed < row.steps else ""
-    )
+    return f"{row.seconds:.3g} s ({row.speedup:.2f}x), {row.computed} of {row.steps} steps computed"
 
 
 def _quality(row: Row) -> str:

@@ -7,6 +7,7 @@ line; its figure objects are used without pyplot, so nothing global is touched.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,11 @@ MOST_LANES = 4
 HEADROOM = 1.6  # top of the error axis over the threshold
 PAPER, INK, FAINT = "#1d1f24", "#e8e8ea", "#8d9099"
 COLORS = {"warm-up": "#7d828c", "last step": "#7d828c", "computed": "#d9822b", "reused": "#22a38b"}
+
+
+def plot_runs(runs: Sequence[RunStatistics]) -> Tensor:
+    """A plot per run ``(R, 960, 1280, 3)`` in [0, 1]."""
+    return torch.cat([plot_run(run) for run in runs])
 
 
 def plot_run(run: RunStatistics) -> Tensor:

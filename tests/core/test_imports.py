@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
+NODES = sorted(REPO.glob("nodes*.py"))
 STANDARD = set(sys.stdlib_module_names)
 
 
@@ -38,17 +39,25 @@ def test_core_knows_torch_and_nothing_of_the_host(file):
 @pytest.mark.parametrize("file", files("model_patchers"), ids=lambda f: f.name)
 def test_adapters_know_the_host_and_the_core_but_no_nodes(file):
     foreign = {n for n in imported(file) if not n.startswith(".")} - STANDARD
-    assert foreign <= {"torch", "comfy", "server", "nodes", "kornia", "latent_preview"}
+    assert foreign <= {"torch", "comfy", "comfy_execution", "server", "nodes"}
     assert "..nodes" not in imported(file)
 
 
-def test_nodes_do_not_touch_the_host_directly():
-    foreign = {n for n in imported(REPO / "nodes.py") if not n.startswith(".")} - STANDARD
+@pytest.mark.parametrize("file", files("reporting"), ids=lambda f: f.name)
+def test_drawing_knows_the_core_and_no_host(file):
+    foreign = {n for n in imported(file) if not n.startswith(".")} - STANDARD
+    assert foreign <= {"torch", "numpy", "PIL", "matplotlib", "kornia"}
+    assert imported(file) & {"..nodes", "..model_patchers"} == set()
+
+
+@pytest.mark.parametrize("file", NODES, ids=lambda f: f.name)
+def test_nodes_do_not_touch_the_host_directly(file):
+    foreign = {n for n in imported(file) if not n.startswith(".")} - STANDARD
     assert foreign == {"comfy_api"}
 
 
 @pytest.mark.parametrize(
-    "file", [*files("dicache_core"), *files("model_patchers"), REPO / "nodes.py"], ids=lambda f: f.name
+    "file", [*files("dicache_core"), *files("model_patchers"), *files("reporting"), *NODES], ids=lambda f: f.name
 )
 def test_files_are_small(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 350
