@@ -45,7 +45,7 @@ class Show:
 SHOWS = {
     "flux": Show(CAPTIONS[:4]),
     "hunyuan_video": Show(CAPTIONS[4:6]),
-    "wan": Show(CAPTIONS[6:8], cfg=3.0),
+    "wan": Show(CAPTIONS[8:10], cfg=3.0),
 }
 
 
@@ -153,7 +153,8 @@ def sample_all(server: ComfyServer, architectures: list[str], console: Console) 
         for architecture in architectures:
             # The first run of a model pays for loading; it is not part of the comparison.
             progress.update(total, description=f"{architecture}: loading")
-            server.run(graph_for(architecture, CAPTIONS[0], dicache=False, seed=99, steps=2))
+            for dicache in (False, True):
+                server.run(graph_for(architecture, CAPTIONS[0], dicache=dicache, seed=99, steps=2))
             for _, seed, caption in (job for job in jobs if job[0] == architecture):
                 progress.update(total, description=f"{architecture}: {caption}")
                 pairs.append(sample_pair(server, architecture, caption, seed, on_event))
@@ -163,8 +164,8 @@ def sample_all(server: ComfyServer, architectures: list[str], console: Console) 
 def show_table(pairs: list[Pair], console: Console) -> None:
     """The report as a table, medians per architecture at the end."""
     table = Table(title="DiCache in a real ComfyUI")
-    table.add_column("", no_wrap=True)
-    for name in ("computed", "reused", "baseline s", "DiCache s", "faster", "PSNR dB"):
+    table.add_column("caption", min_width=20)
+    for name in ("computed", "reused", "baseline", "DiCache", "faster", "PSNR"):
         table.add_column(name, justify="right", no_wrap=True)
     for architecture in dict.fromkeys(p.architecture for p in pairs):
         group = [p for p in pairs if p.architecture == architecture]
@@ -180,8 +181,8 @@ def _table_row(name: str, pairs: list[Pair]) -> list[str]:
 
     faster = statistics.median(p.seconds_baseline / p.seconds_dicache for p in pairs)
     counts = [f"{median(key):g}" for key in ("computed", "reused")]
-    seconds = [f"{median(key):.2f}" for key in ("seconds_baseline", "seconds_dicache")]
-    return [name, *counts, *seconds, f"{faster:.2f}x", f"{median('psnr'):.1f}"]
+    seconds = [f"{median(key):.2f} s" for key in ("seconds_baseline", "seconds_dicache")]
+    return [name, *counts, *seconds, f"{faster:.2f}x", f"{median('psnr'):.1f} dB"]
 
 
 def main() -> int:
@@ -192,7 +193,7 @@ def main() -> int:
     options = parser.parse_args()
     console = Console()
     if not console.is_terminal:
-        console = Console(width=140)  # a log file wraps nothing
+        console = Console(width=120)  # a log file wraps nothing
     options.output.mkdir(parents=True, exist_ok=True)
     try:
         host = running_host()

@@ -1,4 +1,4 @@
-"""Run the tests that touch ComfyUI against every known version: ``make test-hosts [ARGS="0.16.3 0.30.0"]``.
+"""Run the tests that touch ComfyUI against every known version: ``make test-hosts [ARGS="0.16.3"]``.
 
 Prints a table: version, tests passed and failed, and whether the cache decided as on the newest version.
 """
@@ -6,6 +6,7 @@ Prints a table: version, tests passed and failed, and whether the cache decided 
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from xml.etree import ElementTree
 
 from provision import HOSTS, NEWEST, REPO, ProvisionError, provision
 
-TESTS = ["tests/host", "tests/patchers", "tests/nodes"]
+TESTS = ["tests/host", "tests/patchers", "tests/pack_nodes"]
 
 
 @dataclass
@@ -69,7 +70,7 @@ def main() -> int:
     if NEWEST not in versions:
         versions.append(NEWEST)  # the others are compared with it
     try:
-        results = [run_host(version, folder, options.pytest.split()) for version in versions]
+        results = [run_host(version, folder, shlex.split(options.pytest)) for version in versions]
     except ProvisionError as error:
         print(error, file=sys.stderr)
         return 1
