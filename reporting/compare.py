@@ -14,7 +14,7 @@ from ..dicache_core import Outcome
 DIFFERENCE_GAIN = 4.0  # differences are small; four times as strong they can be seen
 GAP = 8
 PAPER, INK, FAINT = (29, 31, 36), (232, 232, 234), (150, 153, 162)
-SSIM_WINDOW = 11
+SSIM_WINDOW = 11  # as published; smaller only where a picture is
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def similarity(pictures: Tensor, reference: Tensor) -> tuple[float, float]:
     low, high = reference.min().item(), reference.max().item()
     scale = (high - low) or 1.0
     a, b = (((x.float().cpu() - low) / scale).movedim(-1, 1) for x in (pictures, reference))  # (N, C, H, W)
-    return psnr(a, b, 1.0).item(), ssim(a, b, SSIM_WINDOW, 1.0).mean().item()
+    window = min(SSIM_WINDOW, (min(a.shape[-2:]) - 1) | 1)  # odd, and no wider than the picture
+    return psnr(a, b, 1.0).item(), ssim(a, b, window, 1.0).mean().item()
 
 
 def as_pictures(samples: Tensor) -> Tensor:

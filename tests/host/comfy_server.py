@@ -91,9 +91,18 @@ class ComfyServer:
         """Everything the server wrote so far."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
-    def run(self, graph: Graph, on_event: Callable[[Event], None] | None = None, patience: float = 300.0) -> Run:
-        """Queue ``graph``, wait for its end and return events, outputs and the error, if there was one."""
-        return asyncio.run(asyncio.wait_for(self._run(graph, on_event), patience))
+    def run(
+        self,
+        graph: Graph,
+        on_event: Callable[[Event], None] | None = None,
+        patience: float = 300.0,
+        extra_data: dict | None = None,
+    ) -> Run:
+        """Queue ``graph``, wait for its end and return events, outputs and the error, if there was one.
+
+        ``extra_data`` is what a browser sends along, such as the workflow that the graph was made from.
+        """
+        return asyncio.run(asyncio.wait_for(self._run(graph, on_event, extra_data or {}), patience))
 
     def get(self, path: str) -> bytes:
         """GET ``path``, e.g. ``/object_info/DiCacheApply``."""
@@ -111,10 +120,11 @@ class ComfyServer:
             urllib.request.Request(self.url + "/interrupt", data=b"{}", method="POST"), timeout=30
         ).close()
 
-    async def _run(self, graph: Graph, on_event: Callable[[Event], None] | None) -> Run:
+    async def _run(self, graph: Graph, on_event: Callable[[Event], None] | None, extra_data: dict) -> Run:
         async with aiohttp.ClientSession(self.url) as session:
             async with session.ws_connect(f"/ws?clientId={self.client_id}", max_msg_size=0) as socket_:
-                async with session.post("/prompt", json={"prompt": graph, "client_id": self.client_id}) as answer:
+                body = {"prompt": graph, "client_id": self.client_id, "extra_data": extra_data}
+                async with session.post("/prompt", json=body) as answer:
                     reply = await answer.json()
                 if answer.status != 200:
                     raise RuntimeError(f"ComfyUI refused the graph: {json.dumps(reply, indent=1)}")

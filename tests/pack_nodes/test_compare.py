@@ -1,0 +1,167 @@
+"""DiCache Compare: end to end with the testbed's Flux, and its numbers against an independent library."""
+
+import copy
+import json
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from layout import REPO
+from skimage.metrics import peak_signal_noise_ratio
+from testbed import conditioning as testbed
+from testbed.captions import CAPTIONS
+
+GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
+LOADER, CAPTION, SAMPLER, COMPARE = "1", "3", "6", "9"
+
+
+@pytest.fixture
+def compare(comfy, pack, load_model):
+    """``compare(settings, ...)``: the node's whole answer."""
+    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheCompare"]
+
+    def run(settings, *, architecture="flux", model=None, **inputs):
+        given = {
+            "model": model or load_model(architecture),
+            "positive": testbed.conditioning(architecture, CAPTIONS[0]),
+            "negative": testbed.conditioning(architecture, ""),
+            "latent_image": {"samples": testbed.empty_latent(architecture, 1, 16)},
+            "settings": settings,
+            **dict(seed=3, steps=8, cfg=1.0, sampler_name="euler", scheduler="simple", denoise=1.0),
+            **inputs,
+        }
+        return cls.PREPARE_CLASS_CLONE(None).execute(**given)
+
+    return run
+
+
+@pytest.fixture
+def vae(load_model):
+    """The testbed's linear code in the shape of a VAE."""
+    latent_format = load_model("flux").get_model_object("latent_format")
+    std = testbed.channel_std(testbed.weights("flux"))
+    return SimpleNamespace(decode=lambda samples: testbed.pictures(samples, latent_format, std))
+
+
+def test_baseline_comes_first_and_equals_the_plain_sampler(compare, sample, load_model):
+    latents, _, report = compare("0, published").result
+    plain = sample(load_model("flux"), CAPTIONS[0], steps=8, seed=3, size=16)
+    assert latents["samples"].shape == (3, 16, 16, 16)
+    assert torch.equal(latents["samples"][:1], plain)
+    assert torch.equal(latents["samples"][1:2], plain), "threshold 0 changes nothing"
+    assert not torch.equal(latents["samples"][2:], plain)
+    baseline, zero, published = json.loads(report)
+    assert [row["label"] for row in (baseline, zero, published)] == [
+        "without DiCache",
+        "threshold 0",
+        "published (0.4)",
+    ]
+    assert zero["identical"]
+    assert baseline["computed"] == zero["computed"] == 8 > published["computed"]
+    assert published["run"]["cells"].count("r") == 8 - published["computed"]
+    assert published["speedup"] == pytest.approx(baseline["seconds"] / published["seconds"])
+
+
+def test_psnr_agrees_with_scikit_image(compare):
+    latents, _, report = compare("0.5").result
+    plain, cached = latents["samples"].numpy()
+    expected = peak_signal_noise_ratio(plain, cached, data_range=plain.max() - plain.min())
+    row = json.loads(report)[1]
+    assert row["psnr"] == pytest.approx(expected, abs=1e-3)
+    assert 0 < row["ssim"] < 1
+
+
+def test_stricter_thresholds_stay_closer(compare):
+    rows = json.loads(compare("0.15, 0.8", steps=16).result[2])
+    assert rows[1]["computed"] > rows[2]["computed"]
+    assert rows[1]["psnr"] > rows[2]["psnr"]
+    assert rows[1]["ssim"] > rows[2]["ssim"]
+
+
+def test_pictures_are_side_by_side_with_a_vae(compare, vae):
+    answer = compare("0, 0.5", vae=vae)
+    latents, sheet, report = answer.result
+    plain = vae.decode(latents["samples"][:1])[0]
+    height, width, _ = plain.shape
+    pixels = (sheet[0] * 255).round()
+    top = next(y for y in range(sheet.shape[1]) if torch.allclose(pixels[y, 8 : 8 + width], plain[0] * 255, atol=1.0))
+    assert torch.allclose(pixels[top : top + height, 8 : 8 + width], plain * 255, atol=1.0)
+    below = sheet[0, -8 - height :, :, :]
+    same, different = below[:, 16 + width : 16 + 2 * width], below[:, 24 + 2 * width : 24 + 3 * width]
+    assert different.mean() > same.mean(), "threshold 0 has a difference"
+    assert json.loads(report)[1]["identical"]
+    assert "pictures" in answer.ui["text"][0]
+    assert len(answer.ui["images"]) == 1
+
+
+def test_without_a_vae_the_pictures_output_says_why(compare):
+    answer = compare("0.5", steps=3)
+    assert "Connect a VAE" in answer.result[1].message
+    assert "latents" in answer.ui["text"][0]
+
+
+def test_a_video_is_compared_frame_by_frame(compare):
+    latent = {"samples": testbed.empty_latent("wan", 1, 4, 3)}
+    latents, _, report = compare("0.4", architecture="wan", latent_image=latent, cfg=3.0).result
+    assert latents["samples"].ndim == 5
+    assert json.loads(report)[1]["ssim"] < 1
+
+
+def test_a_cache_that_the_model_already_has_is_left_out(comfy, compare, load_model):
+    cached, log = comfy.node("DiCacheApply", model=load_model("flux"), threshold=9.0, warmup_steps=1)
+    with_it, without = (compare("0", model=model).result[0]["samples"] for model in (cached, load_model("flux")))
+    assert torch.equal(with_it, without)
+    assert log.runs == []
+
+
+def test_what_comes_before_the_first_run_is_not_timed(comfy, pack, compare, monkeypatch):
+    """By a clock that only the sampler moves on: by 100 s at its first call, which pays for loading, then by 2 s."""
+    sampler = comfy.module("comfy.samplers").KSAMPLER
+    original, calls, now = sampler.sample, [], [0.0]
+
+    def slow_at_first(self, *args, **kwargs):
+        calls.append(len(args[1]) - 1)
+        now[0] += 100.0 if len(calls) == 1 else 2.0
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(sampler, "sample", slow_at_first)
+    module = sys.modules[pack.model_patchers.compare.__module__]
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    rows = json.loads(compare("0", steps=3).result[2])
+    assert calls == [1, 3, 3]
+    assert [row["seconds"] for row in rows] == [2.0, 2.0]
+
+
+def compare_graph(**inputs):
+    graph = copy.deepcopy(GRAPH)
+    graph[CAPTION]["inputs"]["text"] = CAPTIONS[0]
+    sampler = graph[SAMPLER]["inputs"] | {"model": [LOADER, 0], "settings": "published, 0.2", **inputs}
+    nodes = {key: graph[key] for key in (LOADER, "3", "4", "5")}
+    return {**nodes, COMPARE: {"class_type": "DiCacheCompare", "inputs": sampler}}
+
+
+def test_progress_covers_the_whole_comparison(server):
+    run = server.run(compare_graph(steps=6))
+    assert run.error is None
+    marks = [event["value"] for event in run.data("progress") if event["node"] == COMPARE]
+    assert marks == sorted(marks)
+    assert marks[-1] == 18
+    assert {event["max"] for event in run.data("progress")} == {18}
+    assert run.data("dicache.step") == [], "there is no strip to show these runs"
+    assert len(run.outputs[COMPARE]["text"][0].splitlines()) == 4
+
+
+def test_interrupt_ends_the_comparison_at_once(server):
+    stopped_at = []
+
+    def stop(event):
+        if event.type == "progress" and not stopped_at:
+            stopped_at.append(time.perf_counter())
+            server.interrupt()
+
+    run = server.run(compare_graph(steps=200), stop)
+    assert run.data("execution_interrupted"), "the comparison was not interrupted"
+    assert run.events[-1].time - stopped_at[0] < 5.0
+    assert server.run(compare_graph(steps=2)).error is None

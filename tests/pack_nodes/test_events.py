@@ -1,0 +1,123 @@
+"""The live view's events: once per step, throttled, to nobody who does not listen, and under the right node."""
+
+import copy
+import json
+from types import SimpleNamespace
+
+import pytest
+from layout import REPO
+
+GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
+APPLY, CAPTION, LATENT, SAMPLER, DECODE = "2", "3", "5", "6", "7"
+EVENT = "dicache.step"
+
+
+@pytest.fixture
+def graph(captions):
+    graph = copy.deepcopy(GRAPH)
+    graph[CAPTION]["inputs"]["text"] = captions[0]
+    graph[SAMPLER]["inputs"]["steps"] = 12
+    return graph
+
+
+def test_one_event_per_step_and_a_last_one(server, graph):
+    graph[LATENT]["inputs"]["batch_size"] = 4
+    graph[SAMPLER]["inputs"]["seed"] = 21
+    run = server.run(graph)
+    events = run.data(EVENT)
+    assert {event["node"] for event in events} == {APPLY}
+    *running, last = events
+    steps = [event["step"] for event in running]
+    assert steps == sorted(set(steps)), "a step was reported twice"
+    assert [event["finished"] for event in running] == [False] * len(running)
+    assert last["finished"]
+    assert last["step"] == last["steps"] == 12
+    assert len(last["history"]) == len(last["cells"]) == 12
+    assert last["computed"] + last["reused"] == 12
+    assert last["threshold"] == 0.4
+    assert (last["probe_depth"], last["warmup_steps"]) == (1, 3)
+
+
+def test_two_samplers_of_one_node_count_up(server, graph):
+    graph[SAMPLER]["inputs"]["seed"] = 22
+    graph["60"] = copy.deepcopy(graph[SAMPLER])
+    graph["60"]["inputs"] |= {"latent_image": [SAMPLER, 0], "denoise": 0.5}
+    graph[DECODE]["inputs"]["samples"] = ["60", 0]
+    graph[APPLY]["inputs"]["threshold"] = 0.31
+    finished = [event["run"] for event in server.run(graph).data(EVENT) if event["finished"]]
+    assert finished == [1, 2]
+    graph["60"]["inputs"]["seed"] = 23  # the node's own output is kept: its third run
+    assert [event["run"] for event in server.run(graph).data(EVENT) if event["finished"]] == [3]
+
+
+def test_an_event_names_the_workflow_that_a_browser_sent_along(server, graph):
+    graph[SAMPLER]["inputs"]["seed"] = 24
+    run = server.run(graph, extra_data={"extra_pnginfo": {"workflow": {"id": "1f0e"}}})
+    assert {event["workflow"] for event in run.data(EVENT)} == {"1f0e"}
+    graph[SAMPLER]["inputs"]["seed"] = 25
+    run = server.run(graph, extra_data={"extra_pnginfo": None})
+    assert {event["workflow"] for event in run.data(EVENT)} == {None}
+
+
+class FakeServer:
+    """What the reporter asks of the server."""
+
+    def __init__(self, client_id, sockets):
+        self.client_id, self.sockets, self.sent = client_id, sockets, []
+        self.prompt_queue = SimpleNamespace(get_current_queue_volatile=lambda: ([], []))
+
+    def send_sync(self, event, data, sid):
+        self.sent.append((event, data, sid))
+
+
+@pytest.fixture
+def listener(comfy, monkeypatch):
+    """``listener(client_id, sockets)``: puts a server in the place of ComfyUI's and returns it."""
+
+    def put(client_id, sockets):
+        fake = FakeServer(client_id, sockets)
+        monkeypatch.setattr(comfy.module("server").PromptServer, "instance", fake)
+        return fake
+
+    return put
+
+
+def sample_twelve_steps(comfy, pack, **attached):
+    config = pack.dicache_core.published("flux")
+    model = pack.model_patchers.attach(comfy.load_model("flux"), config, **attached)
+    comfy.sample(model, "plain green | circle white large still", steps=12, size=8)
+
+
+@pytest.mark.parametrize(
+    ("client_id", "sockets", "node_id"),
+    [(None, {"browser": 1}, "7"), ("gone", {"browser": 1}, "7"), ("browser", {"browser": 1}, None)],
+    ids=["script", "closed browser", "no node"],
+)
+def test_nothing_is_sent_when_nobody_listens(comfy, pack, listener, client_id, sockets, node_id):
+    server = listener(client_id, sockets)
+    sample_twelve_steps(comfy, pack, node_id=node_id)
+    assert server.sent == []
+
+
+def test_fast_steps_are_throttled(comfy, pack, listener, monkeypatch):
+    server = listener("browser", {"browser": 1})
+    sample_twelve_steps(comfy, pack, node_id="7")
+    few = len(server.sent)
+    reporter = next(m for name, m in vars(pack.model_patchers).items() if name == "reporter")
+    monkeypatch.setattr(reporter, "SHORTEST_INTERVAL", 0.0)
+    server.sent.clear()
+    sample_twelve_steps(comfy, pack, node_id="7")
+    assert len(server.sent) == 12 + 1
+    assert few < 13
+    assert all(sid == "browser" for _, _, sid in server.sent)
+
+
+@pytest.mark.parametrize(("node_id", "shown"), [("4:2:7", "4:2:7"), ("9.0.0.7", "7")], ids=["subgraph", "loop body"])
+def test_the_event_goes_to_the_node_that_the_user_sees(comfy, pack, listener, monkeypatch, node_id, shown):
+    graph = comfy.module("comfy_execution.graph").DynamicPrompt({"7": {}, "9": {}, "4:2:7": {}})
+    graph.add_ephemeral_node("9.0.0.7", {}, "9", "7")
+    progress = comfy.module("comfy_execution.progress")
+    monkeypatch.setattr(progress, "global_progress_registry", progress.ProgressRegistry("prompt", graph))
+    server = listener("browser", {"browser": 1})
+    sample_twelve_steps(comfy, pack, node_id=node_id)
+    assert {data["node"] for _, data, _ in server.sent} == {shown}

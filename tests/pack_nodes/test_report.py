@@ -1,0 +1,139 @@
+"""DiCache Report: the plot, the text and the JSON of real runs, and what it says when there was none."""
+
+import copy
+import io
+import json
+
+import pytest
+import torch
+from layout import REPO
+from PIL import Image
+from testbed.captions import CAPTIONS
+
+GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
+APPLY, CAPTION, SAMPLER, REPORT = "2", "3", "6", "9"
+COMPUTED, REUSED = (217, 130, 43), (34, 163, 139)  # the colours of the legend
+
+
+@pytest.fixture
+def sampled(comfy, pack, load_model, sample):
+    """``sampled(captions, widget=..., **sample)``: the log of a node whose model has sampled."""
+
+    def run(captions=CAPTIONS[0], widgets=None, **options):
+        model, log = comfy.node("DiCacheApply", model=load_model("flux"), **(widgets or {}))
+        sample(model, captions, **{"steps": 12, "size": 16, **options})
+        return log
+
+    return run
+
+
+@pytest.fixture
+def report(comfy, pack):
+    """``report(log)``: the node's whole answer, outputs and ``ui``."""
+    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheReport"]
+    return lambda log: cls.PREPARE_CLASS_CLONE(None).execute(statistics=log, after=None)
+
+
+def share(plot: torch.Tensor, colour: tuple[int, int, int]) -> float:
+    """Share of a picture's pixels that have exactly this colour."""
+    return ((plot * 255).round() == torch.tensor(colour)).all(-1).float().mean().item()
+
+
+def test_report_agrees_with_the_run(sampled, report):
+    log = sampled()
+    plot, text = report(log).result
+    assert plot.shape == (1, 960, 1280, 3)
+    assert 0 <= plot.min() < plot.max() <= 1
+    (run,) = json.loads(text)["runs"]
+    assert run["cells"] == log.runs[0].cells
+    assert run["computed"] + run["reused"] == run["steps"] == 12
+    assert run["reused"] == run["cells"].count("r") > 0
+    assert run["seconds"] == pytest.approx(sum(run["seconds_per_step"]))
+    passes = run["seconds_per_step"]
+    spent = sum(s for s, cell in zip(passes, run["cells"], strict=True) if cell == "r")
+    assert run["seconds_saved"] == pytest.approx(run["reused"] * run["seconds_computed_step"] - spent)
+    assert run["held_bytes"] > 0
+    assert run["settings"]["threshold"] == 0.4
+    assert run["settings"]["warmup_steps"] == 3
+    assert [step["step"] for step in run["lanes"][0]["steps"]] == list(range(12))
+
+
+def test_plot_shows_what_was_reused_and_what_was_computed(sampled, report):
+    reusing, computing = (report(sampled(widgets=w)).result[0] for w in ({"threshold": 0.3}, {"threshold": 0.0}))
+    assert share(reusing, REUSED) > share(computing, REUSED) > 0, "the legend alone has the colour of reuse"
+    assert share(computing, COMPUTED) > share(reusing, COMPUTED) > 0
+
+
+def test_every_stream_and_sample_has_a_lane(sampled, report):
+    log = sampled(list(CAPTIONS[:2]), cfg=3.0)
+    plot, text = report(log).result
+    (run,) = json.loads(text)["runs"]
+    assert {(lane["stream"], lane["row"]) for lane in run["lanes"]} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert plot.shape == (1, 960, 1280, 3)
+
+
+def test_many_streams_and_few_steps_still_draw(sampled, report):
+    assert report(sampled(CAPTIONS[0], batch=7, steps=2, size=8)).result[0].shape == (1, 960, 1280, 3)
+
+
+@pytest.mark.parametrize(
+    ("widgets", "options", "reason"),
+    [
+        ({"threshold": 0.0}, {}, "threshold 0 never skips"),
+        ({"warmup_steps": 50}, {}, "every step was warm-up"),
+        ({"threshold": 0.001}, {}, "Write a higher threshold"),
+    ],
+)
+def test_text_says_why_nothing_was_reused(sampled, report, widgets, options, reason):
+    answer = report(sampled(widgets=widgets, **options))
+    assert "0 reused" in answer.ui["text"][0]
+    assert reason in answer.ui["text"][0]
+
+
+def test_interrupted_run_reports_what_it_has(comfy, pack, load_model, sample, report):
+    class Stop(Exception):
+        pass
+
+    def stop(options):
+        if options["i"] == 5:
+            raise Stop
+
+    model, log = comfy.node("DiCacheApply", model=load_model("flux"))
+    calls = iter(range(100))
+    model.set_model_unet_function_wrapper(
+        lambda forward, args: (stop({"i": next(calls)}), forward(args["input"], args["timestep"], **args["c"]))[1]
+    )
+    with pytest.raises(Stop):
+        sample(model, CAPTIONS[0], steps=12, size=16)
+    (run,) = json.loads(report(log).result[1])["runs"]
+    assert run["cells"].endswith("-------")
+    assert run["seconds_per_step"][-1] is None
+
+
+def test_no_run_is_said_on_the_node(pack, report):
+    answer = report(pack.dicache_core.RunLog())
+    assert "No run yet" in answer.ui["text"][0]
+    assert answer.result[0].message.startswith("No run yet")
+    assert json.loads(answer.result[1]) == {"runs": []}
+
+
+def test_missing_matplotlib_says_what_to_install(sampled, report, monkeypatch):
+    log = sampled(steps=3)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match="pip install matplotlib"):
+        report(log)
+
+
+def test_report_runs_after_the_sampler_in_the_server(server):
+    graph = copy.deepcopy(GRAPH)
+    graph[CAPTION]["inputs"]["text"] = CAPTIONS[0]
+    graph[SAMPLER]["inputs"] |= {"steps": 8, "seed": 41}
+    graph[REPORT] = {"class_type": "DiCacheReport", "inputs": {"statistics": [APPLY, 1], "after": [SAMPLER, 0]}}
+    run = server.run(graph)
+    assert run.error is None
+    assert "8 steps" in run.outputs[REPORT]["text"][0]
+    picture = Image.open(io.BytesIO(server.image(run.outputs[REPORT]["images"][0])))
+    assert picture.size == (1280, 960)
+    graph[SAMPLER]["inputs"]["seed"] = 42
+    again = server.run(graph).outputs[REPORT]
+    assert len(again["images"]) == 1, "the run of the prompt before is still in the report"

@@ -1,0 +1,84 @@
+"""Node ids, inputs, their order and defaults, and outputs are public: saved graphs depend on them."""
+
+import pytest
+
+PUBLIC = {
+    "DiCacheApply": {
+        "required": {"model": None, "threshold": -1.0, "probe_depth": 0, "warmup_steps": -1},
+        "optional": {
+            "preset": "published",
+            "start_percent": 0.0,
+            "end_percent": 1.0,
+            "max_consecutive": -1,
+            "cache_device": "auto",
+            "policy": None,
+        },
+        "outputs": [("MODEL", "MODEL"), ("DICACHE_STATS", "statistics")],
+        "advanced": {"start_percent", "end_percent", "max_consecutive", "cache_device"},
+    },
+    "DiCacheReport": {
+        "required": {"statistics": None, "after": None},
+        "optional": {},
+        "outputs": [("IMAGE", "plot"), ("STRING", "report")],
+        "advanced": set(),
+    },
+    "DiCacheCompare": {
+        "required": {
+            "model": None,
+            "positive": None,
+            "negative": None,
+            "latent_image": None,
+            "seed": 0,
+            "steps": 30,
+            "cfg": 1.0,
+            "sampler_name": "euler",
+            "scheduler": "simple",
+            "denoise": 1.0,
+            "settings": "published, fast",
+        },
+        "optional": {"vae": None},
+        "outputs": [("LATENT", "latents"), ("IMAGE", "pictures"), ("STRING", "report")],
+        "advanced": set(),
+    },
+}
+PRESETS = ["published", "fidelity", "balanced", "fast"]
+
+
+@pytest.fixture
+def info(comfy, pack):
+    return lambda node: comfy.nodes.NODE_CLASS_MAPPINGS[node].GET_NODE_INFO_V1()
+
+
+@pytest.mark.parametrize("node", PUBLIC)
+def test_public_names_stay(info, node):
+    found, public = info(node), PUBLIC[node]
+    for category in ("required", "optional"):
+        inputs = found["input"].get(category, {})
+        assert list(inputs) == list(public[category])
+        assert {name: options.get("default") for name, (_, options) in inputs.items()} == public[category]
+    assert list(zip(found["output"], found["output_name"], strict=True)) == public["outputs"]
+
+
+@pytest.mark.parametrize("node", PUBLIC)
+def test_every_input_and_output_is_explained(info, node):
+    found = info(node)
+    inputs = {**found["input"]["required"], **found["input"].get("optional", {})}
+    assert [name for name, (_, options) in inputs.items() if not options.get("tooltip")] == []
+    assert all(found["output_tooltips"])
+    assert found["description"]
+    assert "dicache" in found["search_aliases"]
+    assert {name for name, (_, o) in inputs.items() if o.get("advanced")} == PUBLIC[node]["advanced"]
+
+
+def test_what_came_after_the_first_release_may_be_left_out(comfy, pack, sample, load_model):
+    """A graph saved by the first release, through the API: it has none of the later inputs."""
+    old = {"threshold": -1.0, "probe_depth": 0, "warmup_steps": -1}
+    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheApply"]
+    model, log = cls.PREPARE_CLASS_CLONE(None).execute(model=load_model("flux"), **old).result
+    sample(model, "plain green | circle white large still", steps=3, size=16)
+    assert log.runs[0].config == pack.dicache_core.published("flux")
+
+
+def test_presets_are_offered_in_this_order(info):
+    _, options = info("DiCacheApply")["input"]["optional"]["preset"]
+    assert options["options"] == PRESETS
