@@ -5,6 +5,7 @@ arXiv 2508.17356 (Bu et al.).  Nothing in here knows which model or which host i
 
 from .config import CACHE_DEVICES, CacheConfig
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
+from .memory import expected_bytes, fits
 from .observation import Observation
 from .outcome import Outcome
 from .policy import Policy
@@ -17,6 +18,7 @@ from .sample import Decision, SampleCache
 from .schedule import Schedule, Step
 from .session import CacheSession, ForwardPass
 from .statistics import PassRecord, RunStatistics, SampleKey
+from .storage import CacheOutOfMemoryError, Storage, Stored
 from .timing import Stopwatch
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "PRESETS",
     "PUBLISHED",
     "CacheConfig",
+    "CacheOutOfMemoryError",
     "CacheSession",
     "Decision",
     "ForwardPass",
@@ -45,7 +48,11 @@ __all__ = [
     "Stage",
     "Step",
     "Stopwatch",
+    "Storage",
+    "Stored",
     "check_threshold",
+    "expected_bytes",
+    "fits",
     "indicator_class",
     "lookup",
     "parse_settings",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .schedule import Step
 
 CACHE_DEVICES = ("auto", "gpu", "cpu")
+RESIDUAL_BITS = (16, 8)
 WARMUP_FRACTION = 0.2  # Bu et al., arXiv 2508.17356, section 4.1: the first 20% of the steps are computed
 
 
@@ -26,6 +27,7 @@ class CacheConfig:
         max_consecutive: longest run of reused steps; 0 means no limit.
         probe_tokens: tokens on which the probe is kept and measured; 0 chooses by size (all of them up to 1024).
         cache_device: where residuals live between steps: "gpu" beside the model, "cpu" in main memory, "auto" chooses.
+        residual_bits: 16 keeps residuals in the model's dtype, 8 packs them into one byte per value.
     """
 
     threshold: float
@@ -39,6 +41,7 @@ class CacheConfig:
     max_consecutive: int = 0
     probe_tokens: int = 0
     cache_device: str = "auto"
+    residual_bits: int = 16
 
     def __post_init__(self) -> None:
         _require(
@@ -73,6 +76,10 @@ class CacheConfig:
         _require(
             self.cache_device in CACHE_DEVICES,
             f"cache_device is {self.cache_device!r}: write one of {', '.join(CACHE_DEVICES)}",
+        )
+        _require(
+            self.residual_bits in RESIDUAL_BITS,
+            f"residual_bits is {self.residual_bits}: write 16 (the model's own dtype) or 8",
         )
 
     def warmup_of(self, total: int) -> int:

@@ -14,6 +14,7 @@ from .indicators import indicator_class
 from .observation import Observation
 from .predictors import predictor_class
 from .schedule import SIGMA_TOLERANCE, Step
+from .storage import Storage
 
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 
@@ -23,7 +24,7 @@ class Decision:
     """What was decided for one sample at one step, and why.
 
     ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of "threshold 0",
-    "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit", "error" and "reused".
+    "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit", "error", "reused" and "out of memory".
     """
 
     reuse: bool
@@ -36,10 +37,11 @@ class Decision:
 class SampleCache:
     """One sample's history. It lives in one sampling run; a reset is a new object."""
 
-    def __init__(self, config: CacheConfig) -> None:
+    def __init__(self, config: CacheConfig, storage: Storage | None = None) -> None:
         self.config = config
         self.indicator = indicator_class(config.indicator)(config)
         self.predictor = predictor_class(config.predictor)(config)
+        self.predictor.storage = storage or Storage()
         self.gate = Gate(config.threshold, self.indicator.accumulates)
         self.last: Step | None = None
         self.layout: Layout | None = None
@@ -73,6 +75,12 @@ class SampleCache:
             reason = "run limit"
         return None if reason is None else Decision(reuse=False, reason=reason)
 
+    def prefetch(self, step: Step) -> None:
+        """Bring what an open step may need to the device while its probe runs."""
+        if self.known(step) is None:
+            for stored in self.predictor.stored:
+                self.predictor.storage.prefetch(stored)
+
     def measure(self, seen: Observation) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The sums that the indicator and the predictor ask for."""
         return self.indicator.measure(seen), self.predictor.measure(seen)
@@ -91,6 +99,8 @@ class SampleCache:
         self.consecutive = self.consecutive + 1 if decision.reuse else 0
         if not decision.reuse:
             self.gate.computed()
+            for stored in self.predictor.stored:
+                self.predictor.storage.forget(stored)
 
     def record(self, seen: Observation, value: Tensor) -> None:
         """Learn from a computed step's residual or output; ``value`` belongs to this history from now on."""

@@ -8,7 +8,8 @@ The cache never sees a model and the model's adapter never decides anything.  On
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -20,12 +21,19 @@ from .observation import Observation
 from .predictors import Space, predictor_class
 from .sample import Decision, SampleCache
 from .schedule import Schedule, Step
+from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage
 from .statistics import PassRecord, RunStatistics, SampleKey
 from .timing import Stopwatch
 
+ABANDONED = Decision(reuse=False, reason="out of memory")
+
 
 class CacheSession:
-    """All histories of one sampling run, one per sample and stream."""
+    """All histories of one sampling run, one per sample and stream.
+
+    Every call raises ``CacheOutOfMemoryError`` where the cache's own allocations fail; ``abandon`` then lets the run go
+    on without a cache.
+    """
 
     def __init__(self, config: CacheConfig, schedule: Schedule, reduce: Reducer | None = None) -> None:
         self.config = config
@@ -35,6 +43,8 @@ class CacheSession:
         self.wants_modulated = indicator_class(config.indicator).wants_modulated
         self.space = predictor_class(config.predictor).space
         self.statistics = RunStatistics(schedule, config)
+        self.storage = Storage(in_main_memory=config.cache_device == "cpu", bits=config.residual_bits)
+        self.abandoned = False
         self._histories: dict[SampleKey, SampleCache] = {}
         self._stream_numbers: dict[Hashable, int] = {}
         self._token_index: dict[tuple[int, torch.device], Tensor | None] = {}
@@ -46,9 +56,13 @@ class CacheSession:
         return self.config.probe_depth if self.stage is Stage.PROBE else 0
 
     @property
+    def never_reuses(self) -> bool:
+        return self.config.threshold == 0 or self.abandoned
+
+    @property
     def needs_no_stack(self) -> bool:
         """Whether nothing has to be seen of the blocks: the model's input and output say it all, or nothing is reused."""
-        return self.config.threshold == 0 or (self.stage is Stage.INPUT and self.space is Space.OUTPUT)
+        return self.never_reuses or (self.stage is Stage.INPUT and self.space is Space.OUTPUT)
 
     def forward(self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None) -> ForwardPass:
         """Begin a forward pass of ``len(keys)`` samples; a key names the stream and the sample's row in it.
@@ -58,6 +72,9 @@ class CacheSession:
         with self._lock:
             self._forget_streams_left_behind(step)
             samples = [self._history(key, step) for key in keys]
+        with self.own_memory():
+            for sample in samples:
+                sample.prefetch(step)
         return ForwardPass(self, list(keys), samples, step, latents)
 
     def close(self, passed: ForwardPass, stopwatch: Stopwatch) -> None:
@@ -68,10 +85,24 @@ class CacheSession:
             self.statistics.record(PassRecord(passed.step, keys, tuple(passed.decisions), stopwatch))
             self.statistics.held_bytes = max(self.statistics.held_bytes, self.held_bytes())
 
+    def abandon(self) -> None:
+        """Drop every history and compute from now on: there is no memory for a cache."""
+        with self._lock:
+            self.abandoned = True
+            self._histories.clear()
+
+    @contextmanager
+    def own_memory(self) -> Iterator[None]:
+        """Marks work whose allocations are the cache's own, so that running out of memory in it costs only the cache."""
+        try:
+            yield
+        except OUT_OF_MEMORY as error:
+            raise CacheOutOfMemoryError(str(error)) from error
+
     def renew(self, key: SampleKey) -> SampleCache:
         """A history from nothing in place of the one under ``key``."""
         with self._lock:
-            self._histories[key] = SampleCache(self.config)
+            self._histories[key] = SampleCache(self.config, self.storage)
             return self._histories[key]
 
     def token_index(self, tokens: int, device: torch.device) -> Tensor | None:
@@ -90,7 +121,7 @@ class CacheSession:
     def _history(self, key: SampleKey, step: Step) -> SampleCache:
         history = self._histories.get(key)
         if history is None or not history.continues(step):
-            history = self._histories[key] = SampleCache(self.config)
+            history = self._histories[key] = SampleCache(self.config, self.storage)
         return history
 
     def _numbered(self, key: SampleKey) -> SampleKey:
@@ -139,25 +170,28 @@ class ForwardPass:
             if not self.samples[i].fits(row):
                 self.samples[i] = self.session.renew(self.keys[i])
                 self.samples[i].fits(row)
-        if self.session.space is Space.RESIDUAL:
-            self._inputs = [row.clone() for row in h0]
-        for seen, row in zip(self.seen, self._probe_tokens(h0), strict=True):
-            seen.h0 = row
-        if modulated is not None:
-            for seen, row in zip(self.seen, self._probe_tokens(modulated), strict=True):
-                seen.modulated = row
+        with self.session.own_memory():
+            if self.session.space is Space.RESIDUAL:
+                self._inputs = [row.clone() for row in h0]
+            for seen, row in zip(self.seen, self._probe_tokens(h0), strict=True):
+                seen.h0 = row
+            if modulated is not None:
+                for seen, row in zip(self.seen, self._probe_tokens(modulated), strict=True):
+                    seen.modulated = row
 
     def probe(self, hm: Tensor) -> tuple[bool, ...]:
         """See the hidden state ``(N, T, D)`` after the probe's blocks and decide, per sample, whether to reuse."""
-        for seen, row in zip(self.seen, self._probe_tokens(hm), strict=True):
-            seen.hm = row
+        with self.session.own_memory():
+            for seen, row in zip(self.seen, self._probe_tokens(hm), strict=True):
+                seen.hm = row
         return self.decide()
 
     def decide(self) -> tuple[bool, ...]:
         """Decide with what has been seen so far; costs one device sync, or none where every decision is known."""
-        known = [sample.known(self.step) for sample in self.samples]
-        sums = [((), ()) if k else s.measure(o) for k, s, o in zip(known, self.samples, self.seen, strict=True)]
-        values = iter(fetch([t for pair in sums for group in pair for t in group], self.session.reduce))
+        known = [ABANDONED if self.session.abandoned else sample.known(self.step) for sample in self.samples]
+        with self.session.own_memory():
+            sums = [((), ()) if k else s.measure(o) for k, s, o in zip(known, self.samples, self.seen, strict=True)]
+            values = iter(fetch([t for pair in sums for group in pair for t in group], self.session.reduce))
         for sample, seen, sure, (first, second) in zip(self.samples, self.seen, known, sums, strict=True):
             ours = [next(values) for _ in first], [next(values) for _ in second]
             decision = sure or sample.judge(seen, *ours)
@@ -169,12 +203,13 @@ class ForwardPass:
         """See the hidden state ``(N, T, D)`` after the last block; rows of reused samples are overwritten."""
         if self.session.space is not Space.RESIDUAL:
             return
-        for i, row in enumerate(hM):
-            if self.decisions[i].reuse:
-                self._rebuild(i, row)
-            else:
-                residual = torch.sub(row, self._inputs[i], out=self._inputs[i])
-                self.samples[i].record(self.seen[i], residual)
+        with self.session.own_memory():
+            for i, row in enumerate(hM):
+                if self.decisions[i].reuse:
+                    self._rebuild(i, row)
+                else:
+                    residual = torch.sub(row, self._inputs[i], out=self._inputs[i])
+                    self.samples[i].record(self.seen[i], residual)
         self._inputs = []
 
     def estimate(self, out: Tensor) -> None:
@@ -183,13 +218,14 @@ class ForwardPass:
 
     def observe(self, v: Tensor) -> Tensor:
         """See the model's output ``(N, C, ...)``; returns it with the rows of reused samples forecast."""
-        if self.session.space is not Space.OUTPUT or self.session.config.threshold == 0:
+        if self.session.space is not Space.OUTPUT or self.session.never_reuses:
             return v
-        for i, row in enumerate(v):
-            if self.decisions[i].reuse:
-                self.samples[i].predictor.forecast(row)
-            else:
-                self.samples[i].record(self.seen[i], row.clone())
+        with self.session.own_memory():
+            for i, row in enumerate(v):
+                if self.decisions[i].reuse:
+                    self.samples[i].predictor.forecast(row)
+                else:
+                    self.samples[i].record(self.seen[i], row.clone())
         return v
 
     def forecast(self) -> Tensor:

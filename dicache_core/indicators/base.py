@@ -31,6 +31,7 @@ class Indicator(ABC):
     stage: ClassVar[Stage] = Stage.PROBE
     accumulates: ClassVar[bool] = True  # whether the gate adds errors up, or judges each one alone
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
+    probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps
 
     def __init__(self, config: CacheConfig) -> None:
         self.config = config

@@ -16,6 +16,8 @@ from .base import Indicator
 class DeltaY(Indicator):
     """``d = mean|hm - hm_prev| / mean|hm_prev|``, ``hm_prev`` being the probe of the previous step, reused or not."""
 
+    probes = 1
+
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
         self.previous: Tensor | None = None  # (K, D)
@@ -38,6 +40,8 @@ class DeltaY(Indicator):
 
 class DeltaMinus(Indicator):
     """``d = |d(hm) - d(h0)|``: the movement that the probe's blocks add to the movement of their input."""
+
+    probes = 2
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)

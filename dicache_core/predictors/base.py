@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
+from ..storage import Storage, Stored
 
 
 class Space(Enum):
@@ -21,9 +22,15 @@ class Space(Enum):
 
 
 class Predictor(ABC):
-    """Rebuilds what a skipped step would have given (*how*)."""
+    """Rebuilds what a skipped step would have given (*how*).
+
+    Whoever makes one may give it another ``storage`` before the first step.
+    """
 
     space: ClassVar[Space]
+    residuals: ClassVar[int] = 0  # full-size tensors (T, D) kept between steps, at most
+    probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
+    storage: Storage = Storage()  # where full-size tensors rest; this one leaves them as they are
 
     def __init__(self, config: CacheConfig) -> None:
         self.config = config
@@ -53,3 +60,8 @@ class Predictor(ABC):
     @abstractmethod
     def held(self) -> Sequence[Tensor]:
         """Tensors kept between steps, for the memory account; the newest recorded value comes last."""
+
+    @property
+    def stored(self) -> Sequence[Stored]:
+        """What ``forecast`` will load from ``storage``, so that it can be fetched beforehand."""
+        return []

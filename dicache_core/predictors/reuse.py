@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
+from ..storage import Stored
 from .base import Predictor, Space
 
 
@@ -15,10 +16,11 @@ class Reuse(Predictor):
     """``R = R_b``."""
 
     space = Space.RESIDUAL
+    residuals = 1
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
-        self.residual: Tensor | None = None  # (T, D)
+        self.residual: Stored | None = None
 
     @property
     def ready(self) -> bool:
@@ -28,11 +30,15 @@ class Reuse(Predictor):
         return 1.0
 
     def record(self, seen: Observation, value: Tensor) -> None:
-        self.residual = value
+        self.residual = self.storage.keep(value)
 
     def forecast(self, out: Tensor) -> None:
-        out.copy_(self.residual)
+        out.copy_(self.storage.load(self.residual))
 
     @property
     def held(self) -> Sequence[Tensor]:
+        return [part for stored in self.stored for part in stored.parts]
+
+    @property
+    def stored(self) -> Sequence[Stored]:
         return [] if self.residual is None else [self.residual]

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..config import CacheConfig
 from ..measure import distance, ratio
 from ..observation import Observation
+from ..storage import Stored
 from .base import Predictor, Space
 
 
@@ -20,7 +21,7 @@ from .base import Predictor, Space
 class Anchor:
     """A computed step: its residual ``(T, D)`` and its probe residual ``(K, D)``."""
 
-    residual: Tensor
+    residual: Stored
     probe_residual: Tensor
 
 
@@ -33,6 +34,8 @@ class TrajectoryAlignment(Predictor):
     """
 
     space = Space.RESIDUAL
+    residuals = 2
+    probes = 2
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
@@ -58,15 +61,19 @@ class TrajectoryAlignment(Predictor):
         return self.gamma
 
     def record(self, seen: Observation, value: Tensor) -> None:
-        self.anchors.append(Anchor(value, seen.probe_residual))
+        self.anchors.append(Anchor(self.storage.keep(value), seen.probe_residual))
 
     def forecast(self, out: Tensor) -> None:
-        if len(self.anchors) < 2:
-            out.copy_(self.anchors[-1].residual)
-            return
-        older, newer = self.anchors
-        torch.lerp(older.residual, newer.residual, self.gamma, out=out)
+        residuals = [self.storage.load(stored) for stored in self.stored]
+        if len(residuals) == 1:
+            out.copy_(*residuals)
+        else:
+            torch.lerp(*residuals, self.gamma, out=out)
 
     @property
     def held(self) -> Sequence[Tensor]:
-        return [t for anchor in self.anchors for t in (anchor.probe_residual, anchor.residual)]
+        return [t for anchor in self.anchors for t in (anchor.probe_residual, *anchor.residual.parts)]
+
+    @property
+    def stored(self) -> Sequence[Stored]:
+        return [anchor.residual for anchor in self.anchors]

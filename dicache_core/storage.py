@@ -1,0 +1,117 @@
+"""Where residuals rest between steps: beside the model or in main memory, in the model's dtype or in 8 bits.
+
+``keep`` takes a tensor over and ``load`` gives it back for reading; beside the model in its own dtype both do nothing.
+In main memory the copies travel on a stream of their own: out while the model goes on, back (``prefetch``) while the
+probe runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LARGEST_INT8 = 127
+# The first name is torch's since 2.5, the second one that of older versions.
+OUT_OF_MEMORY: type[Exception] = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
+
+
+class CacheOutOfMemoryError(RuntimeError):
+    """An allocation of the cache's own failed; the model's propagate as they are."""
+
+
+@dataclass(eq=False)
+class Stored:
+    """One tensor at rest.
+
+    Slots:
+        parts: what rests: the tensor ``(T, D)`` itself, or its int8 values ``(T, D)`` and their scale ``(T, 1)``.
+        device: where the tensor came from and is loaded to.
+        arriving: the parts on their way back, once prefetched.
+    """
+
+    parts: tuple[Tensor, ...]
+    device: torch.device
+    arriving: tuple[Tensor, ...] | None = None
+
+
+class Storage:
+    """Keeps tensors for one sampling run."""
+
+    def __init__(self, in_main_memory: bool = False, bits: int = 16) -> None:
+        self.in_main_memory = in_main_memory
+        self.bits = bits
+        self._streams: dict[torch.device, torch.cuda.Stream] = {}
+
+    def keep(self, value: Tensor) -> Stored:
+        """Put ``value`` ``(T, D)`` to rest; it belongs to the storage from now on, 8-bit packing overwrites it."""
+        parts = _pack(value) if self.bits == 8 else (value,)
+        if self.in_main_memory:
+            parts = tuple(self._send(part) for part in parts)
+        return Stored(parts, value.device)
+
+    def prefetch(self, stored: Stored) -> None:
+        """Let the tensor travel back to its device, if it is not there."""
+        if self.in_main_memory:
+            stored.arriving = tuple(self._bring(part, stored.device) for part in stored.parts)
+
+    def forget(self, stored: Stored) -> None:
+        """Give up what was prefetched and is not needed after all."""
+        stored.arriving = None
+
+    def load(self, stored: Stored) -> Tensor:
+        """The tensor ``(T, D)`` on its device, for reading only: it may be the resting one itself."""
+        if self.in_main_memory and stored.arriving is None:
+            self.prefetch(stored)
+        parts, stored.arriving = stored.arriving or stored.parts, None
+        if self.in_main_memory:
+            self._await(parts, stored.device)
+        return torch.mul(*parts) if self.bits == 8 else parts[0]
+
+    def _send(self, part: Tensor) -> Tensor:
+        """A copy in main memory; on CUDA (and ROCm) pinned, and complete only once the side stream has passed it."""
+        if not part.is_cuda:
+            return part.to("cpu")
+        host, stream = _pinned_like(part), self._stream(part.device)
+        stream.wait_stream(torch.cuda.current_stream(part.device))  # the values have to be there before they are copied
+        with torch.cuda.stream(stream):
+            host.copy_(part, non_blocking=True)
+        part.record_stream(stream)  # its memory is not given away before the copy is done
+        return host
+
+    def _bring(self, part: Tensor, device: torch.device) -> Tensor:
+        """A copy on ``device``; the same side stream carries both ways, so that it comes after the copy out."""
+        if device.type != "cuda":
+            return part.to(device)
+        with torch.cuda.stream(self._stream(device)):
+            return part.to(device, non_blocking=True)
+
+    def _await(self, parts: tuple[Tensor, ...], device: torch.device) -> None:
+        """Let the work queued from now on wait for the copies; the host waits for nothing."""
+        if device.type != "cuda":
+            return
+        current = torch.cuda.current_stream(device)
+        current.wait_stream(self._stream(device))
+        for part in parts:
+            part.record_stream(current)
+
+    def _stream(self, device: torch.device) -> torch.cuda.Stream:
+        if device not in self._streams:
+            self._streams[device] = torch.cuda.Stream(device)
+        return self._streams[device]
+
+
+def _pack(value: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 values ``(T, D)`` and a scale per token ``(T, 1)`` in the tensor's dtype, worked out in its own memory."""
+    scale = value.abs().amax(-1, keepdim=True).div_(LARGEST_INT8).clamp_min_(torch.finfo(value.dtype).tiny)
+    # In 16 bits the scale is rounded, so that the largest value may come out a little above 127.
+    return value.div_(scale).round_().clamp_(-LARGEST_INT8, LARGEST_INT8).to(torch.int8), scale
+
+
+def _pinned_like(part: Tensor) -> Tensor:
+    """Pinned memory is scarce on some systems (half of all memory on Windows); ordinary memory only copies slower."""
+    try:
+        return torch.empty(part.shape, dtype=part.dtype, pin_memory=True)
+    except RuntimeError:
+        return torch.empty(part.shape, dtype=part.dtype)
