@@ -107,7 +107,7 @@ def _draw_legend(figure: Figure, hidden: int) -> None:
     from matplotlib.patches import Patch
 
     names = {"warm-up": "warm-up, last", "computed": "computed", "reused": "probed and reused"}
-    title = f"{hidden} more streams are not drawn" if hidden > 0 else None
+    title = f"{hidden} more lanes are not drawn" if hidden > 0 else None
     figure.legend(
         handles=[Patch(color=COLORS[reason], label=name) for reason, name in names.items()],
         loc="outside lower center", ncols=3, frameon=False, fontsize=18, labelcolor=INK, title=title,
