@@ -23,8 +23,9 @@ Layout = tuple[torch.Size, torch.dtype, torch.device]
 class Decision:
     """What was decided for one sample at one step, and why.
 
-    ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of "threshold 0",
-    "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit", "error", "reused" and "out of memory".
+    ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of
+    "threshold 0", "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit", "error",
+    "reused" and "out of memory".
     """
 
     reuse: bool

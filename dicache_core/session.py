@@ -21,8 +21,8 @@ from .observation import Observation
 from .predictors import Space, predictor_class
 from .sample import Decision, SampleCache
 from .schedule import Schedule, Step
-from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage
 from .statistics import PassRecord, RunStatistics, SampleKey
+from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage
 from .timing import Stopwatch
 
 ABANDONED = Decision(reuse=False, reason="out of memory")
@@ -61,7 +61,7 @@ class CacheSession:
 
     @property
     def needs_no_stack(self) -> bool:
-        """Whether nothing has to be seen of the blocks: the model's input and output say it all, or nothing is reused."""
+        """Whether nothing has to be seen of the blocks: the model's input and output say it all, or none is reused."""
         return self.never_reuses or (self.stage is Stage.INPUT and self.space is Space.OUTPUT)
 
     def forward(self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None) -> ForwardPass:
@@ -93,7 +93,7 @@ class CacheSession:
 
     @contextmanager
     def own_memory(self) -> Iterator[None]:
-        """Marks work whose allocations are the cache's own, so that running out of memory in it costs only the cache."""
+        """Marks work whose allocations are the cache's own, so that running out of memory costs only the cache."""
         try:
             yield
         except OUT_OF_MEMORY as error:

@@ -15,10 +15,19 @@ import comfy.model_patcher
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 
-from ..dicache_core import CacheConfig, CacheSession, ForwardPass, RunLog, RunStatistics, Stopwatch
+from ..dicache_core import (
+    CacheConfig,
+    CacheOutOfMemoryError,
+    CacheSession,
+    ForwardPass,
+    RunLog,
+    RunStatistics,
+    Stopwatch,
+)
 from .adapter import Adapter
 from .compose import CachedStack
 from .identity import StreamBook
+from .memory import MemoryPlan
 from .place import schedule_of
 from .registry import adapter_for
 from .reporter import Reporter, current_prompt
@@ -95,6 +104,8 @@ class CachedSampling:
             guider.model_options = comfy.model_patcher.create_model_options_clone(original)
             wrapper = CachedForward(self.adapter, session, reporter)
             add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, wrapper, guider.model_options, is_model_options=True)
+            plan = MemoryPlan(self.adapter, session, guider)
+            add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, plan, guider.model_options, is_model_options=True)
             return executor(*args, **kwargs)
         finally:
             guider.model_options = original
@@ -120,11 +131,27 @@ class CachedForward:
         stopwatch = Stopwatch(x.device)
         sigma = SigmaReading(options["sigmas"]).value
         keys = self.streams.keys(options, sigma, x.shape[0], x.device)
-        cache = self.session.forward(keys, self.session.schedule.step_at(sigma), x)
-        v = self._run(executor, call, cache)
+        step = self.session.schedule.step_at(sigma)
+        try:
+            cache = self.session.forward(keys, step, x)
+            v = self._run(executor, call, cache)
+        except CacheOutOfMemoryError as error:
+            self._give_up(error)
+            v = None
+        if v is None:  # out here the failed pass's tensors, which its traceback kept alive, are gone
+            cache = self.session.forward(keys, step, x)
+            v = self._run(executor, _bind(executor, args, kwargs), cache)
         self.session.close(cache, stopwatch)
         self.reporter.step()
         return v
+
+    def _give_up(self, error: CacheOutOfMemoryError) -> None:
+        """Once per run, whichever thread gets here first."""
+        if not self.session.abandoned:
+            self.session.abandon()
+            log.warning(
+                "DiCache: no memory left for the cache (%s); the rest of this run is computed without it.", error
+            )
 
     def _run(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass) -> Any:
         if self.session.needs_no_stack:

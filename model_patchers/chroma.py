@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .adapter import Adapter
+from .adapter import Adapter, patches_of
 from .blocks import Block, BlockArgs, TokenSpan
-from .flux import double_and_single, patches_of
+from .flux import double_and_single
 
 
 class ChromaAdapter(Adapter):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..dicache_core import ForwardPass
 from .adapter import Adapter
 from .blocks import Block, BlockArgs, BlockKey, TokenSpan
+from .subbatch import SubBatch, can_split
 
 Patch = Callable[[BlockArgs, Mapping[str, Any]], Mapping[str, Any]]
 
@@ -30,6 +31,8 @@ class CachedStack:
         self.blocks = adapter.blocks(model)
         self.span: TokenSpan = adapter.span(model, call)
         self.depth = cache.session.probe_depth
+        self.can_split = can_split(adapter, model, call)
+        self.split: SubBatch | None = None
         self._side_work = ExitStack()
 
     def replacements(self, foreign: Mapping[BlockKey, Patch]) -> dict[BlockKey, Patch]:
@@ -65,10 +68,19 @@ class CachedStack:
             if last:
                 self.cache.estimate(self._tokens(block, args["img"], args))
             return args
-        out = run(args)
+        out = self._rest(args, run, last)
         if last:
             self.cache.complete(self._tokens(block, out["img"], args))
         return out
+
+    def _rest(self, args: BlockArgs, run: Callable[[BlockArgs], Mapping[str, Any]], last: bool) -> Mapping[str, Any]:
+        """A block behind the probe, for the samples that are computed."""
+        if self.split is not None and not self.split.started and not self.split.fits(args):
+            self.split = None  # an argument whose rows nobody knows: the whole batch, as if all were computed
+        if self.split is None:
+            return run(args)
+        out = run(self.split.narrow(args))
+        return self.split.widen(out) if last else out
 
     def _enter(self, block: Block, args: BlockArgs) -> None:
         modulated = None
@@ -80,7 +92,9 @@ class CachedStack:
             self._decided()
 
     def _decided(self) -> None:
-        """Work beside the stack stops with the stack."""
+        """Where samples disagree, the rest of the stack gets fewer of them; work beside it stops with the stack."""
+        if self.can_split and any(self.cache.reuse) and not self.cache.all_reused:
+            self.split = SubBatch(self.cache.reuse)
         if not self.cache.all_reused:
             return
         for work in self.adapter.side_work(self.model, last=len(self.blocks) - 1):

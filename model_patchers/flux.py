@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .adapter import Adapter
+from .adapter import Adapter, patches_of
 from .blocks import Block, BlockArgs, TokenSpan
 
 
@@ -16,11 +16,6 @@ def double_and_single(model: nn.Module) -> list[Block]:
     double = [Block(("double_block", i)) for i in range(len(model.double_blocks))]
     single = [Block(("single_block", i), joined=True) for i in range(len(model.single_blocks))]
     return double + single
-
-
-def patches_of(size: int, patch: int) -> int:
-    """Patches along an edge of ``size`` latent pixels, the last one padded."""
-    return -(-size // patch)
 
 
 class FluxAdapter(Adapter):

@@ -9,9 +9,8 @@ from typing import Any
 from comfy.ldm.wan.model import repeat_e
 from torch import Tensor, nn
 
-from .adapter import Adapter
+from .adapter import Adapter, patches_of
 from .blocks import Block, BlockArgs, SideWork, TokenSpan
-from .flux import patches_of
 
 FACE_INTERVAL = 5  # AnimateWanModel runs its face adapter after every fifth block, from the first on
 
@@ -33,6 +32,13 @@ class WanAdapter(Adapter):
         "comfy.ldm.wan.model_wandancer.WanDancerModel",
         "comfy.ldm.wan.ar_model.CausalWanModel",
     )
+
+    # Humo's blocks take sound from outside their arguments, the others mix more into the batch between blocks or keep
+    # a history of it.
+    entangled = tuple(name for name in models if not name.endswith((".WanModel", ".CameraWanModel")))
+
+    def width(self, model: nn.Module) -> int:
+        return model.dim
 
     def blocks(self, model: nn.Module) -> list[Block]:
         return [Block(("double_block", i)) for i in range(len(model.blocks))]
@@ -65,6 +71,7 @@ class ScailAdapter(WanAdapter):
         "comfy.ldm.wan.model.SCAILWanModel",
         "comfy.ldm.wan.model.SCAIL2WanModel",
     )
+    entangled = models
 
     def tokens_in_front(self, model: nn.Module, reference: Tensor | None) -> int:
         return 0 if reference is None else prod(map(patches_of, reference.shape[2:], model.patch_size))

@@ -1,0 +1,79 @@
+"""Telling ComfyUI's memory manager about the cache before it places the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from comfy.controlnet import ControlBase
+from comfy.model_management import get_free_memory
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor
+
+from ..dicache_core import CacheSession, expected_bytes, fits
+from .adapter import Adapter
+
+KEY = "dicache"
+
+Conds = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+class MemoryRequest(ControlBase):
+    """Asks for memory and does nothing else: the host adds up what the controls of a run say they need."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+    def inference_memory_requirements(self, dtype: Any) -> int:
+        return self.wanted
+
+
+class MemoryPlan:
+    """``PREPARE_SAMPLING`` wrapper: asks for the cache's bytes, and says where it may live once the model is placed.
+
+    ``streams`` of the conds are sampled: with a guidance of 1 the host leaves the negative one out.
+    """
+
+    def __init__(self, adapter: Adapter, session: CacheSession, guider: Any) -> None:
+        self.adapter = adapter
+        self.session = session
+        self.guider = guider
+
+    def __call__(
+        self,
+        executor: WrapperExecutor,
+        model: ModelPatcher,
+        shape: Sequence[int],
+        conds: Conds,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Any, Conds, list[Any]]:
+        if self.session.storage.in_main_memory or self.session.never_reuses:
+            return executor(model, shape, conds, *args, **kwargs)
+        wanted = self.wanted(model, shape, conds)
+        # As a cond of its own, which only the memory estimate sees: the run gets its conds back as they were.
+        asked = {**conds, KEY: [{"control": MemoryRequest(wanted)}]}
+        real_model, _, models = executor(model, shape, asked, *args, **kwargs)
+        if self.session.config.cache_device == "auto" and not _has_room(model, shape, wanted):
+            self.session.storage.in_main_memory = True
+        return real_model, conds, models
+
+    def wanted(self, model: ModelPatcher, shape: Sequence[int], conds: Conds) -> int:
+        """Bytes of the histories of every cond that is sampled, ``shape`` being the noise's ``(N, C, [T,] H, W)``."""
+        tokens, width = self.adapter.size(model.model.diffusion_model, shape)
+        streams = sum(len(conds[name]) for name in conds if name != "negative" or not self._leaves_out_negative())
+        dtype = model.model.get_dtype_inference()
+        return expected_bytes(self.session.config, tokens, width, dtype, batch=streams * shape[0])
+
+    def _leaves_out_negative(self) -> bool:
+        at_one = getattr(self.guider, "cfg", None) == 1.0  # guiders of other kinds have no such number
+        return at_one and not self.guider.model_options.get("disable_cfg1_optimization", False)
+
+
+def _has_room(model: ModelPatcher, shape: Sequence[int], wanted: int) -> bool:
+    """Whether the cache fits beside the placed model and its activations."""
+    if model.load_device.type == "cpu" or model.is_dynamic():
+        return True  # one memory only, or the host makes room by putting weights aside as it goes
+    activations = int(model.model.memory_required(list(shape)))
+    return fits(wanted, int(get_free_memory(model.load_device)) - activations)
