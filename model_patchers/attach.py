@@ -6,6 +6,7 @@ adds a ``DIFFUSION_MODEL`` wrapper to the run's options; both end with the run, 
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from .adapter import Adapter
 from .compose import CachedStack
 from .identity import StreamBook
 from .memory import MemoryPlan
-from .place import schedule_of
+from .place import keeps_to_schedule, schedule_of
 from .registry import adapter_for
 from .reporter import Reporter, current_prompt
 from .sigma import SigmaReading
@@ -87,12 +88,16 @@ class CachedSampling:
         self._run_count = 0
 
     def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
-        sigmas = _bind(executor, args, kwargs).arguments["sigmas"]
+        run = _bind(executor, args, kwargs).arguments
+        sigmas, config = run["sigmas"], self.config
         if len(sigmas) < 2:
             return executor(*args, **kwargs)
+        if not keeps_to_schedule(run["sampler"]):
+            log.info("DiCache: this sampler places its own sigmas, which cannot be cached soundly: all is computed.")
+            config = dataclasses.replace(config, threshold=0.0)
         guider = executor.class_obj
         original = guider.model_options
-        session = CacheSession(self.config, schedule_of(sigmas, guider.model_patcher))
+        session = CacheSession(config, schedule_of(sigmas, guider.model_patcher))
         session.statistics.architecture = self.adapter.name
         session.statistics.prompt = current_prompt()
         if self.runs is not None:

@@ -1,15 +1,18 @@
-"""Where a run's sigmas stand in the whole schedule."""
+"""Where a run's sigmas stand in the whole schedule, and whether its sampler keeps to them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from comfy.model_patcher import ModelPatcher
+from comfy.samplers import Sampler
 from torch import Tensor
 
 from ..dicache_core import Schedule
 
 BISECTIONS = 30
+# The host's names of the functions behind dpm_fast and dpm_adaptive.
+OWN_SIGMAS = ("dpm_fast_function", "dpm_adaptive_function")
 
 
 def schedule_of(sigmas: Tensor, model: ModelPatcher) -> Schedule:
@@ -25,7 +28,19 @@ def schedule_of(sigmas: Tensor, model: ModelPatcher) -> Schedule:
     per_step = (end - begin) / (len(points) - 1)
     if per_step <= 0:
         return Schedule(tuple(points))
-    return Schedule(tuple(points), round(begin / per_step), round((1.0 - end) / per_step))
+    # Some whole schedules (ddim_uniform) begin one step below the highest noise.
+    before = round(begin / per_step) if begin / per_step >= 1.5 else 0
+    return Schedule(tuple(points), before, round((1.0 - end) / per_step))
+
+
+def keeps_to_schedule(sampler: Sampler) -> bool:
+    """Whether a sampler evaluates along the schedule it is given.
+
+    dpm_fast and dpm_adaptive place their own sigmas, so neither the warm-up nor the last step can be found, and the
+    latter steers by the difference of two evaluations, which a reused one would falsify.
+    """
+    function = getattr(sampler, "sampler_function", None)  # only the host's KSAMPLER has one
+    return getattr(function, "__name__", "") not in OWN_SIGMAS
 
 
 def _percent_of(sigma: float, percent_to_sigma: Callable[[float], float]) -> float:

@@ -1,0 +1,104 @@
+"""Every sampler and every scheduler that the host lists, on all three architectures."""
+
+import itertools
+import logging
+
+import pytest
+import torch
+from passes import ARCHITECTURES, COMPOSED, Passes
+
+STEPS = 4
+SMALLER = {"flux": {"size": 8}, "hunyuan_video": {"size": 4, "frames": 2}, "wan": {"size": 4, "frames": 2}}
+ALWAYS = 1e9
+OWN_SIGMAS = ("dpm_fast", "dpm_adaptive")  # evaluate where they please: everything is computed
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def passes(request, comfy):
+    return Passes(comfy, request.param)
+
+
+def sample(passes, model, sampler, scheduler):
+    latent = passes.latent(**SMALLER[passes.architecture])
+    return passes.sample(model, latent=latent, steps=STEPS, sampler=sampler, scheduler=scheduler, seed=1)
+
+
+def unsound(run) -> list:
+    """Reused passes that do not follow on from what their lane saw last: sigma rose, or a step was left out."""
+    return [
+        (before.index, step.index, step.sigma)
+        for lane in run.lanes().values()
+        for (before, _), (step, decision) in itertools.pairwise(lane)
+        if decision.reuse and (step.sigma > before.sigma * 1.001 or not 0 <= step.index - before.index <= 1)
+    ]
+
+
+def check(passes, sampler: str, scheduler: str, off: float) -> str | None:
+    """What is wrong with one combination; ``None`` if nothing."""
+    plain = sample(passes, passes.model(), sampler, scheduler)
+    if not torch.equal(sample(passes, passes.cached(threshold=off), sampler, scheduler), plain):
+        return "not the plain result although nothing may be skipped"
+    cached = sample(passes, passes.cached(threshold=ALWAYS, warmup_steps=1), sampler, scheduler)
+    if not cached.isfinite().all() or cached.std() > 3 * plain.std():
+        return f"the result ran away: {cached.std():.1f} instead of {plain.std():.1f}"
+    if sampler in OWN_SIGMAS:
+        return "reused between sigmas of the sampler's own" if passes.run.reused else None
+    if wrong := unsound(passes.run):
+        return f"reused what does not follow on: {wrong}"
+    cells = passes.run.cells
+    return None if cells[0] == "w" and cells[-1] == "l" else f"first or last step not computed: {cells}"
+
+
+def failures(passes, combinations, off: float) -> dict:
+    results = {combination: check(passes, *combination, off) for combination in combinations}
+    return {combination: wrong for combination, wrong in results.items() if wrong}
+
+
+def test_every_sampler(passes):
+    samplers = passes.comfy.module("comfy.samplers").SAMPLER_NAMES
+    assert len(samplers) > 30
+    assert not failures(passes, [(sampler, "simple") for sampler in samplers], COMPOSED)
+    assert sum(run.reused for run in passes.runs) > len(samplers), "hardly anything was skipped, so nothing was tested"
+
+
+def test_every_scheduler(passes):
+    schedulers = passes.comfy.module("comfy.samplers").SCHEDULER_NAMES
+    assert len(schedulers) > 7
+    assert not failures(passes, [("euler", scheduler) for scheduler in schedulers], 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("off", [0.0, COMPOSED])
+def test_every_combination(passes, off):
+    names = passes.comfy.module("comfy.samplers")
+    assert not failures(passes, itertools.product(names.SAMPLER_NAMES, names.SCHEDULER_NAMES), off)
+
+
+@pytest.mark.parametrize("sampler", OWN_SIGMAS)
+def test_sampler_that_leaves_the_schedule_computes_and_says_so(passes, sampler, caplog):
+    with caplog.at_level(logging.INFO, "dicache"):
+        sample(passes, passes.cached(threshold=ALWAYS), sampler, "simple")
+    assert [r for r in caplog.records if "places its own sigmas" in r.getMessage()]
+    assert not any(d.reuse for lane in passes.run.lanes().values() for _, d in lane)
+
+
+def test_schedule_that_begins_a_step_late_is_a_whole_one(passes):
+    sample(passes, passes.cached(), "euler", "ddim_uniform")
+    assert passes.run.schedule.steps_before == 0
+
+
+def test_two_evaluations_per_step_have_a_history_each(passes):
+    """Heun looks at each sigma twice: as the end of one step and as the beginning of the next."""
+    sample(passes, passes.cached(threshold=ALWAYS, warmup_steps=1), "heun", "simple")
+    lanes = [[step.index for step, _ in lane] for lane in passes.run.lanes().values()]
+    assert lanes == [[0, 1, 2, 3], [1, 2, 3]]
+
+
+def test_evaluations_between_steps_share_one_falling_history(passes):
+    sample(passes, passes.cached(threshold=ALWAYS, warmup_steps=1), "dpm_2", "simple")
+    (lane,) = passes.run.lanes().values()
+    sigmas = [step.sigma for step, _ in lane]
+    assert sigmas == sorted(sigmas, reverse=True)
+    assert len(sigmas) > STEPS
+    assert any(d.reuse for _, d in lane)
