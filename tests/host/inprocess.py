@@ -32,6 +32,8 @@ class Comfy:
         args.cpu = self.device == "cpu"
         args.base_directory = str(self.base)
         args.disable_api_nodes = True
+        # As main.py does: nodes.py puts the folder "comfy" on the path, whose utils.py would then hide the package.
+        importlib.import_module("utils.extra_config")
         self.loop = asyncio.new_event_loop()
         server = importlib.import_module("server")
         self.nodes = importlib.import_module("nodes")
@@ -63,12 +65,12 @@ class Comfy:
         return self.models[architecture].clone()
 
     def node(self, node_id: str, **inputs) -> tuple:
-        """Run a node as the executor would and return its outputs; V1 and V3 nodes alike."""
+        """Run a node as the executor would, widgets at their defaults unless given; V1 and V3 nodes alike."""
         cls = self.nodes.NODE_CLASS_MAPPINGS[node_id]
         if not hasattr(cls, "GET_SCHEMA"):
             return getattr(cls(), cls.FUNCTION)(**inputs)
-        cls.GET_SCHEMA()
-        return cls.execute(**inputs).result
+        defaults = {i.id: i.default for i in cls.GET_SCHEMA().inputs if getattr(i, "default", None) is not None}
+        return cls.PREPARE_CLASS_CLONE(None).execute(**{**defaults, **inputs}).result
 
     def sample(
         self,

@@ -109,7 +109,7 @@ PLAIN = {"flux": PlainFlux, "hunyuan_video": PlainHunyuanVideo, "wan": PlainWan}
 def sample_plainly(
     patcher, architecture: str, conditioning: list, noise: Tensor, sigmas: Tensor, threshold: float, gamma_max: float
 ) -> tuple[Tensor, str]:
-    """(latent, decisions) of one caption; decisions has ``c`` for a computed and ``r`` for a reused step."""
+    """(model-space latent, decisions) of one caption; decisions has ``c`` for a computed and ``r`` for a reused step."""
     plain = PLAIN[architecture](patcher.model.diffusion_model)
     sampling = patcher.get_model_object("model_sampling")
     context, extras = conditioning[0]
@@ -137,5 +137,6 @@ def sample_plainly(
             hM, total = img, 0.0
             anchors = [*anchors, (hM - h0, q)][-2:]
         decisions += "r" if skip else "c"
-        x = x + plain.head(e, hM, x) * (sigmas[step + 1] - sigmas[step])
-    return patcher.get_model_object("latent_format").process_out(x), decisions
+        denoised = x - plain.head(e, hM, x) * sigmas[step]
+        x = x + (x - denoised) / sigmas[step] * (sigmas[step + 1] - sigmas[step])
+    return x, decisions

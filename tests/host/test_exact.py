@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from testbed import conditioning as testbed
 from testbed.captions import CAPTIONS
 
 STEPS = 6
@@ -20,7 +21,7 @@ def test_bit_identical_with_threshold_0_and_after_bypass(comfy, pack, architectu
     plain = sample(model)
     (off, *_) = comfy.node("DiCacheApply", model=model, threshold=0.0)
     assert torch.equal(sample(off), plain)
-    (on, *_) = comfy.node("DiCacheApply", model=model, threshold=50.0, warmup_steps=2)
+    (on, *_) = comfy.node("DiCacheApply", model=model, threshold=9.0, warmup_steps=2)
     assert not torch.equal(sample(on), plain), "the cache did nothing, so the bypass shows nothing"
     assert torch.equal(sample(model), plain), "the model without the node is not what it was before"
 
@@ -29,36 +30,27 @@ def test_a_threshold_too_small_to_skip_is_exact_too(comfy, pack):
     """The whole machinery runs, and changes nothing."""
     model = comfy.load_model("flux")
     (tiny, *_) = comfy.node("DiCacheApply", model=model, threshold=1e-9)
-    assert torch.equal(comfy.sample(tiny, CAPTIONS[0], steps=STEPS, size=16), comfy.sample(model, CAPTIONS[0], steps=STEPS, size=16))
+    assert torch.equal(
+        comfy.sample(tiny, CAPTIONS[0], steps=STEPS, size=16), comfy.sample(model, CAPTIONS[0], steps=STEPS, size=16)
+    )
+
+
+def sample_noise(comfy, pack, captions, noise):
+    """(latent, decisions per row) of captions sampled from given noise with the published settings."""
+    runs, published = [], pack.dicache_core.published("flux")
+    model = pack.model_patchers.attach(comfy.load_model("flux"), published, runs=runs)
+    sampler = comfy.module("comfy.samplers").KSampler(model, 30, "cpu", "euler", "simple", 1.0)
+    negative = testbed.conditioning("flux", "")
+    positive = comfy._conditioning("flux", captions)
+    latent = sampler.sample(noise, positive, negative, 1.0, latent_image=torch.zeros_like(noise), disable_pbar=True)
+    return latent, {key.row: [d.reuse for _, d in steps] for key, steps in runs[0].lanes().items()}
 
 
 def test_captions_of_a_batch_decide_as_they_do_alone(comfy, pack):
-    def runs_of(captions, latent):
-        runs = []
-        config = pack.dicache_core.published("flux")
-        out = comfy.sample(pack.model_patchers.attach(comfy.load_model("flux"), config, runs=runs), captions, seed=3, size=16)
-        lanes = {key.row: [d.reuse for _, d in steps] for key, steps in runs[0].lanes().items()}
-        return out, lanes
-
-    together, both = runs_of(CAPTIONS[:2], None)
-    assert set(both) == {0, 1}
-    assert any(both[0])
-    first, alone = runs_of(CAPTIONS[:1], None)
-    assert both[0] == alone[0]
-    assert torch.allclose(together[:1], first, atol=1e-3)
-    noise = comfy.module("comfy.sample").prepare_noise(torch.zeros_like(together), 3)[1:]
-    second, alone = sample_with_noise(comfy, pack, CAPTIONS[1], noise)
-    assert both[1] == alone[0]
-    assert torch.allclose(together[1:], second, atol=1e-3)
-
-
-def sample_with_noise(comfy, pack, caption, noise):
-    """Sample one caption from given noise, as the second row of a batch has it."""
-    runs = []
-    model = pack.model_patchers.attach(comfy.load_model("flux"), pack.dicache_core.published("flux"), runs=runs)
-    from testbed import conditioning as testbed
-
-    out = comfy.module("comfy.sample").sample(
-        model, noise, 30, 1.0, "euler", "simple", testbed.conditioning("flux", caption), testbed.conditioning("flux", ""), torch.zeros_like(noise)
-    )
-    return out, {key.row: [d.reuse for _, d in steps] for key, steps in runs[0].lanes().items()}
+    noise = torch.randn(2, 16, 16, 16, generator=torch.Generator().manual_seed(3))
+    latents, together = sample_noise(comfy, pack, CAPTIONS[:2], noise)
+    for row in range(2):
+        latent, alone = sample_noise(comfy, pack, [CAPTIONS[row]], noise[row : row + 1])
+        assert any(alone[0])
+        assert together[row] == alone[0]
+        assert torch.allclose(latents[row : row + 1], latent, atol=1e-3)

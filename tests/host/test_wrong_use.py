@@ -48,7 +48,8 @@ def test_absurd_widgets_say_what_to_write(comfy, pack, widgets):
 
 
 def test_deepest_probe_works(comfy, pack):
-    _, cells = run_cells(comfy, pack, pack.nodes.resolve_for_test("flux", probe_depth=11) if hasattr(pack.nodes, "resolve_for_test") else pack.dicache_core.CacheConfig(threshold=50.0, probe_depth=11, warmup_steps=2))
+    config = pack.dicache_core.CacheConfig(threshold=9.0, probe_depth=11, warmup_steps=2)
+    _, cells = run_cells(comfy, pack, config)
     assert cells == "wwrrrrrrrl"
 
 
@@ -75,7 +76,7 @@ def test_a_single_step(comfy, pack):
 
 def test_the_later_of_two_nodes_wins_and_says_so_once(comfy, pack, caplog):
     model = comfy.load_model("flux")
-    first = apply(comfy, model, threshold=50.0, warmup_steps=2)
+    first = apply(comfy, model, threshold=9.0, warmup_steps=2)
     with caplog.at_level(logging.INFO, "dicache"):
         second = apply(comfy, first, threshold=0.0)
         sampled = comfy.sample(second, CAPTIONS[0], steps=10, size=16)
