@@ -34,7 +34,7 @@ class StreamBook:
         self._lock = threading.Lock()
 
     def keys(self, options: Mapping[str, Any], sigma: float, samples: int, device: torch.device) -> list[SampleKey]:
-        """One key per row of a batch of ``samples``, which holds the conds in ``options["uuids"]`` one after another."""
+        """One key per row of a batch of ``samples``, in which the conds of ``options["uuids"]`` follow one another."""
         uuids = options["uuids"]
         rows = samples // len(uuids)
         patches, window = _foreign_patches(options), _window(options)

@@ -1,13 +1,12 @@
 """Toy runs of the core: hidden states of two tokens and two channels, with answers worked out by hand."""
 
 import torch
-from dicache_core import CacheConfig, CacheSession, SampleKey, Schedule
 
-FALLING = tuple(1.0 - i / 10 for i in range(10)) + (0.0,)  # ten steps
+from dicache_core import CacheConfig, CacheSession, SampleKey, Schedule
 
 
 def schedule(steps: int = 10) -> Schedule:
-    return Schedule(tuple(1.0 - i / steps for i in range(steps)) + (0.0,))
+    return Schedule((*(1.0 - i / steps for i in range(steps)), 0.0))
 
 
 def session(steps: int = 10, **settings) -> CacheSession:

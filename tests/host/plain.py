@@ -109,7 +109,7 @@ PLAIN = {"flux": PlainFlux, "hunyuan_video": PlainHunyuanVideo, "wan": PlainWan}
 def sample_plainly(
     patcher, architecture: str, conditioning: list, noise: Tensor, sigmas: Tensor, threshold: float, gamma_max: float
 ) -> tuple[Tensor, str]:
-    """(model-space latent, decisions) of one caption; decisions has ``c`` for a computed and ``r`` for a reused step."""
+    """(model-space latent, decisions) of one caption, decisions being ``c`` for computed and ``r`` for reused steps."""
     plain = PLAIN[architecture](patcher.model.diffusion_model)
     sampling = patcher.get_model_object("model_sampling")
     context, extras = conditioning[0]

@@ -93,9 +93,9 @@ def test_after_an_interrupt(comfy, pack, watched, step):
 
     handle = model.model.diffusion_model.double_blocks[0].register_forward_pre_hook(interrupt, with_kwargs=True)
     try:
-        with pytest.raises(management.InterruptProcessingException):
+        with pytest.raises(management.InterruptProcessingException):  # noqa: PT012 - the last step has no check behind it
             sample(comfy, cached)
-            management.throw_exception_if_processing_interrupted()  # the last step has no check behind it
+            management.throw_exception_if_processing_interrupted()
     finally:
         handle.remove()
         management.interrupt_current_processing(False)
