@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import pytest
+
 from dicache_core import PUBLISHED, CacheConfig, Schedule, indicator_class, predictor_class, published
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from dicache_core import CacheConfig, Observation, Schedule, indicator_class
 from dicache_core.gate import Gate
 from dicache_core.measure import abs_sum, distance, fetch, probe_token_count, probe_token_index, ratio

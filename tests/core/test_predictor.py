@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from dicache_core import CacheConfig, Observation, Schedule, predictor_class
 from core.toys import hidden
+
+from dicache_core import CacheConfig, Observation, Schedule, predictor_class
 
 STEP = Schedule((1.0, 0.5, 0.0)).step_at(1.0)
 

@@ -1,10 +1,11 @@
 """A new indicator or predictor is one class and one registry line."""
 
-import dicache_core
 import pytest
 import torch
-from dicache_core import Indicator, Predictor, Space
 from core.toys import hidden, run_pass, session
+
+import dicache_core
+from dicache_core import Indicator, Predictor, Space
 
 
 class EverySecond(Indicator):

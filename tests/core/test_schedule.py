@@ -1,6 +1,7 @@
 """Steps are found from sigma."""
 
 import pytest
+
 from dicache_core import Schedule
 
 SCHEDULE = Schedule((1.0, 0.9, 0.6, 0.2, 0.0))

@@ -6,9 +6,10 @@ import weakref
 
 import pytest
 import torch
-from dicache_core import SampleKey
 from core.toys import hidden, run_pass, session
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from dicache_core import SampleKey
 
 
 def decisions(session, *probes, stream="cond", **options):
