@@ -145,7 +145,9 @@ def _environment(name: str, wanted: list[str], sees: list[str], label: str, opti
         _run([sys.executable, "-m", "venv", str(folder)])
         own = Path(_run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip())
         # pip reads these folders too, so it takes the torch that is there instead of installing another one.
-        (own / "shared.pth").write_text("\n".join(sees) + "\n", encoding="utf-8")
+        # addsitedir and not the bare folder: an environment of the user's may have .pth files of its own.
+        lines = "".join(f"import site; site.addsitedir({folder!r})\n" for folder in sees)
+        (own / "shared.pth").write_text(lines, encoding="utf-8")
         (folder / "requirements.txt").write_text("\n".join(wanted), encoding="utf-8")
         pip = [str(python), "-m", "pip", "install", "--no-input", "--no-compile", "--disable-pip-version-check"]
         _run([*pip, *(options or []), "-r", str(folder / "requirements.txt")])

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,7 @@ def test_no_server_outlives_its_owner(host, ending):
         owner.wait(20)
     if ending == "interrupt":
         assert not Path(base.strip()).exists()
+    shutil.rmtree(base.strip(), ignore_errors=True)  # a killed owner cannot clean up
 
 
 def test_failed_start_shows_the_log(host):
