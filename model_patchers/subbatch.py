@@ -47,7 +47,7 @@ class SubBatch:
         return all(self._understood(args.get(name)) for name in BATCHED)
 
     def narrow(self, args: BlockArgs) -> dict[str, Any]:
-        """A block's arguments with the wanted rows only; ``img`` (and ``txt``) may have come narrow from the last block."""
+        """A block's arguments with the wanted rows only; ``img`` and ``txt`` may have come narrow already."""
         self.started = True
         return {name: self._argument(name, value) for name, value in args.items()}
 
