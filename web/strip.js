@@ -91,6 +91,7 @@ export function whyNothing(event, words) {
   if (event.threshold === 0) return words.neverSkips;
   const errors = event.history.filter((error, step) => error !== null && event.cells[step] === "c");
   if (errors.length === 0) return words.onlyWarmUp;
+  if (event.threshold === null) return null;
   return words.errorTooLarge(short(Math.min(...errors)), short(event.threshold));
 }
 
@@ -131,6 +132,7 @@ export class Strip {
     this.box.dataset.idle = "true";
     this.drawColumns("-".repeat(IDLE_COLUMNS), [], null);
     this.drawText(this.words.hint, "", "");
+    delete this.speedup.dataset.faster;
     this.drawLegend("wcr", null);
   }
 

@@ -10,10 +10,7 @@ REPO = Path(__file__).resolve().parents[2]
 ARTEFACTS = REPO / "output" / "web"
 WORKFLOWS = REPO / "example_workflows"
 
-LAUNCH = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+LAUNCH = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 RENDERERS = {"classic": False, "nodes2": True}
 QUIET = {
     "Comfy.TutorialCompleted": True,  # no template browser at the start
@@ -28,6 +25,7 @@ QUIET = {
 READY = """
     window.app?.vueAppReady && !!LiteGraph.registered_node_types.DiCacheApply
     && app.graph.nodes.length > 0  // the front end begins with its default graph, or the last one after a reload
+    && !document.querySelector(".p-blockui-mask")
 """
 PATIENCE = 60_000  # milliseconds; a busy machine with two cores is slow, a broken page is slower
 
@@ -110,7 +108,7 @@ class Desk:
 
     def fit(self) -> None:
         """Show the whole graph."""
-        self.page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+        self.page.evaluate("app.canvas.deselectAll(); app.extensionManager.command.execute('Comfy.Canvas.FitView')")
         self.settle()
 
     def settle(self) -> None:

@@ -3,7 +3,7 @@
 (spec) => {
   const graph = app.graph;
   graph.clear();
-  const TITLE = 30, GAP = 40;
+  const TITLE = 30, GAP = 50;
   const made = {};
   let x = 40;
   for (const column of spec.columns) {
@@ -19,14 +19,13 @@
         widget.value = value;
       }
       if (item.models) node.properties.models = item.models;
-      const computed = node.computeSize();
-      node.setSize([Math.max(item.size?.[0] ?? 300, 0), Math.max(item.size?.[1] ?? 0, computed[1])]);
+      node.setSize([item.size?.[0] ?? 270, Math.max(item.size?.[1] ?? 0, node.computeSize()[1])]);
       node.pos = [x, y];
       y += node.size[1] + TITLE + GAP;
       width = Math.max(width, node.size[0]);
       made[item.key] = node;
     }
-    x += width + 70;
+    x += width + 60;
   }
   for (const item of spec.columns.flat())
     for (const [name, [source, output]] of Object.entries(item.inputs ?? {})) {

@@ -6,6 +6,7 @@ with a picture of it beside it, which ComfyUI's template browser shows.  Needed 
 
 import io
 import json
+import shutil
 import sys
 import uuid
 from dataclasses import asdict
@@ -16,13 +17,23 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "host")]
 
 from comfy_server import ComfyServer  # noqa: E402
 from conftest import find_browser  # noqa: E402
-from desk import LAUNCH, WORKFLOWS as FOLDER, Desk  # noqa: E402
-from PIL import Image  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
+from desk import LAUNCH, Desk  # noqa: E402
+from desk import WORKFLOWS as FOLDER
+from PIL import Image, ImageDraw, ImageFont  # noqa: E402
+from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 from provision import provision  # noqa: E402
 from workflows import WORKFLOWS  # noqa: E402
 
-THUMBNAIL = (640, 400)
+THUMBNAIL = 480  # pixels square, the shape of the template browser's cards
+TITLES = {
+    "flux1_dev": "Flux.1 dev",
+    "flux1_dev_compare": "Flux.1 dev: compare",
+    "flux1_kontext": "Flux Kontext",
+    "hunyuan_video_t2v": "HunyuanVideo T2V",
+    "wan21_t2v": "Wan 2.1 T2V",
+    "wan22_t2v_two_experts": "Wan 2.2 T2V",
+    "testbed_flux": "Testbed, no GPU",
+}
 
 
 def build(desk: Desk, name: str) -> dict:
@@ -38,14 +49,39 @@ def build(desk: Desk, name: str) -> dict:
     return workflow
 
 
-def picture(desk: Desk) -> bytes:
-    """JPEG of the graph on the screen."""
-    desk.fit()
+def pretend_files(server: ComfyServer, workflow: dict) -> None:
+    """Empty files in the place of the models, so that the picture has no complaints about missing ones."""
+    shutil.copy(Path(server.host.comfy) / "input" / "example.png", server.base / "input")
+    for node in workflow["nodes"]:
+        for file in node["properties"].get("models", []):
+            # "unet" is ComfyUI's other folder of diffusion models; the first one is the testbed's own.
+            folder = server.base / "models" / file["directory"].replace("diffusion_models", "unet")
+            folder.mkdir(exist_ok=True)
+            (folder / file["name"]).touch()
+
+
+def picture(desk: Desk, title: str) -> bytes:
+    """JPEG of the pack's node and its neighbours under a title."""
+    x, y, width, height = desk.page.evaluate(
+        """() => {
+            const node = app.graph.nodes.find((n) => n.type === "DiCacheCompare") ?? app.graph.nodes.find((n) => n.type === "DiCacheApply");
+            const scale = app.canvas.ds.scale = Math.min(1, 470 / node.size[1]);
+            app.canvas.ds.offset[0] = 750 / scale - node.pos[0] - node.size[0] / 2;
+            app.canvas.ds.offset[1] = 490 / scale - node.pos[1] - node.size[1] / 2;
+            app.canvas.setDirty(true, true);
+            return [430, 140, 640, 640];
+        }"""
+    )
     desk.settle()
-    with Image.open(io.BytesIO(desk.page.screenshot(clip={"x": 60, "y": 44, "width": 1380, "height": 856}))) as shot:
-        small = shot.convert("RGB").resize(THUMBNAIL, Image.Resampling.LANCZOS)
+    desk.page.mouse.move(300, 880)
+    shot = desk.page.screenshot(clip={"x": x, "y": y, "width": width, "height": height})
+    with Image.open(io.BytesIO(shot)) as image:
+        small = image.convert("RGB").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(small)
+    draw.rectangle((0, 0, THUMBNAIL, 54), fill=(16, 16, 18))
+    draw.text((18, 12), title, (236, 236, 240), ImageFont.load_default(28))
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=82, optimize=True)
+    small.save(buffer, "JPEG", quality=85, optimize=True)
     return buffer.getvalue()
 
 
@@ -53,16 +89,26 @@ def main(names: list[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
     with ComfyServer(provision()) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=LAUNCH)
-        desk = Desk(browser, server.url, "nodes2")
         for name in names or WORKFLOWS:
-            text = json.dumps(build(desk, name), indent=1, ensure_ascii=False) + "\n"
-            (FOLDER / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
-            desk.drop(f"{name}.json", text)
-            if name.startswith("testbed"):
-                desk.run()
-            (FOLDER / f"{name}.jpg").write_bytes(picture(desk))
-            print(name)
+            make(server, browser, name)
         browser.close()
+
+
+def make(server: ComfyServer, browser: Browser, name: str) -> None:
+    """Write the JSON and the picture of one workflow."""
+    desk = Desk(browser, server.url, "nodes2")
+    workflow = build(desk, name)
+    desk.close()
+    text = json.dumps(workflow, indent=1, ensure_ascii=False) + "\n"
+    (FOLDER / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
+    pretend_files(server, workflow)
+    desk = Desk(browser, server.url, "nodes2")
+    desk.load(name)
+    if name.startswith("testbed"):
+        desk.run()
+    (FOLDER / f"{name}.jpg").write_bytes(picture(desk, TITLES[name]))
+    desk.close()
+    print(name, flush=True)
 
 
 if __name__ == "__main__":

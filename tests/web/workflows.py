@@ -63,11 +63,16 @@ def prompt(key: str, text: str, title: str) -> Node:
 
 
 def apply(source: str, key: str = "dicache", title: str = "", **widgets: object) -> Node:
-    return Node(key, "DiCacheApply", {"model": (source, 0)}, widgets, title, size=(340, 0))
+    return Node(key, "DiCacheApply", {"model": (source, 0)}, widgets, title, size=(320, 0))
 
 
-def note(text: str, height: int = 330) -> Node:
-    return Node("note", "MarkdownNote", widgets={"text": text.strip()}, title="Read me", size=(360, height))
+def report() -> Node:
+    inputs = {"statistics": ("dicache", 1), "after": ("sampler", 0)}
+    return Node("report", "DiCacheReport", inputs, size=(420, 420))
+
+
+def note(text: str, height: int = 400) -> Node:
+    return Node("note", "MarkdownNote", widgets={"text": text.strip()}, title="Read me", size=(320, height))
 
 
 def picture() -> list[list[Node]]:
@@ -97,10 +102,25 @@ FLUX_DEV_NOTE = f"""
 ## Flux.1 dev with DiCache
 
 {HOW}
-**What to change**: pick another *preset*, or type a *threshold* (0.2 careful, 0.4 published, 0.6 fast). Set it to 0 to
-see the picture without the cache: the seed is fixed, so both are comparable.
+**What to change**: pick another *preset*, or type a *threshold* (0.2 careful, 0.4 published, 0.6 fast). With 0 you get
+the picture without the cache: the seed is fixed, so both are comparable.
 
 **Files**: flux1-dev.safetensors in *diffusion_models*, clip_l and t5xxl_fp16 in *text_encoders*, ae in *vae*.
+"""
+
+COMPARE_NOTE = """
+## What does DiCache cost? Measure it
+
+This graph samples the same seed without DiCache and with each entry of *settings*, and puts the pictures side by side.
+Under each picture is its difference from the first, four times as strong. The table on the node has seconds, computed
+steps, PSNR and SSIM.
+
+**What to change**: *settings* takes presets (published, fidelity, balanced, fast) and thresholds, with commas. Each is
+one more run.
+
+The very first run also loads the model, so queue it twice before you trust the seconds.
+
+**Files**: as in the Flux.1 dev graph.
 """
 
 KONTEXT_NOTE = f"""
@@ -182,8 +202,25 @@ def flux1_dev() -> list[list[Node]]:
             Node("latent", "EmptySD3LatentImage", widgets={"width": 1024, "height": 1024, "batch_size": 1}),
         ],
         [sampler(steps=30)],
-        *picture(),
+        [*picture()[0], report()],
+        picture()[1],
     ]
+
+
+def flux1_dev_compare() -> list[list[Node]]:
+    sources = {"positive": ("guidance", 0), "negative": ("negative", 0), "latent_image": ("latent", 0)}
+    widgets = {"seed": 42, "steps": 30, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+    settings = {"control_after_generate": "fixed", "settings": "published, fidelity, fast"}
+    compare = Node(
+        "compare",
+        "DiCacheCompare",
+        {"model": ("unet", 0), "vae": ("vae", 0), **sources},
+        {**widgets, **settings},
+        size=(520, 640),
+    )
+    _, loaders, (_, positive), guidance, *_ = flux1_dev()
+    save = Node("save", "SaveImage", {"images": ("compare", 1)}, {"filename_prefix": "compare"}, size=(340, 380))
+    return [[note(COMPARE_NOTE)], loaders, [positive], guidance, [compare], [save]]
 
 
 def sampler(model: str = "dicache", positive: str = "guidance", negative: str = "negative", **widgets) -> Node:
@@ -370,8 +407,7 @@ def testbed_flux() -> list[list[Node]]:
             caption("negative", "", "Unconditional"),
             Node("latent", "DiCacheTestbedLatent", widgets={"architecture": "flux", "batch_size": 1}),
         ],
-        [apply("unet")],
-        [sampler(steps=30)],
+        [apply("unet"), sampler(steps=30)],
         [
             Node(
                 "decode",
@@ -379,12 +415,13 @@ def testbed_flux() -> list[list[Node]]:
                 {"samples": ("sampler", 0), "model": ("unet", 0)},
                 {"unet_name": "flux.safetensors"},
             ),
-            Node("save", "PreviewImage", {"images": ("decode", 0)}, size=(340, 380)),
+            Node("save", "PreviewImage", {"images": ("decode", 0)}, size=(300, 330)),
         ],
+        [report()],
     ]
 
 
 WORKFLOWS = {
     build.__name__: build
-    for build in (flux1_dev, flux1_kontext, hunyuan_video_t2v, wan21_t2v, wan22_t2v_two_experts, testbed_flux)
+    for build in (flux1_dev, flux1_dev_compare, flux1_kontext, hunyuan_video_t2v, wan21_t2v, wan22_t2v_two_experts, testbed_flux)
 }

@@ -1,0 +1,224 @@
+"""The strip on the node: a user drops a workflow, presses Run and watches, in both renderers."""
+
+import json
+
+import pytest
+from desk import WORKFLOWS, post
+
+pytestmark = pytest.mark.browser
+
+# Keeps every text that the first strip has shown.
+WATCH = """() => {
+    const strip = document.querySelector(".dicache-strip");
+    window.seen = [strip.getAttribute("aria-label")];
+    new MutationObserver(() => seen.push(strip.getAttribute("aria-label")))
+        .observe(strip, { attributes: true, attributeFilter: ["aria-label"] });
+}"""
+FINISHED = r"DiCache · \d+ of \d+ steps saved · \d+\.\d\d×"
+
+
+@pytest.fixture
+def testbed(desk):
+    """The testbed's workflow, ready to run; a new seed, because ComfyUI does not repeat what it has done."""
+    desk.load("testbed_flux")
+    desk.fit()
+    desk.set_widget("KSampler", {"seed": next(SEEDS)})
+    return desk
+
+
+SEEDS = iter(range(1000, 9000))
+
+
+def test_drop_run_and_watch(testbed):
+    desk = testbed
+    assert "No run yet" in desk.label()
+    desk.screenshot("idle")
+    desk.page.evaluate(WATCH)
+    desk.run()
+    desk.page.wait_for_function(r"/\d+ of 30 steps saved/.test(seen.at(-1))")
+    texts = desk.page.evaluate("seen")
+    running = [text for text in texts if text.startswith("DiCache · step ")]
+    steps = [int(text.split("step ")[1].split("/")[0]) for text in running]
+    assert len(set(steps)) >= 3, f"the strip fills while the run goes on: {texts}"
+    assert steps == sorted(steps)
+    states = desk.states()
+    assert states.startswith("wwwwww")
+    assert states.endswith("l")
+    assert len(states) == 30
+    assert "r" in states
+    assert f"{states.count('r')} of 30 steps saved" in desk.label()
+    desk.page.get_by_text(f"{states.count('r')} reused").first.wait_for()  # the text on DiCache Report
+    desk.screenshot("after_run")
+
+
+def test_a_second_queue(testbed):
+    desk = testbed
+    desk.run()
+    desk.set_widget("KSampler", {"seed": next(SEEDS), "steps": 12})
+    desk.run()
+    desk.page.wait_for_function("document.querySelector('.dicache-strip').ariaLabel.includes('of 12 steps saved')")
+    assert len(desk.states()) == 12
+
+
+def test_zero_threshold_says_why(testbed):
+    desk = testbed
+    desk.set_widget("DiCacheApply", {"threshold": 0.0})
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.run()
+    desk.page.wait_for_function("document.querySelector('.dicache-strip').ariaLabel.includes('0 of 8 steps saved')")
+    assert desk.strip.first.locator(".legend").inner_text() == "threshold 0 never skips a step"
+
+
+def test_a_copy_has_its_own_quiet_strip(testbed):
+    desk = testbed
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.run()
+    desk.page.evaluate(
+        """() => {
+            const canvas = app.canvas;
+            const node = app.graph.nodes.find((n) => n.type === "DiCacheApply");
+            canvas.deselectAll();
+            canvas.select(node);
+            canvas.copyToClipboard();
+            canvas.pasteFromClipboard({ position: [node.pos[0], node.pos[1] + 700] });
+        }"""
+    )
+    desk.fit()
+    desk.page.wait_for_function("document.querySelectorAll('.dicache-strip').length === 2")
+    labels = sorted(strip.get_attribute("aria-label") for strip in desk.strip.all())
+    assert [("No run yet" in label) for label in labels] == [False, True]
+
+
+def test_reload(testbed):
+    desk = testbed
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.run()
+    # The front end keeps the open workflow for a reload only a moment after it was changed.
+    desk.page.wait_for_function("Object.values({...localStorage, ...sessionStorage}).some((v) => v.includes('DiCacheApply'))")
+    desk.open()
+    desk.page.wait_for_function("app.graph.nodes.some((n) => n.type === 'DiCacheApply')")
+    desk.fit()
+    desk.strip.first.wait_for()
+    desk.set_widget("KSampler", {"seed": next(SEEDS)})
+    desk.run()
+    desk.page.wait_for_function("document.querySelector('.dicache-strip').ariaLabel.includes('of 8 steps saved')")
+
+
+def test_leaving_the_workflow_and_coming_back(testbed):
+    desk = testbed
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.run()
+    label = desk.label()
+    assert "of 8 steps saved" in label
+    desk.page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+    desk.page.wait_for_function("app.graph.nodes.length === 0")
+    desk.page.get_by_text("testbed_flux", exact=True).first.click()
+    desk.page.wait_for_function("app.graph.nodes.some((n) => n.type === 'DiCacheApply')")
+    desk.strip.first.wait_for()
+    assert desk.label() == label
+
+
+def test_within_a_subgraph(testbed):
+    desk = testbed
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.page.evaluate(
+        """() => {
+            const node = app.graph.nodes.find((n) => n.type === "DiCacheApply");
+            const { node: outer } = app.graph.convertToSubgraph(new Set([node]));
+            app.canvas.deselectAll();
+            window.outer = outer;
+        }"""
+    )
+    desk.run()
+    desk.page.evaluate("app.canvas.openSubgraph(outer.subgraph, outer)")
+    desk.fit()
+    desk.strip.first.wait_for()
+    assert "of 8 steps saved" in desk.label()
+    desk.screenshot("subgraph")
+
+
+def test_the_strip_is_not_saved_and_not_sent(testbed):
+    desk = testbed
+    saved, prompt = desk.page.evaluate("async () => [app.graph.serialize(), (await app.graphToPrompt()).output]")
+    inputs = next(node["inputs"] for node in prompt.values() if node["class_type"] == "DiCacheApply")
+    values = next(node["widgets_values"] for node in saved["nodes"] if node["type"] == "DiCacheApply")
+    assert not [name for name in inputs if "strip" in name]
+    assert len(values) == len([name for name in inputs if name != "model"])
+
+
+def test_the_properties_panel_leaves_the_strip_alone(testbed):
+    desk = testbed
+    before = desk.strip.first.bounding_box()["width"] / desk.page.evaluate("app.canvas.ds.scale")
+    desk.page.evaluate("app.canvas.select(app.graph.nodes.find((n) => n.type === 'DiCacheApply'))")
+    post(f"{desk.url}/api/settings", {"Comfy.RightSidePanel.IsOpen": True})
+    desk.page.evaluate("app.extensionManager.setting.set('Comfy.RightSidePanel.IsOpen', true)")
+    desk.settle()
+    after = desk.strip.first.bounding_box()["width"] / desk.page.evaluate("app.canvas.ds.scale")
+    assert after == pytest.approx(before, abs=1)
+
+
+def test_the_wheel_zooms_over_the_strip(testbed):
+    desk = testbed
+    box = desk.strip.first.bounding_box()
+    scale = desk.page.evaluate("app.canvas.ds.scale")
+    desk.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    desk.page.mouse.wheel(0, -200)
+    desk.page.wait_for_function("(scale) => app.canvas.ds.scale > scale", arg=scale)
+
+
+def test_changing_the_renderer_keeps_the_run(testbed):
+    desk = testbed
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.run()
+    label = desk.label()
+    other = desk.renderer == "classic"
+    desk.page.evaluate("(on) => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", other)
+    desk.settle()
+    desk.strip.first.wait_for()
+    assert desk.label() == label
+
+
+def test_an_event_for_no_node_is_no_error(testbed):
+    desk = testbed
+    desk.page.evaluate(
+        """() => {
+            const event = { node: "9:9:9", run: 1, step: 1, steps: 2, cells: "w-", threshold: 0.4, error: null,
+                accumulated: null, history: [null, null], computed: 1, reused: 0, speedup: null, policy: "",
+                finished: false };
+            for (const node of ["9:9:9", "999", "1"])
+                app.api.dispatchEvent(new CustomEvent("dicache.step", { detail: { ...event, node } }));
+        }"""
+    )
+    assert "No run yet" in desk.label()
+
+
+def test_a_light_theme(browser, server, renderer):
+    from desk import Desk
+
+    desk = Desk(browser, server.url, renderer, {"Comfy.ColorPalette": "light"})
+    desk.load("testbed_flux")
+    desk.set_widget("KSampler", {"seed": next(SEEDS)})
+    desk.fit()
+    desk.run()
+    text = desk.strip.first.locator(".text span").first
+    color, behind = text.evaluate(
+        """(text) => {
+            const paint = (color) => {
+                const context = new OffscreenCanvas(1, 1).getContext("2d");
+                context.fillStyle = color;
+                context.fillRect(0, 0, 1, 1);
+                return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+            };
+            const theme = getComputedStyle(document.body);
+            return [paint(getComputedStyle(text).color), paint(theme.getPropertyValue("--comfy-menu-bg"))];
+        }"""
+    )
+    assert sum(color) + 300 < sum(behind), f"dark text {color} on a light ground {behind}"
+    desk.screenshot("light")
+    assert not desk.complaints_about_pack
+    desk.close()
+
+
+def test_the_example_is_what_was_tested():
+    types = {node["type"] for node in json.loads((WORKFLOWS / "testbed_flux.json").read_text(encoding="utf-8"))["nodes"]}
+    assert {"DiCacheApply", "DiCacheReport", "KSampler", "UNETLoader"} <= types

@@ -1,0 +1,232 @@
+"""The strip alone, in a bare page: what it says and draws for an event."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route
+
+pytestmark = pytest.mark.browser
+
+WEB = Path(__file__).resolve().parents[2] / "web"
+PAGE = '<!doctype html><meta charset="utf-8"><body style="width: 300px"></body>'
+
+
+def event(cells: str, **changes: object) -> dict:
+    """A "dicache.step" object whose run has come as far as ``cells`` say."""
+    done = len(cells.replace("-", ""))
+    return {
+        "node": "1",
+        "run": 1,
+        "step": done,
+        "steps": len(cells),
+        "cells": cells,
+        "threshold": 0.4,
+        "error": 0.1,
+        "accumulated": 0.2,
+        "history": [0.2 if cell in "crm" else None for cell in cells],
+        "computed": done - cells.count("r"),
+        "reused": cells.count("r"),
+        "speedup": 1.4159,
+        "policy": "delta_y + trajectory",
+        "finished": done == len(cells),
+    } | changes
+
+
+@dataclass
+class Strip:
+    """A strip in a page without ComfyUI."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+
+    def open(self, language: str = "en") -> None:
+        self.page.evaluate(
+            """async (language) => {
+                const { Strip } = await import("./strip.js");
+                window.strip = new Strip(language);
+                document.body.replaceChildren(strip.element);
+            }""",
+            language,
+        )
+
+    def show(self, **event: object) -> None:
+        self.page.evaluate("(event) => strip.show(event)", event)
+
+    def text(self, selector: str) -> str:
+        return self.page.locator(f".dicache-strip {selector}").inner_text()
+
+    @property
+    def label(self) -> str:
+        return self.page.locator(".dicache-strip").get_attribute("aria-label")
+
+    @property
+    def states(self) -> str:
+        columns = self.page.locator(".dicache-strip .column")
+        return "".join(columns.evaluate_all("(columns) => columns.map((c) => c.dataset.state)"))
+
+    def height(self, selector: str, index: int) -> float:
+        return self.page.locator(f".dicache-strip {selector}").nth(index).bounding_box()["height"]
+
+
+def _serve(route: Route) -> None:
+    name = route.request.url.rsplit("/", 1)[1]
+    if name:
+        route.fulfill(path=WEB / name, content_type="text/javascript")
+    else:
+        route.fulfill(body=PAGE, content_type="text/html")
+
+
+@pytest.fixture
+def strip(browser):
+    page = browser.new_page()
+    strip = Strip(page)
+    page.on("pageerror", lambda error: strip.errors.append(str(error)))
+    page.route("http://strip.test/**", _serve)
+    page.goto("http://strip.test/")
+    strip.open()
+    yield strip
+    page.close()
+    assert not strip.errors
+
+
+def test_it_imports_nothing_of_the_frontend():
+    imports = re.findall(r'from "(.*?)"', (WEB / "strip.js").read_text(encoding="utf-8"))
+    assert imports == ["./words.js"]
+
+
+def test_before_the_first_run_it_is_quiet(strip):
+    assert strip.text(".text").strip() == "No run yet: its steps will show here"
+    assert set(strip.states) == {"-"}
+
+
+def test_a_running_run(strip):
+    strip.show(**event("wwwwwwrrrcrr------------------"))
+    assert strip.label == "DiCache · step 12/30 · 5 steps saved · 1.42×"
+    assert strip.states == "wwwwwwrrrcrr------------------"
+    assert strip.text(".speedup") == "1.42×"
+
+
+def test_a_finished_run(strip):
+    strip.show(**event("wwwrrrcrrl"))
+    assert strip.label == "DiCache · 5 of 10 steps saved · 1.42×"
+
+
+def test_an_interrupted_run(strip):
+    strip.show(**event("wwwrrr----", finished=True))
+    assert strip.label == "DiCache · stopped at 6/10 · 3 steps saved · 1.42×"
+
+
+def test_a_second_run_leaves_nothing_of_the_first(strip):
+    strip.show(**event("wwwrrrcrrl"))
+    strip.show(**event("ww--", speedup=None))
+    assert strip.states == "ww--"
+    assert strip.label == "DiCache · step 2/4 · 0 steps saved"
+
+
+def test_the_same_event_twice_changes_nothing(strip):
+    once = event("wwrrc---")
+    strip.show(**once)
+    first = strip.page.evaluate("strip.element.shadowRoot.innerHTML")
+    strip.show(**once)
+    assert strip.page.evaluate("strip.element.shadowRoot.innerHTML") == first
+
+
+def test_idle_forgets_a_run(strip):
+    blank = strip.page.evaluate("strip.element.shadowRoot.innerHTML")
+    strip.show(**event("wwrrc---"))
+    strip.page.evaluate("strip.idle()")
+    assert strip.page.evaluate("strip.element.shadowRoot.innerHTML") == blank
+
+
+@pytest.mark.parametrize(
+    ("cells", "changes", "why"),
+    [
+        ("wwcccl", {"history": [None, None, 0.9, 0.5, 0.7, None]}, "smallest error 0.5 is above threshold 0.4"),
+        ("wwcccl", {"threshold": 0}, "threshold 0 never skips a step"),
+        ("wwwl", {}, "every step was warm-up: nothing to reuse"),
+    ],
+)
+def test_it_says_why_nothing_was_reused(strip, cells, changes, why):
+    strip.show(**event(cells, **changes))
+    assert strip.text(".legend") == why
+
+
+def test_while_it_runs_it_does_not_complain(strip):
+    strip.show(**event("wwccc---"))
+    assert "smallest" not in strip.text(".legend")
+    assert "reused" in strip.text(".legend")
+
+
+def test_mixed_steps_are_explained_where_there_are_some(strip):
+    strip.show(**event("wwrc--"))
+    assert "mixed" not in strip.text(".legend")
+    strip.show(**event("wwrm--"))
+    assert "mixed" in strip.text(".legend")
+
+
+def test_bars_are_proportional_and_end_at_the_top(strip):
+    strip.show(**event("wcccc", history=[None, 0.1, 0.2, 0.4, 50.0]))
+    room = strip.height(".room", 0)
+    bars = [strip.height(".bar", index) for index in range(5)]
+    assert bars[0] == 0
+    assert bars[2] == pytest.approx(2 * bars[1], rel=0.02)
+    assert bars[3] == pytest.approx(0.68 * room, rel=0.02)
+    assert bars[4] == pytest.approx(room, rel=0.02)
+    line = strip.page.locator(".line-at").bounding_box()["y"]
+    top_of_bar = strip.page.locator(".bar").nth(3).bounding_box()["y"]
+    assert line == pytest.approx(top_of_bar, abs=1.5), "an error at the threshold reaches the line"
+
+
+def test_a_rule_without_a_threshold_has_no_line(strip):
+    strip.show(**event("wcrrl", threshold=None))
+    assert not strip.page.locator(".line-at").is_visible()
+    strip.show(**event("wcccl", threshold=None, speedup=None))
+    assert strip.label == "DiCache · 0 of 5 steps saved"
+
+
+def test_pointing_at_a_step_tells_its_numbers(strip):
+    strip.show(**event("wwrr--", history=[None, None, 0.1234567, 0.25, None, None]))
+    titles = strip.page.locator(".column").evaluate_all("(columns) => columns.map((c) => c.title)")
+    assert titles[0] == "Step 1: warm-up"
+    assert titles[2] == "Step 3: reused · accumulated error 0.123"
+    assert titles[5] == "Step 6: not yet"
+
+
+def test_an_unknown_state_is_shown_as_not_yet(strip):
+    strip.show(**event("ww?r"))
+    assert strip.states == "ww-r"
+
+
+@pytest.mark.parametrize("steps", [1, 4, 50, 1000])
+def test_any_number_of_steps_fits(strip, steps):
+    strip.show(**event("r" * steps))
+    box = strip.page.locator(".dicache-strip").bounding_box()
+    last = strip.page.locator(".column").last.bounding_box()
+    assert last["x"] + last["width"] <= box["x"] + box["width"]
+    assert box["height"] == 100
+
+
+@pytest.mark.parametrize(
+    ("language", "label"),
+    [
+        ("zh", "DiCache · 5 步中省去 2 步 · 1.42×"),
+        ("ja", "DiCache · 5 ステップ中 2 を省略 · 1.42×"),
+        ("fr", "DiCache · 2 of 5 steps saved · 1.42×"),
+    ],
+)
+def test_it_speaks_the_frontends_language(strip, language, label):
+    strip.open(language)
+    strip.show(**event("wcrrl"))
+    assert strip.label == label
+
+
+def test_every_language_has_every_word(strip):
+    keys = strip.page.evaluate(
+        """async () => {
+            const { wordsFor } = await import("./words.js");
+            return ["en", "zh", "ja"].map((l) => [Object.keys(wordsFor(l)), Object.keys(wordsFor(l).states)].flat());
+        }"""
+    )
+    assert keys[0] == keys[1] == keys[2]
