@@ -4,10 +4,12 @@ arXiv 2508.17356 (Bu et al.).  Nothing in here knows which model or which host i
 """
 
 from .config import CACHE_DEVICES, CacheConfig
+from .curve import LARGEST_FILE, Curve, calibration, curve_of
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
 from .memory import expected_bytes, fits
 from .observation import Observation
 from .outcome import Outcome
+from .policies import POLICIES, named_policy
 from .policy import Policy
 from .predictors import PREDICTORS, Predictor, Space, predictor_class
 from .presets import LARGEST_THRESHOLD, PRESETS, check_threshold, parse_settings, preset_config, resolve, settings_of
@@ -19,18 +21,22 @@ from .schedule import Schedule, Step
 from .session import CacheSession, ForwardPass
 from .statistics import PassRecord, RunStatistics, SampleKey
 from .storage import CacheOutOfMemoryError, Storage, Stored
+from .target import Target
 from .timing import Stopwatch
 
 __all__ = [
     "CACHE_DEVICES",
     "INDICATORS",
+    "LARGEST_FILE",
     "LARGEST_THRESHOLD",
+    "POLICIES",
     "PREDICTORS",
     "PRESETS",
     "PUBLISHED",
     "CacheConfig",
     "CacheOutOfMemoryError",
     "CacheSession",
+    "Curve",
     "Decision",
     "ForwardPass",
     "Indicator",
@@ -50,11 +56,15 @@ __all__ = [
     "Stopwatch",
     "Storage",
     "Stored",
+    "Target",
+    "calibration",
     "check_threshold",
+    "curve_of",
     "expected_bytes",
     "fits",
     "indicator_class",
     "lookup",
+    "named_policy",
     "parse_settings",
     "predictor_class",
     "preset_config",

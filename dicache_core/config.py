@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from .schedule import Step
+from .target import Target
 
 CACHE_DEVICES = ("auto", "gpu", "cpu")
 RESIDUAL_BITS = (16, 8)
@@ -28,6 +29,10 @@ class CacheConfig:
         probe_tokens: tokens on which the probe is kept and measured; 0 chooses by size (all of them up to 1024).
         cache_device: where residuals live between steps: "gpu" beside the model, "cpu" in main memory, "auto" chooses.
         residual_bits: 16 keeps residuals in the model's dtype, 8 packs them into one byte per value.
+        architecture: name of the model's architecture, for rules with a table of their own; empty for none.
+        target: speed ("2x") or number of computed steps ("12") to meet, instead of the threshold; empty for neither.
+        mask: for the rule "mask": "1,1,0,1", per step of the whole schedule, whether it is computed.
+        curve: for the rule "magcache": per step of a calibrating run, magnitude of its residual over the one before.
     """
 
     threshold: float
@@ -42,6 +47,10 @@ class CacheConfig:
     probe_tokens: int = 0
     cache_device: str = "auto"
     residual_bits: int = 16
+    architecture: str = ""
+    target: str = ""
+    mask: str = ""
+    curve: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         _require(
@@ -81,12 +90,22 @@ class CacheConfig:
             self.residual_bits in RESIDUAL_BITS,
             f"residual_bits is {self.residual_bits}: write 16 (the model's own dtype) or 8",
         )
+        parse_mask(self.mask)
+        if self.target:
+            Target.parse(self.target)
+
+    @property
+    def goal(self) -> Target | None:
+        """The target, read."""
+        return Target.parse(self.target) if self.target else None
 
     def warmup_of(self, total: int) -> int:
-        """Steps of a whole schedule of ``total`` steps that are computed before anything may be reused."""
-        if self.warmup_steps is not None:
-            return self.warmup_steps
-        return math.ceil(WARMUP_FRACTION * total - 1e-9)
+        """Steps of a whole schedule of ``total`` steps that are computed before anything may be reused.
+
+        With a target, at most half of the steps that it computes: the rest is for where the error is largest.
+        """
+        steps = math.ceil(WARMUP_FRACTION * total - 1e-9) if self.warmup_steps is None else self.warmup_steps
+        return min(steps, math.ceil(self.goal.computed(total) / 2)) if self.goal else steps
 
     def closed(self, step: Step) -> str | None:
         """Why no sample may be reused at ``step``, known before anything is measured; ``None`` when it is open."""
@@ -99,6 +118,13 @@ class CacheConfig:
         if not self.start_percent <= step.progress < self.end_percent:
             return "outside start and end percent"
         return None
+
+
+def parse_mask(text: str) -> tuple[bool, ...]:
+    """``"1,1,0,1"`` or ``"1101"`` -> which steps are computed."""
+    digits = text.replace(",", "").replace(" ", "")
+    _require(set(digits) <= {"0", "1"}, f"mask is {text!r}: write 1 (computed) and 0 (reused) with commas: 1,1,0,1")
+    return tuple(digit == "1" for digit in digits)
 
 
 def _require(holds: bool, message: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 
 from .config import CacheConfig
 from .indicators import indicator_class
@@ -19,6 +20,10 @@ class Policy:
         threshold: largest accumulated error of a reused step, in the indicator's own scale.
         gamma_max: upper bound of the trajectory's extrapolation factor.
         probe_depth: blocks that run on every step.
+        warmup_steps: steps at the start that are always computed.
+        max_consecutive: longest run of reused steps.
+        target, mask, curve: as in ``CacheConfig``.
+        thresholds: per architecture, for where ``threshold`` is ``None``.
     """
 
     indicator: str
@@ -26,6 +31,12 @@ class Policy:
     threshold: float | None = None
     gamma_max: float | None = None
     probe_depth: int | None = None
+    warmup_steps: int | None = None
+    max_consecutive: int | None = None
+    target: str | None = None
+    mask: str | None = None
+    curve: tuple[float, ...] | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         indicator_class(self.indicator)
@@ -34,5 +45,7 @@ class Policy:
 
     def applied_to(self, config: CacheConfig) -> CacheConfig:
         """``config`` with this policy's rules, and with its numbers where it has any."""
-        mine = {field.name: getattr(self, field.name) for field in fields(self)}
+        mine = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "thresholds"}
+        if self.threshold is None:
+            mine["threshold"] = self.thresholds.get(config.architecture)
         return replace(config, **{name: value for name, value in mine.items() if value is not None})

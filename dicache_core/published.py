@@ -12,10 +12,10 @@ from .config import CacheConfig
 from .registry import lookup
 
 PUBLISHED: dict[str, CacheConfig] = {
-    "flux": CacheConfig(threshold=0.4, gamma_max=1.5),
-    "chroma": CacheConfig(threshold=0.4, gamma_max=1.5),
-    "hunyuan_video": CacheConfig(threshold=0.1, gamma_max=1.5),
-    "wan": CacheConfig(threshold=0.08, gamma_max=2.0),
+    "flux": CacheConfig(architecture="flux", threshold=0.4, gamma_max=1.5),
+    "chroma": CacheConfig(architecture="chroma", threshold=0.4, gamma_max=1.5),
+    "hunyuan_video": CacheConfig(architecture="hunyuan_video", threshold=0.1, gamma_max=1.5),
+    "wan": CacheConfig(architecture="wan", threshold=0.08, gamma_max=2.0),
 }
 
 

@@ -15,6 +15,7 @@ from .observation import Observation
 from .predictors import predictor_class
 from .schedule import SIGMA_TOLERANCE, Step
 from .storage import Storage
+from .target import SteeredGate
 
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 
@@ -43,10 +44,15 @@ class SampleCache:
         self.indicator = indicator_class(config.indicator)(config)
         self.predictor = predictor_class(config.predictor)(config)
         self.predictor.storage = storage or Storage()
-        self.gate = Gate(config.threshold, self.indicator.accumulates)
+        self.gate = self._gate()
         self.last: Step | None = None
         self.layout: Layout | None = None
         self.consecutive = 0
+
+    def _gate(self) -> Gate:
+        if self.config.target:
+            return SteeredGate(self.config, self.indicator)
+        return Gate(self.config.threshold, self.indicator.accumulates)
 
     @property
     def held(self) -> list[Tensor]:
@@ -89,7 +95,7 @@ class SampleCache:
     def judge(self, seen: Observation, for_indicator: Sequence[float], for_predictor: Sequence[float]) -> Decision:
         """Decide an open step from the fetched sums."""
         error = self.indicator.error(seen, for_indicator)
-        admitted = self.gate.admits(error)
+        admitted = self.gate.admits(error, seen.step)
         decision = Decision(admitted, "reused" if admitted else "error", error, self.gate.accumulated)
         return replace(decision, gamma=self.predictor.plan(seen, for_predictor)) if admitted else decision
 
@@ -99,7 +105,7 @@ class SampleCache:
         self.last = seen.step
         self.consecutive = self.consecutive + 1 if decision.reuse else 0
         if not decision.reuse:
-            self.gate.computed()
+            self.gate.computed(seen.step)
             for stored in self.predictor.stored:
                 self.predictor.storage.forget(stored)
 

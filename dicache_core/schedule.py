@@ -19,6 +19,7 @@ class Step:
         total: steps of the whole schedule.
         sigma: noise level of this forward pass, in the model's own units.
         final: whether this is the last interval of the run.
+        sigmas: the whole run's schedule, its end included.
     """
 
     index: int
@@ -26,11 +27,28 @@ class Step:
     total: int
     sigma: float
     final: bool
+    sigmas: tuple[float, ...]
 
     @property
     def progress(self) -> float:
         """Share of the whole schedule that lies before this step, in [0, 1)."""
         return self.place / self.total
+
+    @property
+    def next_sigma(self) -> float:
+        """Where this interval ends."""
+        return self.sigmas[self.index + 1]
+
+    @property
+    def time(self) -> float:
+        """``index`` and the part of the interval that is already behind: a time that grows by 1 per step."""
+        start, end = self.sigmas[self.index], self.next_sigma
+        return self.index + (start - self.sigma) / (start - end) if start > end else float(self.index)
+
+    def at(self, index: int) -> Step:
+        """Another step of the same run."""
+        final = index == len(self.sigmas) - 2
+        return Step(index, self.place + index - self.index, self.total, self.sigmas[index], final, self.sigmas)
 
 
 @dataclass(frozen=True)
@@ -71,4 +89,4 @@ class Schedule:
                 break
         index = min(max(index, 0), self.steps - 1)
         place = self.steps_before + index
-        return Step(index=index, place=place, total=self.total, sigma=sigma, final=index == self.steps - 1)
+        return Step(index, place, self.total, sigma, final=index == self.steps - 1, sigmas=self.sigmas)

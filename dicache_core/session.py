@@ -39,7 +39,8 @@ class CacheSession:
         self.config = config
         self.schedule = schedule
         self.reduce = reduce
-        self.stage = indicator_class(config.indicator).stage
+        aligned = predictor_class(config.predictor).probes > 0  # the predictor needs the probe, whoever decides
+        self.stage = Stage.PROBE if aligned else indicator_class(config.indicator).stage
         self.wants_modulated = indicator_class(config.indicator).wants_modulated
         self.space = predictor_class(config.predictor).space
         self.statistics = RunStatistics(schedule, config)
@@ -154,6 +155,8 @@ class ForwardPass:
         self.seen = [Observation(step, latent=row) for row in rows]
         self.decisions: list[Decision] = []
         self._inputs: list[Tensor] = []  # own copies of h0, (T, D) each: blocks may change their input in place
+        if latents is not None and session.needs_no_stack:
+            self._renew_misfits(latents)
 
     @property
     def reuse(self) -> tuple[bool, ...]:
@@ -166,10 +169,7 @@ class ForwardPass:
 
     def enter(self, h0: Tensor, modulated: Tensor | None = None) -> None:
         """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed."""
-        for i, row in enumerate(h0):
-            if not self.samples[i].fits(row):
-                self.samples[i] = self.session.renew(self.keys[i])
-                self.samples[i].fits(row)
+        self._renew_misfits(h0)
         with self.session.own_memory():
             if self.session.space is Space.RESIDUAL:
                 self._inputs = [row.clone() for row in h0]
@@ -226,12 +226,20 @@ class ForwardPass:
                     self.samples[i].predictor.forecast(row)
                 else:
                     self.samples[i].record(self.seen[i], row.clone())
+                    self.samples[i].predictor.correct(row)
         return v
 
     def forecast(self) -> Tensor:
         """The forecast output ``(N, C, ...)`` of a pass that did not run, shaped as the newest recorded outputs."""
         newest = [sample.predictor.held[-1] for sample in self.samples]
         return self.observe(torch.stack(newest))
+
+    def _renew_misfits(self, rows: Tensor) -> None:
+        """Start histories again that were made with tensors of another layout."""
+        for i, row in enumerate(rows):
+            if not self.samples[i].fits(row):
+                self.samples[i] = self.session.renew(self.keys[i])
+                self.samples[i].fits(row)
 
     def _rebuild(self, i: int, row: Tensor) -> None:
         self.samples[i].predictor.forecast(row)

@@ -5,10 +5,26 @@ from __future__ import annotations
 from ..registry import lookup
 from .base import Indicator, Stage
 from .delta import DeltaMinus, DeltaY
+from .easycache import EasyCache
+from .fbcache import FirstBlock
+from .magcache import MagCache, Magnitudes
+from .planned import FixedInterval, StepMask
+from .sensitivity import Sensitivity
+from .teacache import TeaCache
+from .trajectory_error import TrajectoryError
 
 INDICATORS: dict[str, type[Indicator]] = {
     "delta_y": DeltaY,
     "delta_minus": DeltaMinus,
+    "trajectory_error": TrajectoryError,
+    "first_block": FirstBlock,
+    "teacache": TeaCache,
+    "easycache": EasyCache,
+    "magcache": MagCache,
+    "magnitudes": Magnitudes,
+    "sensitivity": Sensitivity,
+    "fixed": FixedInterval,
+    "mask": StepMask,
 }
 
 

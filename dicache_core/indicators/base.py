@@ -31,7 +31,7 @@ class Indicator(ABC):
     stage: ClassVar[Stage] = Stage.PROBE
     accumulates: ClassVar[bool] = True  # whether the gate adds errors up, or judges each one alone
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
-    probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps
+    probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
 
     def __init__(self, config: CacheConfig) -> None:
         self.config = config
@@ -48,6 +48,13 @@ class Indicator(ABC):
     def held(self) -> Sequence[Tensor]:
         """Tensors kept between steps, for the memory account."""
         return []
+
+    def foresee(self, sigmas: Sequence[float], index: int, anchor: int) -> float:
+        """Error expected at step ``index`` of a schedule if step ``anchor`` was computed last, in any unit.
+
+        A speed target plans with it and finds the unit by itself.  Unless a rule knows better: every step is as bad.
+        """
+        return 1.0 if self.accumulates else float(index - anchor)
 
     def follow(self, seen: Observation) -> None:
         """Remember what the next step is compared with; called once on every step, reused or not."""

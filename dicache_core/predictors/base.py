@@ -52,9 +52,17 @@ class Predictor(ABC):
     def record(self, seen: Observation, value: Tensor) -> None:
         """Keep a computed step's value as the newest anchor; ``value`` belongs to the predictor from now on."""
 
+    def correct(self, out: Tensor) -> None:
+        """Change a computed step's output ``out`` ``(C, ...)`` in place, after ``record``; most leave it as it is."""
+
     @abstractmethod
     def forecast(self, out: Tensor) -> None:
         """Write the planned forecast into ``out``, of the shape of the recorded values."""
+
+    def preview(self, seen: Observation, out: Tensor) -> None:
+        """Write a forecast for ``seen`` into ``out`` without bringing any number to the host."""
+        self.plan(seen, [])
+        self.forecast(out)
 
     @property
     @abstractmethod

@@ -70,6 +70,15 @@ class TrajectoryAlignment(Predictor):
         else:
             torch.lerp(*residuals, self.gamma, out=out)
 
+    def preview(self, seen: Observation, out: Tensor) -> None:
+        residuals = [self.storage.load(stored) for stored in self.stored]
+        moved = self.measure(seen)
+        if not moved:
+            out.copy_(residuals[-1])
+            return
+        gamma = torch.div(*moved).nan_to_num(1.0, 1.0, 1.0).clamp(1.0, self.config.gamma_max)
+        out.copy_(residuals[0] + gamma * (residuals[1].float() - residuals[0]))
+
     @property
     def held(self) -> Sequence[Tensor]:
         return [t for anchor in self.anchors for t in (anchor.probe_residual, *anchor.residual.parts)]

@@ -61,22 +61,22 @@ def test_ratio(numerator, denominator, quotient):
 
 def test_gate_by_hand():
     gate = Gate(threshold=0.5)
-    assert [gate.admits(e) for e in (0.2, 0.2, 0.2)] == [True, True, False]  # 0.2, 0.4, 0.6
-    gate.computed()
+    assert [gate.admits(e, STEP) for e in (0.2, 0.2, 0.2)] == [True, True, False]  # 0.2, 0.4, 0.6
+    gate.computed(STEP)
     assert gate.accumulated == 0
-    assert gate.admits(0.49)
-    assert not gate.admits(0.01)  # 0.5 is not below 0.5
+    assert gate.admits(0.49, STEP)
+    assert not gate.admits(0.01, STEP)  # 0.5 is not below 0.5
 
 
 def test_gate_never_admits_the_unknown():
     for error in (math.inf, math.nan):
         gate = Gate(threshold=1e9)
-        assert not gate.admits(error)
+        assert not gate.admits(error, STEP)
 
 
 def test_gate_of_single_errors():
     gate = Gate(threshold=0.5, accumulates=False)
-    assert [gate.admits(e) for e in (0.4, 0.4, 0.6, 0.4)] == [True, True, False, True]
+    assert [gate.admits(e, STEP) for e in (0.4, 0.4, 0.6, 0.4)] == [True, True, False, True]
 
 
 def test_fetch_is_one_transfer_and_reduces_first():

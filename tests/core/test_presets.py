@@ -78,7 +78,7 @@ def test_settings_are_presets_and_thresholds_in_order_each_once():
     assert parse_settings(" Fast,0.2 , published,0.20,fast,\n0") == ("fast", 0.2, "published", 0.0)
     labels = [label for label, _ in settings_of("published, 0.2", "flux")]
     assert labels == ["published (0.4)", "threshold 0.2"]
-    assert settings_of("0.2", "wan")[0][1] == CacheConfig(threshold=0.2, gamma_max=2.0)
+    assert settings_of("0.2", "wan")[0][1] == CacheConfig(threshold=0.2, gamma_max=2.0, architecture="wan")
 
 
 @pytest.mark.parametrize(

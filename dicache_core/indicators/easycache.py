@@ -1,0 +1,54 @@
+"""EasyCache (Zhou et al., arXiv 2507.02860): the input's movement times how much the output follows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..config import CacheConfig
+from ..measure import abs_sum, distance, ratio
+from ..observation import Observation
+from .base import Indicator, Stage
+
+
+class EasyCache(Indicator):
+    """``e = k mean|x - x_prev| / mean|v_b|`` with ``k = mean|v_b - v_a| / mean|x_b - x_a|``.
+
+    ``x`` is the model's input, ``v`` what is reused (its output, or the stack's residual), ``a`` and ``b`` the last two
+    computed steps.  Decided before the model runs.
+    """
+
+    stage = Stage.INPUT
+
+    def __init__(self, config: CacheConfig) -> None:
+        super().__init__(config)
+        self.previous: Tensor | None = None  # x of the step before, (C, ...)
+        self.computed: tuple[Tensor, Tensor] | None = None  # x_b and v_b
+        self.moved: tuple[Tensor, Tensor] | None = None  # sum|v_b - v_a|, sum|x_b - x_a|
+
+    def measure(self, seen: Observation) -> Sequence[Tensor]:
+        if self.moved is None:
+            return []
+        return [*self.moved, distance(seen.latent, self.previous), abs_sum(self.computed[1])]
+
+    def error(self, seen: Observation, sums: Sequence[float]) -> float:
+        if not sums:
+            return math.inf
+        output, entry, now, size = sums
+        return ratio(ratio(output, entry) * now, size)
+
+    @property
+    def held(self) -> Sequence[Tensor]:
+        kept = [*(self.computed or ())]
+        return kept if self.previous is None else [self.previous, *kept]
+
+    def follow(self, seen: Observation) -> None:
+        self.previous = seen.latent.clone()
+
+    def learn(self, seen: Observation, value: Tensor) -> None:
+        if self.computed is not None:
+            latent, output = self.computed
+            self.moved = (distance(value, output), distance(self.previous, latent))
+        self.computed = (self.previous, value.clone())

@@ -1,0 +1,15 @@
+"""FoCa (Zheng et al., "Forecast then Calibrate: Feature Caching as ODE", arXiv 2508.16211): a multistep ODE solver."""
+
+from __future__ import annotations
+
+from .extrapolation import Extrapolation, bdf2_heun
+
+
+class FoCa(Extrapolation):
+    """BDF2-like forecast, Heun-like correction, see ``bdf2_heun``; a line until there are three computed steps.
+
+    Read as an equation for ``R(t)`` whose slope is only known from differences of computed steps.
+    """
+
+    residuals = 3
+    solver = staticmethod(bdf2_heun)

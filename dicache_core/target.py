@@ -1,0 +1,114 @@
+"""What a speed target means, and a gate that meets it: the threshold is steered while the run goes on."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .gate import Gate
+
+if TYPE_CHECKING:
+    from .config import CacheConfig
+    from .indicators import Indicator
+    from .schedule import Step
+
+BISECTIONS = 24
+
+
+@dataclass(frozen=True)
+class Target:
+    """How many steps are computed: ``total / factor`` of a whole schedule, or ``count`` of them."""
+
+    factor: float = 1.0
+    count: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """``"2x"`` computes half of the steps, ``"12"`` twelve of them; a ``ValueError`` for anything else."""
+        words = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*x\s*|\s*(\d+)\s*", text.lower())
+        if words and words[1] and float(words[1]) >= 1:
+            return cls(factor=float(words[1]))
+        if words and words[2] and int(words[2]) >= 1:
+            return cls(count=int(words[2]))
+        raise ValueError(
+            f"target is {text!r}: write a speed of 1x or more such as 1.5x, 2x or 3x, or a number of computed steps "
+            "such as 12"
+        )
+
+    def computed(self, total: int) -> int:
+        """Computed steps of a whole schedule of ``total`` steps, at least one."""
+        return min(total, self.count or max(1, round(total / self.factor)))
+
+
+class SteeredGate(Gate):
+    """A gate that computes as many steps as the target says, where the error is largest.
+
+    The sum of errors is shared out: with ``n`` computed steps left to spend on the open steps ahead, the threshold is
+    the one that would spend them exactly if errors went on as foreseen (``Indicator.foresee``) times the mean of
+    ``measured / foreseen`` so far.  What a sum had above the threshold is carried over to the next one, so that
+    thresholds between two whole steps (every 2.5th step) do what they say.
+    """
+
+    def __init__(self, config: CacheConfig, indicator: Indicator) -> None:
+        super().__init__(math.inf, indicator.accumulates)
+        self.config = config
+        self.indicator = indicator
+        self.spent = 0  # computed steps so far
+        self.anchor = -1  # index of the last computed step
+        self.carried = 0.0
+        self.measured: list[float] = []  # measured / foreseen, per open step
+
+    def admits(self, error: float, step: Step) -> bool:
+        foreseen = self.indicator.foresee(step.sigmas, step.index, self.anchor)
+        if not math.isfinite(error):
+            return False
+        if foreseen > 0:
+            self.measured.append(error / foreseen)
+        before = self.accumulated
+        self.accumulated = self.accumulated + error if self.accumulates else self.carried + error
+        ahead = [step.at(i) for i in range(step.index, len(step.sigmas) - 1)]
+        open_steps = [s.index for s in ahead if self.config.closed(s) is None]
+        spare = self._budget(step) - self.spent - (len(ahead) - len(open_steps))
+        if spare <= 0 or spare >= len(open_steps):
+            return spare <= 0
+        unit = sum(self.measured) / len(self.measured) if self.measured else 1.0
+        start = (before if self.accumulates else self.carried) / unit if unit > 0 else 0.0
+        self.threshold = unit * self._plan(step.sigmas, open_steps, spare, start)
+        return self.accumulated < self.threshold
+
+    def computed(self, step: Step) -> None:
+        over = self.accumulated - self.threshold if math.isfinite(self.threshold) else 0.0
+        self.carried = min(max(over, 0.0), self.threshold) if math.isfinite(over) else 0.0
+        self.accumulated = self.carried
+        self.spent += step.index != self.anchor  # samplers of higher order call several times per step
+        self.anchor = step.index
+
+    def _budget(self, step: Step) -> int:
+        """This run's share of the whole schedule's computed steps."""
+        return round(self.config.goal.computed(step.total) * (len(step.sigmas) - 1) / step.total)
+
+    def _plan(self, sigmas: tuple[float, ...], open_steps: list[int], spare: int, start: float) -> float:
+        """The threshold that computes ``spare`` of the open steps, the middle of all that do."""
+        most = start + sum(self.indicator.foresee(sigmas, i, self.anchor) for i in open_steps) + 1.0
+
+        def smallest(count: int) -> float:
+            low, high = 0.0, most
+            for _ in range(BISECTIONS):
+                middle = (low + high) / 2
+                low, high = (low, middle) if self._count(middle, sigmas, open_steps, start) <= count else (middle, high)
+            return high
+
+        return (smallest(spare) + smallest(spare - 1)) / 2
+
+    def _count(self, threshold: float, sigmas: tuple[float, ...], open_steps: list[int], start: float) -> int:
+        """Open steps that this threshold would compute."""
+        count, anchor, carried, total = 0, self.anchor, start, start
+        for index in open_steps:
+            error = self.indicator.foresee(sigmas, index, anchor)
+            total = total + error if self.accumulates else carried + error
+            if total >= threshold:
+                count, anchor = count + 1, index
+                carried = total = min(total - threshold, threshold)
+        return count

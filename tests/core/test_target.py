@@ -1,0 +1,102 @@
+"""The speed target: parsed, and met."""
+
+import itertools
+import math
+import random
+
+import pytest
+from core.toys import schedule
+
+from dicache_core import CacheConfig, Target, indicator_class
+from dicache_core.gate import Gate
+from dicache_core.target import SteeredGate
+
+
+@pytest.mark.parametrize(
+    ("text", "total", "computed"),
+    [("2x", 30, 15), ("1.5x", 30, 20), (" 3X ", 50, 17), ("12", 30, 12), ("40", 30, 30), ("1x", 7, 7), ("100x", 30, 1)],
+)
+def test_targets(text, total, computed):
+    assert Target.parse(text).computed(total) == computed
+
+
+@pytest.mark.parametrize("text", ["fast", "0.5x", "0", "-3", "2 x 3", "1e3", "x"])
+def test_bad_targets_say_what_to_write(text):
+    with pytest.raises(ValueError, match=r"1\.5x"):
+        CacheConfig(threshold=1.0, target=text)
+
+
+def steered(steps: int, target: str, error, indicator: str = "delta_y", **settings) -> list[bool]:
+    """Which steps are computed, when ``error(index, anchor)`` is measured on the open ones."""
+    config = CacheConfig(threshold=1.0, target=target, indicator=indicator, **settings)
+    gate, found, anchor = SteeredGate(config, indicator_class(indicator)(config)), [], -1
+    for index in range(steps):
+        step = schedule(steps).step_at(schedule(steps).sigmas[index])
+        computed = config.closed(step) is not None or not gate.admits(error(index, anchor), step)
+        if computed:
+            gate.computed(step)
+            anchor = index
+        found.append(computed)
+    return found
+
+
+CURVES = {
+    "even": lambda i, b: 0.01,
+    "falling": lambda i, b: 1 / (1 + i),
+    "rising": lambda i, b: 0.01 * 1.2**i,
+    "noisy": lambda i, b: random.Random(i).uniform(0.0, 3.0),
+    "since the last computed": lambda i, b: 0.1 * (i - b) ** 2,
+    "nothing at all": lambda i, b: 0.0,
+}
+
+
+@pytest.mark.parametrize("indicator", ["delta_y", "first_block"])
+@pytest.mark.parametrize("target", ["1.2x", "1.5x", "2x", "2.5x", "3x"])
+@pytest.mark.parametrize("steps", [20, 30, 50])
+@pytest.mark.parametrize("curve", CURVES)
+def test_the_target_is_met_within_one_step(curve, steps, target, indicator):
+    found = steered(steps, target, CURVES[curve], indicator)
+    assert abs(sum(found) - Target.parse(target).computed(steps)) <= 1
+
+
+def test_even_errors_are_computed_evenly_also_between_two_whole_steps():
+    found = steered(40, "16", lambda i, b: 1.0, warmup_steps=1)
+    computed = [i for i, c in enumerate(found) if c]
+    gaps = [b - a for a, b in itertools.pairwise(computed)]
+    assert sum(found) == 16
+    assert set(gaps[1:-1]) == {2, 3}
+
+
+def test_steps_are_spent_where_the_error_is():
+    found = steered(30, "12", lambda i, b: 3.0 if 10 <= i < 20 else 0.3, warmup_steps=3)
+    assert sum(found[10:20]) > sum(found[20:30])
+
+
+def test_the_warm_up_leaves_half_of_the_computed_steps():
+    assert CacheConfig(threshold=1.0, warmup_steps=20, target="10").warmup_of(30) == 5
+    assert CacheConfig(threshold=1.0, warmup_steps=2, target="10").warmup_of(30) == 2
+
+
+def test_what_cannot_be_told_is_computed():
+    assert all(steered(20, "2x", lambda i, b: math.inf))
+
+
+def test_a_run_that_takes_half_of_a_schedule_takes_half_of_the_steps():
+    from dicache_core import Schedule
+
+    config = CacheConfig(threshold=1.0, target="10", warmup_steps=0)
+    run = Schedule((*tuple(0.5 - i / 40 for i in range(20)), 0.0), steps_before=20)
+    gate, computed = SteeredGate(config, indicator_class("fixed")(config)), 0
+    for sigma in run.sigmas[:-1]:
+        step = run.step_at(sigma)
+        if config.closed(step) is not None or not gate.admits(1.0, step):
+            gate.computed(step)
+            computed += 1
+    assert computed == 5
+
+
+def test_without_a_target_nothing_is_carried_over():
+    gate, step = Gate(0.5), schedule().step_at(0.5)
+    assert not gate.admits(0.9, step)
+    gate.computed(step)
+    assert gate.admits(0.4, step)
