@@ -19,6 +19,7 @@ from .dicache_core import (
 )
 from .model_patchers import adapter_for, attach, nothing, show_text
 from .nodes_compare import DiCacheCompare
+from .nodes_policy import DiCacheCalibrate, DiCachePolicy
 from .nodes_shared import ALIASES, CATEGORY, PolicyType, Statistics
 
 
@@ -224,4 +225,4 @@ class DiCacheReport(io.ComfyNode):
 
 class DiCacheExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [DiCacheApply, DiCacheReport, DiCacheCompare]
+        return [DiCacheApply, DiCacheReport, DiCacheCompare, DiCachePolicy, DiCacheCalibrate]

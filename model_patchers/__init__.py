@@ -3,6 +3,7 @@
 from .adapter import Adapter
 from .attach import attach, detach
 from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, nothing
+from .curves import calibrate, check_curve_name, load_curve
 from .registry import ADAPTERS, adapter_for
 from .reporter import show_text
 
@@ -15,9 +16,12 @@ __all__ = [
     "adapter_for",
     "as_latent",
     "attach",
+    "calibrate",
+    "check_curve_name",
     "compare",
     "decode",
     "detach",
+    "load_curve",
     "nothing",
     "show_text",
 ]

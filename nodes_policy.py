@@ -1,0 +1,163 @@
+"""The nodes that choose another way of caching: declarations only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from comfy_api.latest import io
+
+from .dicache_core import LARGEST_THRESHOLD, POLICIES, CacheConfig, check_threshold, named_policy
+from .model_patchers import SAMPLERS, SCHEDULERS, Sampling, calibrate, check_curve_name, load_curve
+from .nodes_shared import ALIASES, CATEGORY, PolicyType
+
+
+class DiCachePolicy(io.ComfyNode):
+    """Names another way of caching, for the policy input of DiCache Apply."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiCachePolicy",
+            display_name="DiCache Policy",
+            category=CATEGORY,
+            description=(
+                "Chooses when steps are skipped and how skipped steps are rebuilt: DiCache, other published caches, or "
+                "this pack's own. Connect it to DiCache Apply."
+            ),
+            search_aliases=[*ALIASES, "fbcache", "easycache", "magcache", "taylorseer", "target speed"],
+            inputs=[
+                io.Combo.Input(
+                    "policy",
+                    options=list(POLICIES),
+                    default="dicache",
+                    tooltip="The method. The README lists what each does and how close it stays to the uncached one.",
+                ),
+                io.String.Input(
+                    "target",
+                    default="",
+                    tooltip=(
+                        "A speed to meet, such as 1.5x, 2x or 3x, or a number of steps to compute, such as 12. The "
+                        "threshold is then found while sampling. Empty: the threshold decides."
+                    ),
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=-1.0,
+                    min=-1.0,
+                    max=LARGEST_THRESHOLD,
+                    step=0.01,
+                    tooltip=(
+                        "How large the method's own error may grow on skipped steps; for fixed intervals, every how "
+                        "manieth step is computed. -1 uses the method's value for this model, 0 never skips."
+                    ),
+                ),
+                io.Int.Input(
+                    "warmup_steps",
+                    default=-1,
+                    min=-1,
+                    max=10000,
+                    tooltip="Steps at the start that are never skipped. -1 uses the method's number.",
+                ),
+                io.String.Input(
+                    "mask",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="For step_mask: 1 for a computed and 0 for a skipped step, such as 1,1,1,0,1,0,0,1.",
+                ),
+                io.String.Input(
+                    "curve",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="For magcache: the name under which DiCache Calibrate saved this model's curve.",
+                ),
+            ],
+            outputs=[PolicyType.Output("policy", tooltip="Connect it to DiCache Apply.")],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, target: str | None = "", threshold: float | None = -1.0, mask: str | None = "", curve: str | None = ""
+    ) -> bool | str:
+        """``None`` stands for a value that another node will make."""
+        try:
+            if threshold is not None and threshold != -1:
+                check_threshold(threshold)
+            CacheConfig(threshold=0.0, target=target or "", mask=mask or "")
+            if curve:
+                check_curve_name(curve)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(
+        cls, policy: str, target: str, threshold: float, warmup_steps: int, mask: str = "", curve: str = ""
+    ) -> io.NodeOutput:
+        chosen = replace(named_policy(policy), target=target.strip() or None)
+        if threshold != -1:
+            chosen = replace(chosen, threshold=threshold)
+        if warmup_steps != -1:
+            chosen = replace(chosen, warmup_steps=warmup_steps)
+        if mask:
+            chosen = replace(chosen, mask=mask)
+        if curve:
+            chosen = replace(chosen, curve=load_curve(curve).ratios)
+        return io.NodeOutput(chosen)
+
+
+class DiCacheCalibrate(io.ComfyNode):
+    """Records the curve that MagCache decides by."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiCacheCalibrate",
+            display_name="DiCache Calibrate",
+            category=CATEGORY,
+            description=(
+                "Samples once in full, records how the size of the model's work changes from step to step, and saves "
+                "it under a name in the user directory. The policy magcache decides by it."
+            ),
+            search_aliases=[*ALIASES, "magcache", "calibrate"],
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="The model to calibrate for. A DiCache that it already has is left out."
+                ),
+                io.Conditioning.Input("positive", tooltip="A typical prompt; what it shows matters little."),
+                io.Conditioning.Input("negative", tooltip="What it should not show."),
+                io.Latent.Input("latent_image", tooltip="The latent to denoise."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="The seed of the noise.",
+                ),
+                io.Int.Input("steps", default=30, min=4, max=1000, tooltip="Steps, as many as you will sample with."),
+                io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale."),
+                io.Combo.Input("sampler_name", options=SAMPLERS, default="euler", tooltip="The sampler."),
+                io.Combo.Input("scheduler", options=SCHEDULERS, default="simple", tooltip="The noise schedule."),
+                io.String.Input(
+                    "name", default="curve", tooltip="The name to save it under: letters, digits, - and _."
+                ),
+            ],
+            outputs=[io.String.Output("curve", tooltip="The name, for the curve input of DiCache Policy.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None = None) -> bool | str:
+        try:
+            if name is not None:
+                check_curve_name(name)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, model: io.Model.Type, latent_image: dict, name: str, **sampler) -> io.NodeOutput:
+        calibrate(model, Sampling(latent=latent_image, **sampler), name)
+        return io.NodeOutput(name)

@@ -1,0 +1,103 @@
+"""Every named policy in a real ComfyUI, on all three architectures."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from passes import ARCHITECTURES, Passes
+from testbed.captions import CAPTIONS
+
+LOOSE = {"magcache": 2.0, "teacache": 3.0, "step_mask": 1.0}  # skips something at ten steps; 1.0 does on the others
+STEPWISE = {"taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "output_reuse", "output_line"}
+ALL = {  # by name, as the pack is only imported once ComfyUI runs
+    "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "sensitivity", "step_mask",
+    "trajectory_error", "trajectory_error_output", *STEPWISE,
+}  # fmt: skip
+MASK = "1,1,1,1,0,0,1,0,0,1"
+CURVE = (0.0, *[0.9] * 9)
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def passes(comfy, request):
+    return Passes(comfy, request.param)
+
+
+def with_policy(passes, name, **settings):
+    """The testbed's model with a policy, and the log of its runs."""
+    core = passes.core
+    policy = replace(core.named_policy(name), mask=MASK, curve=CURVE, **settings)
+    config = core.resolve(passes.architecture, policy=policy)
+    runs = []
+    return passes.comfy.pack.model_patchers.attach(passes.model(), config, runs=runs), runs
+
+
+def test_no_policy_is_left_out(passes):
+    assert set(passes.core.POLICIES) == ALL
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_it_skips_and_stays_finite(passes, name):
+    threshold = 3.0 if name in STEPWISE else LOOSE.get(name, 1.0)
+    model, runs = with_policy(passes, name, threshold=threshold)
+    latent = passes.sample(model)
+    assert torch.isfinite(latent).all()
+    assert 0 < runs[0].reused < 10
+    assert not torch.equal(latent, passes.sample(passes.model()))
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_threshold_0_changes_no_bit(passes, name):
+    model, runs = with_policy(passes, name, threshold=0.0)
+    assert torch.equal(passes.sample(model, steps=3), passes.sample(passes.model(), steps=3))
+    assert runs[0].reused == 0
+
+
+@pytest.mark.parametrize("name", ["dicache", "easycache", "fbcache", "output_line"])
+@pytest.mark.parametrize(("steps", "target"), [(20, "1.5x"), (20, "2x"), (30, "2x"), (30, "3x"), (50, "2x")])
+def test_the_speed_target_is_met(passes, name, steps, target):
+    if passes.architecture != "flux" and (steps, target) != (30, "2x"):
+        pytest.skip("one combination suffices on the other models")
+    model, runs = with_policy(passes, name, target=target)
+    passes.sample(model, passes.text(CAPTIONS[1]), steps=steps)
+    assert abs(runs[0].computed - passes.core.Target.parse(target).computed(steps)) <= 1
+
+
+def test_a_curve_is_calibrated_saved_and_used(passes, monkeypatch, tmp_path):
+    curves = passes.comfy.module(f"{passes.comfy.pack.__name__}.model_patchers.curves")
+    monkeypatch.setattr(passes.comfy.module("folder_paths"), "get_user_directory", lambda: str(tmp_path))
+    inputs = {"model": passes.model(), "positive": passes.text(), "negative": passes.text(""), "steps": 10}
+    (name,) = passes.comfy.node(
+        "DiCacheCalibrate", **inputs, latent_image={"samples": passes.latent()}, name=passes.architecture
+    )
+    assert [p.name for p in tmp_path.rglob("*.json")] == [f"{passes.architecture}.json"]
+    curve = curves.load_curve(name)
+    assert curve.architecture == passes.architecture
+    assert curve.ratios[0] == curve.ratios[-1] == 0
+    assert all(0.3 < ratio < 3 for ratio in curve.ratios[1:-2])
+    (policy,) = passes.comfy.node("DiCachePolicy", policy="magcache", curve=name, threshold=0.5)
+    model, log = passes.comfy.node("DiCacheApply", model=passes.model(), policy=policy)
+    passes.sample(model)
+    assert log.runs[0].reused > 0
+
+
+@pytest.mark.parametrize("name", ["../secret", "a/b", "a\\b", "", "C:x", "a.json", ".hidden", "a" * 65])
+def test_a_curve_name_cannot_leave_the_folder(passes, name):
+    with pytest.raises(ValueError, match="plain name"):
+        passes.comfy.pack.model_patchers.load_curve(name)
+    checked = passes.comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheCalibrate"].validate_inputs(name=name)
+    assert "plain name" in str(checked)
+
+
+def test_the_policy_node_refuses_what_makes_no_sense(passes):
+    node = passes.comfy.nodes.NODE_CLASS_MAPPINGS["DiCachePolicy"]
+    assert node.validate_inputs() is True
+    assert "1.5x" in node.validate_inputs(target="fast")
+    assert "mask" in node.validate_inputs(mask="1,2")
+    assert "threshold" in node.validate_inputs(threshold=11.0)
+
+
+def test_the_policy_node_hands_on_only_what_was_typed(passes):
+    (policy,) = passes.comfy.node("DiCachePolicy", policy="fbcache")
+    assert policy == passes.core.POLICIES["fbcache"]
+    (policy,) = passes.comfy.node("DiCachePolicy", policy="fbcache", target=" 2x ", warmup_steps=0, threshold=0.0)
+    assert (policy.target, policy.warmup_steps, policy.threshold) == ("2x", 0, 0.0)
