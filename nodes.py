@@ -141,6 +141,8 @@ class DiCacheApply(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
+            # The model it returns knows the node it reports to, so a node elsewhere with the same inputs needs its own.
+            not_idempotent=True,
         )
 
     @classmethod
