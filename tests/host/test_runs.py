@@ -178,6 +178,9 @@ def test_context_windows(comfy, architecture, schedule):
     if schedule == "standard_static":
         assert some(passes.run)
         assert [len(lane) for lane in passes.decisions()] == [STEPS] * 2, "a window's history was lost"
+    else:
+        at_once = sum(passed.step.index == 5 for passed in passes.run.passes)
+        assert len(streams(passes.run)) > at_once, "the windows move, and each place has a history of its own"
 
 
 def test_windows_measure_their_own_movement(comfy):
