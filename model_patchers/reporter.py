@@ -100,7 +100,8 @@ def current_prompt() -> str | None:
 def show_text(node_id: str, text: str) -> None:
     """Write ``text`` on a node in the browser of the client whose prompt runs."""
     if server := _listening_server():
-        server.send_progress_text(text, shown_node(node_id), server.client_id)
+        # Two spaces before a line's end: Nodes 2.0 reads Markdown, which would else make one paragraph of the lines.
+        server.send_progress_text(text.replace("\n", "  \n"), shown_node(node_id), server.client_id)
 
 
 def shown_node(node_id: str) -> str:
