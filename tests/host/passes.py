@@ -54,13 +54,14 @@ class Passes:
 
     def sample(self, model, positive=None, negative=None, latent=None, *, steps=STEPS, cfg=1.0, sampler="euler",
                scheduler="simple", seed=0, **ksampler) -> torch.Tensor:  # fmt: skip
-        """The latent that ComfyUI's own ``common_ksampler`` returns."""
+        """The latent that ComfyUI's own ``common_ksampler`` returns, in inference mode as its executor runs it."""
         positive, negative = positive or self.text(), negative or self.text("")
         start = {"samples": self.latent() if latent is None else latent}
-        sampled = self.comfy.nodes.common_ksampler(
-            model, seed, steps, cfg, sampler, scheduler, positive, negative, start, **ksampler
-        )
-        return sampled[0]["samples"]
+        with torch.inference_mode():
+            (sampled,) = self.comfy.nodes.common_ksampler(
+                model, seed, steps, cfg, sampler, scheduler, positive, negative, start, **ksampler
+            )
+        return sampled["samples"]
 
     def extra(self, node: str, *args: Any, **inputs: Any):
         """First output of a node of ComfyUI's own extras, ``nodes_slg.SkipLayerGuidanceDiT``; skips without it."""
