@@ -88,7 +88,7 @@ class CachedSampling:
         self._run_count = 0
 
     def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
-        run = _bind(executor, args, kwargs).arguments
+        run = _bound(inspect.signature(executor.original), args, kwargs).arguments
         sigmas, config = run["sigmas"], self.config
         if len(sigmas) < 2:
             return executor(*args, **kwargs)
@@ -126,9 +126,12 @@ class CachedForward:
         self.session = session
         self.reporter = reporter
         self.streams = StreamBook()
+        self._signatures: dict[
+            Callable[..., Any], inspect.Signature
+        ] = {}  # reading one takes longer than all else here
 
     def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
-        call = _bind(executor, args, kwargs)
+        call = self._bind(executor, args, kwargs)
         options = call.arguments["transformer_options"]
         if not options.get("uuids") or options.get("sigmas") is None:
             return executor(*args, **kwargs)  # not a pass of the sampler's: nothing tells which stream it is
@@ -142,13 +145,19 @@ class CachedForward:
             v = self._run(executor, call, cache)
         except CacheOutOfMemoryError as error:
             self._give_up(error)
-            v = None
+            v, call, cache = None, self._bind(executor, args, kwargs), None
         if v is None:  # out here the failed pass's tensors, which its traceback kept alive, are gone
             cache = self.session.forward(keys, step, x)
-            v = self._run(executor, _bind(executor, args, kwargs), cache)
+            v = self._run(executor, call, cache)
         self.session.close(cache, stopwatch)
         self.reporter.step()
         return v
+
+    def _bind(self, executor: WrapperExecutor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        original = executor.original
+        if original not in self._signatures:
+            self._signatures[original] = inspect.signature(original)
+        return _bound(self._signatures[original], args, kwargs)
 
     def _give_up(self, error: CacheOutOfMemoryError) -> None:
         """Once per run, whichever thread gets here first."""
@@ -173,9 +182,8 @@ class CachedForward:
             stack.restore()
 
 
-def _bind(executor: WrapperExecutor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+def _bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
     """The wrapped function's arguments by name; where an argument stands differs between models and host versions."""
-    original: Callable[..., Any] = executor.original
-    bound = inspect.signature(original).bind(*args, **kwargs)
+    bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
     return bound

@@ -33,11 +33,17 @@ class CachedStack:
         self.depth = cache.session.probe_depth
         self.can_split = can_split(adapter, model, call)
         self.split: SubBatch | None = None
+        self.skipping = False  # from the decision on: every sample is reused
         self._side_work = ExitStack()
 
     def replacements(self, foreign: Mapping[BlockKey, Patch]) -> dict[BlockKey, Patch]:
         """One patch per block; a foreign patch on the same block is called in the block's place."""
-        return {b.key: self._patch(i, b, foreign.get(b.key)) for i, b in enumerate(self.blocks)}
+        between = self._between  # most blocks share this one: a function made for each, every pass, would take longer
+        ends = {0, *range(self.depth), len(self.blocks) - 1}
+        return {
+            block.key: self._patch(i, block, foreign.get(block.key)) if i in ends or block.key in foreign else between
+            for i, block in enumerate(self.blocks)
+        }
 
     def restore(self) -> None:
         """Give the model back the work that was set aside for a skipped pass."""
@@ -64,7 +70,7 @@ class CachedStack:
                 self._decided()
             return out
         last = index == len(self.blocks) - 1
-        if self.cache.all_reused:
+        if self.skipping:
             if last:
                 self.cache.estimate(self._tokens(block, args["img"], args))
             return args
@@ -72,6 +78,10 @@ class CachedStack:
         if last:
             self.cache.complete(self._tokens(block, out["img"], args))
         return out
+
+    def _between(self, args: BlockArgs, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A block between the probe and the last one, with no other patch on it."""
+        return args if self.skipping else self._rest(args, extra["original_block"], last=False)
 
     def _rest(self, args: BlockArgs, run: Callable[[BlockArgs], Mapping[str, Any]], last: bool) -> Mapping[str, Any]:
         """A block behind the probe, for the samples that are computed."""
@@ -93,9 +103,9 @@ class CachedStack:
 
     def _decided(self) -> None:
         """Where samples disagree, the rest of the stack gets fewer of them; work beside it stops with the stack."""
-        if self.can_split and any(self.cache.reuse) and not self.cache.all_reused:
-            self.split = SubBatch(self.cache.reuse)
-        if not self.cache.all_reused:
+        self.skipping = self.cache.all_reused
+        if not self.skipping:
+            self.split = SubBatch(self.cache.reuse) if self.can_split and any(self.cache.reuse) else None
             return
         for work in self.adapter.side_work(self.model, last=len(self.blocks) - 1):
             self._side_work.callback(setattr, work.owner, work.attribute, getattr(work.owner, work.attribute))

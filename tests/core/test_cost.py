@@ -14,7 +14,7 @@ from dicache_core import SampleKey
 REPO = Path(__file__).resolve().parents[2]
 TOKENS, WIDTH = 4096, 16
 FULL = TOKENS * WIDTH * 4
-# Every place that may read a tensor's value; all but the first are outside of a forward pass, or a reading of sigma that
+# Every place that may read a tensor's value; all but the first are outside of a forward pass, or read sigma, which
 # has been under way since the pass began.
 READINGS = {
     ("dicache_core/measure.py", "tolist"): 1,

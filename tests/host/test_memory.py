@@ -1,4 +1,4 @@
-"""ComfyUI's memory manager and the cache: asked beforehand, placed where there is room, given up where there is none."""
+"""ComfyUI's memory manager and the cache: asked beforehand, placed where there is room, given up where none is."""
 
 import logging
 import sys

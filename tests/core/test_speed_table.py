@@ -1,0 +1,54 @@
+"""The README's speed table is made from what the benchmark wrote, and by nobody's hand."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.append(str(REPO / "bench"))
+import tables  # noqa: E402
+
+FIELDS = {
+    "architecture",
+    "device",
+    "step_ms",
+    "computed_ms",
+    "reused_ms",
+    "probe_share",
+    "bytes_held",
+    "peak_bytes",
+    "peers",
+}
+README = (REPO / "README.md").read_text(encoding="utf-8")
+
+
+def between_markers() -> str:
+    return README.split(tables.BEGIN)[1].split(tables.END)[0].strip()
+
+
+def test_readme_says_what_the_results_say():
+    found = tables.results()
+    assert between_markers() == (tables.markdown(found) if found else "")
+
+
+def test_results_have_every_field_and_keep_the_bounds():
+    for result in tables.results():
+        assert not result["quick"], "a quick run is no measurement"
+        assert [r["architecture"] for r in result["architectures"]] == ["flux", "hunyuan_video", "wan"]
+        for record in result["architectures"]:
+            assert set(record) >= FIELDS
+            assert set(record["peers"]) == set(tables.TITLES)
+            assert len({p["skipped"] for name, p in record["peers"].items() if name != "baseline"}) == 1
+            assert record["step_ms"]["median"] >= 100 or record["dtype"] == "bfloat16"
+            assert record["bytes_held"] <= record["bytes_expected"]
+        over = [(name, measured, allowed) for name, measured, allowed in tables.bounds(result) if measured > allowed]
+        assert not over
+
+
+def test_the_table_replaces_what_is_between_the_markers_and_nothing_else():
+    readme = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter"
+    assert tables.written(readme, "new \\1") == f"before\n{tables.BEGIN}\nnew \\1\n{tables.END}\nafter"
+    assert tables.written(tables.written(readme, "a"), "b") == tables.written(readme, "b")
+    with pytest.raises(ValueError, match="write them where the table belongs"):
+        tables.written("no markers", "new")
