@@ -95,9 +95,11 @@ class DiCachePolicy(io.ComfyNode):
     def execute(
         cls, policy: str, target: str, threshold: float, warmup_steps: int, mask: str = "", curve: str = ""
     ) -> io.NodeOutput:
-        chosen = replace(named_policy(policy), target=target.strip() or None)
+        chosen = named_policy(policy)
         if threshold != -1:
-            chosen = replace(chosen, threshold=threshold)
+            chosen = replace(chosen, threshold=threshold, target="")
+        if target.strip():
+            chosen = replace(chosen, target=target.strip())
         if warmup_steps != -1:
             chosen = replace(chosen, warmup_steps=warmup_steps)
         if mask:

@@ -43,6 +43,8 @@ POLICIES: dict[str, Policy] = {
     "trajectory_error": Policy("trajectory_error", "trajectory", thresholds=_everywhere(0.1)),
     "trajectory_error_output": Policy("trajectory_error", "output_line", thresholds=_everywhere(0.1)),
     "output_reuse": Policy("fixed", "output_reuse", threshold=2.0, warmup_steps=3),
+    "corrected_line": Policy("fixed", "corrected_line", threshold=2.0, warmup_steps=2),
+    "foreseen": Policy("foreseen", "corrected_line", warmup_steps=2, target="2x"),
     "output_line": Policy("fixed", "output_line", threshold=2.0, warmup_steps=3),
 }
 

@@ -63,6 +63,8 @@ def resolve(
         if value != automatic
     }
     check_threshold(typed.get("threshold", 0.0))
+    if "threshold" in typed:
+        typed["target"] = ""  # who types a threshold does not want it steered
     return replace(config, **typed, start_percent=start_percent, end_percent=end_percent, cache_device=cache_device)
 
 

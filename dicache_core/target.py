@@ -48,7 +48,8 @@ class SteeredGate(Gate):
     The sum of errors is shared out: with ``n`` computed steps left to spend on the open steps ahead, the threshold is
     the one that would spend them exactly if errors went on as foreseen (``Indicator.foresee``) times the mean of
     ``measured / foreseen`` so far.  What a sum had above the threshold is carried over to the next one, so that
-    thresholds between two whole steps (every 2.5th step) do what they say.
+    thresholds between two whole steps (every 2.5th step) do what they say; a rule that foresees its errors exactly is
+    planned exactly and needs no such thing.
     """
 
     def __init__(self, config: CacheConfig, indicator: Indicator) -> None:
@@ -79,8 +80,7 @@ class SteeredGate(Gate):
         return self.accumulated < self.threshold
 
     def computed(self, step: Step) -> None:
-        over = self.accumulated - self.threshold if math.isfinite(self.threshold) else 0.0
-        self.carried = min(max(over, 0.0), self.threshold) if math.isfinite(over) else 0.0
+        self.carried = self._carry(self.accumulated, self.threshold) if math.isfinite(self.threshold) else 0.0
         self.accumulated = self.carried
         self.spent += step.index != self.anchor  # samplers of higher order call several times per step
         self.anchor = step.index
@@ -110,5 +110,11 @@ class SteeredGate(Gate):
             total = total + error if self.accumulates else carried + error
             if total >= threshold:
                 count, anchor = count + 1, index
-                carried = total = min(total - threshold, threshold)
+                carried = total = self._carry(total, threshold)
         return count
+
+    def _carry(self, total: float, threshold: float) -> float:
+        """What is left of a sum when its step is computed."""
+        if self.indicator.foresees or not math.isfinite(total):
+            return 0.0
+        return min(max(total - threshold, 0.0), threshold)

@@ -7,6 +7,7 @@ from .base import Indicator, Stage
 from .delta import DeltaMinus, DeltaY
 from .easycache import EasyCache
 from .fbcache import FirstBlock
+from .foreseen import Foreseen
 from .magcache import MagCache, Magnitudes
 from .planned import FixedInterval, StepMask
 from .sensitivity import Sensitivity
@@ -17,6 +18,7 @@ INDICATORS: dict[str, type[Indicator]] = {
     "delta_y": DeltaY,
     "delta_minus": DeltaMinus,
     "trajectory_error": TrajectoryError,
+    "foreseen": Foreseen,
     "first_block": FirstBlock,
     "teacache": TeaCache,
     "easycache": EasyCache,

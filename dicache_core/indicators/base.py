@@ -30,6 +30,7 @@ class Indicator(ABC):
 
     stage: ClassVar[Stage] = Stage.PROBE
     accumulates: ClassVar[bool] = True  # whether the gate adds errors up, or judges each one alone
+    foresees: ClassVar[bool] = False  # whether ``foresee`` tells every error beforehand, exactly
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
 

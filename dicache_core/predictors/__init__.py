@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..registry import lookup
 from .base import Predictor, Space
+from .corrected import CorrectedLine
 from .foca import FoCa
 from .hyca import HyCa
 from .output import OutputDifference, OutputLine, OutputReuse
@@ -21,6 +22,7 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "output_reuse": OutputReuse,
     "output_difference": OutputDifference,
     "output_line": OutputLine,
+    "corrected_line": CorrectedLine,
 }
 
 

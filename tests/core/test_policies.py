@@ -243,7 +243,7 @@ def test_output_line_shrinks_by_what_its_last_forecast_was_worth():
 
 
 def test_hyca_gives_each_channel_its_solver():
-    """32 channels stand still, 32 move on a line and 32 on a parabola: each kind is forecast by a solver that fits it."""
+    """32 channels stand still, 32 move on a line, 32 on a parabola: each kind gets a solver that fits it."""
     from dicache_core.predictors.hyca import HyCa
 
     scale = torch.linspace(1, 2, 32)

@@ -8,10 +8,12 @@ from passes import ARCHITECTURES, Passes
 from testbed.captions import CAPTIONS
 
 LOOSE = {"magcache": 2.0, "teacache": 3.0, "step_mask": 1.0}  # skips something at ten steps; 1.0 does on the others
-STEPWISE = {"taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "output_reuse", "output_line"}
+STEPWISE = {
+    "corrected_line", "taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "output_reuse", "output_line",
+}  # fmt: skip
 ALL = {  # by name, as the pack is only imported once ComfyUI runs
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "sensitivity", "step_mask",
-    "trajectory_error", "trajectory_error_output", *STEPWISE,
+    "trajectory_error", "trajectory_error_output", "foreseen", *STEPWISE,
 }  # fmt: skip
 MASK = "1,1,1,1,0,0,1,0,0,1"
 CURVE = (0.0, *[0.9] * 9)

@@ -1,0 +1,182 @@
+"""Quality against computed steps, all policies on the three testbed models: ``make bench-quality``.
+
+Real sampling through the host: 30 euler steps, every policy at about 60%, 50%, 40% and 33% computed steps, against the
+uncached run of the same seed.  Rows are written as they are measured; an interrupted run goes on where it stopped.
+``--tables`` only makes the README's table and the plots again from bench/results/quality.json.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+REPO = BENCH.parent
+sys.path.extend([str(BENCH), str(REPO / "tests"), str(REPO / "tests" / "host")])
+RESULTS = BENCH / "results" / "quality.json"
+PARTS = REPO / "output" / "quality"
+ARCHITECTURES = ("flux", "hunyuan_video", "wan")
+SHARES = (0.6, 0.5, 0.4, 1 / 3)
+LEFT_OUT = ("step_mask",)  # is whatever mask one writes
+BASELINES = ("fewer_steps", "comfyui_easycache", "comfyui_lazycache")
+
+
+def policies() -> list[str]:
+    """Names of everything in the table, costly ones first, so that parts take equally long."""
+    sys.path.append(str(REPO))
+    from dicache_core import POLICIES
+
+    return [*BASELINES[1:], *[name for name in POLICIES if name not in LEFT_OUT], BASELINES[0]]
+
+
+def measure_part(options: argparse.Namespace) -> None:
+    """All rows of one model for some policies, in this process."""
+    import inprocess
+    import torch
+    from layout import base_directory
+    from provision import running_host
+    from quality_runs import STEPS, Lab
+
+    torch.set_num_threads(1)
+    rows = json.loads(options.part.read_text()) if options.part.is_file() else []
+    done = {(row["policy"], row["level"]) for row in rows}
+    with tempfile.TemporaryDirectory() as folder:
+        comfy = inprocess.start(Path(running_host().comfy), base_directory(Path(folder)))
+        lab = Lab(comfy, options.architecture[0], options.captions, options.seeds)
+        for name in options.policy:
+            levels = [round(share * STEPS) for share in SHARES]
+            missing = [level for level in levels if (name, level) not in done]
+            if missing:
+                for row in rows_of(lab, name, missing):
+                    rows.append(row)
+                    options.part.write_text(json.dumps(rows, indent=1))
+                    print(
+                        f"{row['architecture']:14} {name:24} {row['computed_steps']:5.1f} {row['psnr_mean']:6.2f} dB",
+                        flush=True,
+                    )
+
+
+def rows_of(lab, name: str, levels: list[int]):
+    """Rows of one policy, made one after another."""
+    import numpy as np
+    import torch
+    from quality_runs import (
+        HOST_NODES,
+        PROBED,
+        Matcher,
+        psnr_per_sample,
+        run_fewer,
+        run_host_node,
+        run_policy,
+        ssim,
+        with_target,
+    )
+
+    captions = min(PROBED, lab.captions)
+    core, dtype = lab.core, torch.bfloat16 if name in HOST_NODES else torch.float32
+    if name in HOST_NODES:
+        matcher = Matcher(lambda t: float(np.mean(run_host_node(lab, name, t, captions).computed)), 0.1)
+    elif name != "fewer_steps":
+        from dataclasses import replace
+
+        policy = core.POLICIES[name]
+        if policy.indicator == "magcache":
+            lab.curve = lab.curve or lab.calibrate()
+            policy = replace(policy, curve=lab.curve)
+        config = core.resolve(lab.architecture, policy=policy)
+        steered = policy.indicator == "fixed" or policy.target is not None
+        matcher = Matcher(
+            lambda t: float(np.mean(run_policy(lab, replace(config, threshold=t), captions).computed)), config.threshold
+        )
+    for level in levels:
+        begin, threshold = time.perf_counter(), None
+        if name == "fewer_steps":
+            result = run_fewer(lab, level)
+        elif name in HOST_NODES:
+            threshold = matcher.threshold(level)
+            result = run_host_node(lab, name, threshold)
+        elif steered:
+            result = run_policy(lab, with_target(config, level))
+        else:
+            threshold = matcher.threshold(level)
+            result = run_policy(lab, replace(config, threshold=threshold))
+        reference = lab.reference(dtype)
+        psnr = psnr_per_sample(result.pictures, reference, lab.captions * lab.seeds)
+        yield {
+            "architecture": lab.architecture,
+            "policy": name,
+            "computed_steps": round(float(np.mean(result.computed)), 2),
+            "psnr_mean": round(float(np.mean(psnr)), 2),
+            "psnr_p10": round(float(np.percentile(psnr, 10)), 2),
+            "ssim_mean": round(ssim(result.pictures, reference), 4),
+            "seconds": round(result.seconds, 3),
+            "level": level,
+            "threshold": None if threshold is None else float(f"{threshold:.4g}"),
+            "samples": len(psnr),
+            "measured_in": round(time.perf_counter() - begin, 1),
+        }
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Every model and policy, ``--jobs`` processes of one thread each at a time."""
+    PARTS.mkdir(parents=True, exist_ok=True)
+    names = options.policy or policies()
+    tasks = []
+    for shard in range(options.shards):
+        for architecture in options.architecture or ARCHITECTURES:
+            tag = f"{architecture}-{options.captions}x{options.seeds}-{'-'.join(names[shard :: options.shards])[:60]}"
+            tasks.append((architecture, names[shard :: options.shards], PARTS / f"{tag}.json"))
+
+    def run(task: tuple[str, list[str], Path]) -> list[dict]:
+        architecture, mine, part = task
+        command = [sys.executable, __file__, "--part", str(part), "--architecture", architecture]
+        command += ["--captions", str(options.captions), "--seeds", str(options.seeds)]
+        command += [word for name in mine for word in ("--policy", name)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        log = part.with_suffix(".log")
+        with log.open("w") as errors:
+            if subprocess.run(command, env=environment, stderr=errors, check=False).returncode:
+                raise SystemExit(f"measuring {architecture} failed:\n{log.read_text()[-3000:]}")
+        return json.loads(part.read_text())
+
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        rows = [row for part in pool.map(run, tasks) for row in part]
+    order = {name: i for i, name in enumerate([*BASELINES, *names])}
+    rows.sort(key=lambda r: (r["architecture"], order[r["policy"]], -r["level"]))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print(f"{len(rows)} rows in {time.perf_counter() - begin:.0f} s, wrote {options.output}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure how close each policy stays to the uncached picture.")
+    parser.add_argument("--architecture", action="append", choices=ARCHITECTURES, help="only this one (repeatable)")
+    parser.add_argument("--policy", action="append", help="only this one (repeatable)")
+    parser.add_argument("--captions", type=int, default=16)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
+    parser.add_argument("--shards", type=int, default=2, help="parts per model, so that processes end together")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--tables", action="store_true", help="measure nothing, write table and plots")
+    parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.part:
+        measure_part(options)
+        return 0
+    if not options.tables:
+        measure(options)
+    if options.tables or options.output == RESULTS:  # a trial's numbers stay out of the README
+        from quality_table import publish
+
+        publish(json.loads(options.output.read_text(encoding="utf-8")), options.output.parent)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""The pack's own predictor and its gate: a line in log-SNR, and skipped steps made good by the next computed one."""
+
+import math
+
+import pytest
+import torch
+from core.toys import schedule
+
+from dicache_core import CacheConfig, CacheSession, SampleKey, indicator_class, predictor_class, resolve
+from dicache_core.policies import POLICIES
+from dicache_core.predictors.corrected import log_snr
+
+TEN = schedule()
+LAMBDA = [log_snr(sigma) for sigma in TEN.sigmas]
+
+
+def outputs(mask: str, truth, dtype=torch.float32) -> list[float]:
+    """What the sampler gets at each step of a run whose computed steps are the ones of ``mask``."""
+    config = CacheConfig(threshold=1.0, indicator="mask", mask=mask, predictor="corrected_line", warmup_steps=0)
+    run, found = CacheSession(config, TEN), []
+    assert run.needs_no_stack
+    for sigma in TEN.sigmas[:-1]:
+        step = TEN.step_at(sigma)
+        cache = run.forward([SampleKey("cond", 0)], step, torch.zeros(1, 1, 2, 2))
+        if all(cache.decide()):
+            v = cache.forecast()
+        else:
+            v = cache.observe(torch.full((1, 1, 2, 2), float(truth(step.index)), dtype=dtype))
+        assert v.shape == (1, 1, 2, 2)
+        assert v.dtype == dtype
+        found.append(v.flatten()[0].item())
+    return found
+
+
+def travelled(values, last: int) -> float:
+    """How far an Euler sampler has come behind step ``last``."""
+    return sum(values[i] * (TEN.sigmas[i + 1] - TEN.sigmas[i]) for i in range(last + 1))
+
+
+def test_log_snr_by_hand():
+    assert log_snr(0.5) == pytest.approx(0.0)
+    assert log_snr(0.0) == pytest.approx(math.log(1.005 / 0.005))
+    assert log_snr(1.0) == pytest.approx(-log_snr(0.0))
+
+
+def test_a_forecast_follows_the_line_in_log_snr():
+    found = outputs("1101111111", lambda i: 3 * LAMBDA[i])
+    reach = (LAMBDA[2] - LAMBDA[1]) / (LAMBDA[1] - LAMBDA[0])
+    assert found[:2] == pytest.approx([3 * LAMBDA[0], 3 * LAMBDA[1]])
+    assert found[2] == pytest.approx(3 * LAMBDA[1] + 0.8 * reach * 3 * (LAMBDA[1] - LAMBDA[0]), rel=1e-5)
+
+
+def test_the_audit_sets_the_shrinkage():
+    # the third step went half as far as the line said, so the fourth is forecast with half of its line
+    third = LAMBDA[1] + 0.5 * (LAMBDA[2] - LAMBDA[1])
+    found = outputs("1110111111", lambda i: {0: LAMBDA[0], 1: LAMBDA[1], 2: third}.get(i, 0.0))
+    reach = (LAMBDA[3] - LAMBDA[2]) / (LAMBDA[2] - LAMBDA[1])
+    assert found[3] == pytest.approx(third + 0.5 * reach * (third - LAMBDA[1]), rel=1e-5)
+
+
+def test_one_anchor_is_held():
+    assert outputs("1011111111", lambda i: i)[1] == 0
+
+
+@pytest.mark.parametrize("mask", ["1100111111", "1101001111", "1100010001"])
+@pytest.mark.parametrize(
+    "truth",
+    [lambda i: 2.0, lambda i: 3 * LAMBDA[i] - 1, lambda i: LAMBDA[i] ** 2 - LAMBDA[i]],
+    ids=["even", "line", "bent"],
+)
+def test_skipped_steps_are_made_good(mask, truth):
+    """The corrector is exact on parabolas in log-SNR: the sampler is where it would be without any skipping."""
+    found = outputs(mask, truth)
+    for index, digit in enumerate(mask):
+        if digit == "1":
+            exact = travelled([truth(i) for i in range(10)], index)
+            assert travelled(found, index) == pytest.approx(exact, rel=1e-4, abs=1e-4)
+
+
+def test_a_step_behind_a_computed_one_is_returned_as_it_is():
+    found = outputs("1100111111", lambda i: math.sin(5 * i))
+    assert found[5:] == pytest.approx([math.sin(5 * i) for i in range(5, 10)], rel=1e-6)
+    assert found[4] != pytest.approx(math.sin(20))
+
+
+def test_outputs_keep_their_dtype():
+    assert all(map(math.isfinite, outputs("1100100101", lambda i: i, torch.bfloat16)))
+
+
+def test_what_is_held_is_three_latents():
+    predictor = predictor_class("corrected_line")(CacheConfig(threshold=1.0))
+    from dicache_core import Observation
+
+    for index in range(6):
+        seen = Observation(TEN.step_at(TEN.sigmas[index]))
+        if index in (0, 1, 4):
+            predictor.record(seen, torch.full((2, 2), float(index)))
+        else:
+            predictor.plan(seen, [])
+            predictor.forecast(torch.empty(2, 2))
+    assert len(predictor.held) == 3
+    assert torch.equal(predictor.held[-1], torch.full((2, 2), 4.0))  # the newest value comes last
+
+
+def test_foreseen_error_by_hand():
+    rule = indicator_class("foreseen")(CacheConfig(threshold=1.0))
+    # step 5 of ten: sigma 0.5, width 0.1, computed last at step 3
+    expected = math.sqrt(0.1 / 0.51) * (LAMBDA[5] - LAMBDA[3])
+    assert rule.foresee(TEN.sigmas, 5, 3) == pytest.approx(expected)
+    assert rule.foresee(TEN.sigmas, 3, 3) == 0
+
+
+@pytest.mark.parametrize("steps", [20, 30, 50])
+@pytest.mark.parametrize("target", ["1.5x", "2x", "3x"])
+def test_the_own_policy_meets_its_target_exactly(steps, target):
+    from dataclasses import replace
+
+    config = replace(resolve("flux", policy=POLICIES["foreseen"]), target=target)
+    plan = schedule(steps)
+    run, computed = CacheSession(config, plan), 0
+    for sigma in plan.sigmas[:-1]:
+        cache = run.forward([SampleKey("cond", 0)], plan.step_at(sigma), torch.zeros(1, 1, 2, 2))
+        if all(cache.decide()):
+            cache.forecast()
+        else:
+            cache.observe(torch.zeros(1, 1, 2, 2))
+            computed += 1
+    assert abs(computed - config.goal.computed(steps)) <= 1
+
+
+def test_a_typed_threshold_ends_the_steering():
+    assert resolve("flux", policy=POLICIES["foreseen"]).target == "2x"
+    assert resolve("flux", policy=POLICIES["foreseen"], threshold=0.3).target == ""
