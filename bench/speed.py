@@ -48,7 +48,7 @@ def measure(bench: Bench, architecture: str, rounds: int, quick: bool) -> dict:
         "dtype": str(models.dtype_of(bench.device)).removeprefix("torch."),
         **step_costs(bench, patcher, architecture, shape, rounds),
         "decision_ms": decision_ms(bench, shape, rounds),
-        "peers": peers(bench, patcher, shape, steps=6 if quick else 10, rounds=max(1, rounds // 5)),
+        "peers": peers(bench, patcher, shape, steps=6 if quick else 10, rounds=max(1, rounds // 6)),
     }
     sides = record["peers"]
     record["peak_bytes"] = {"without": sides["baseline"]["peak_bytes"], "with": sides["dicache"]["peak_bytes"]}
@@ -69,7 +69,7 @@ def growth(bench: Bench, patcher: object, architecture: str, shape: models.Shape
     return {
         "tokens": [row("tokens", s.tokens, step_costs(bench, patcher, architecture, s, rounds)) for s in larger],
         "batch": [row("batch", n, step_costs(bench, patcher, architecture, shape, rounds, batch=n)) for n in factors],
-        "steps": growth_with_steps(bench, patcher, shape, [6, 8] if quick else [10, 20, 40]),
+        "steps": growth_with_steps(bench, patcher, shape, [6, 8] if quick else [10, 20]),
     }
 
 

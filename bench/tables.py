@@ -46,7 +46,6 @@ def _of_device(result: dict) -> list[str]:
         "|---|" + "---|" * len(records),
         *(_peer_row(name, records) for name in TITLES),
     ]
-    tiny = result["testbed"]
     lines = [
         f"Measured on: {result['device']}; torch {result['torch']}, ComfyUI {result['host']}; medians (quartiles).",
         "\n".join(steps),
