@@ -15,6 +15,7 @@ from ..schedule import Step
 from .base import Predictor, Space
 
 EDGE = 0.005  # keeps log-SNR finite at both ends of the schedule
+BETWEEN = 0.01  # of a step: beyond it a call is between two points of the schedule; sigmas are rounded
 
 
 def log_snr(sigma: float) -> float:
@@ -44,7 +45,8 @@ class CorrectedLine(Predictor):
 
     and the sum of ``(v* - v) dsigma`` over them is what the sampler's state is off by.  The computed output is returned
     with that sum over this step's own ``dsigma`` added, so that an Euler step makes it good; with nothing skipped
-    before it, it is returned as it is.  Other samplers weigh outputs about alike, to first order.
+    before it, it is returned as it is.  Heun and multistep samplers weigh outputs about alike, to first order; those
+    that call between the points of the schedule do not, and get no correction.
     """
 
     space = Space.OUTPUT
@@ -58,13 +60,14 @@ class CorrectedLine(Predictor):
         self.paid: Tensor | None = None  # sum of v dsigma over the steps skipped since b, (C, ...) float32
         self.moments = (0.0, 0.0, 0.0)  # sums of dsigma (l - l_b)^p over them, p = 0, 1, 2
         self.debt: Tensor | None = None  # of the step just recorded, (C, ...) float32
+        self.on_schedule = True  # whether every call so far was at a point of the schedule
 
     @property
     def ready(self) -> bool:
         return len(self.anchors) > 0
 
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
-        self.step = seen.step
+        self._arrive(seen.step)
         return 1.0 + self._reach(log_snr(seen.step.sigma))
 
     def forecast(self, out: Tensor) -> None:
@@ -74,8 +77,10 @@ class CorrectedLine(Predictor):
         self.paid = out.float() * width if self.paid is None else self.paid.add_(out, alpha=width)
 
     def record(self, seen: Observation, value: Tensor) -> None:
-        self.step, place = seen.step, log_snr(seen.step.sigma)
-        self.debt = None if self.paid is None else self._owed(value.float(), place).sub_(self.paid)
+        self._arrive(seen.step)
+        place = log_snr(seen.step.sigma)
+        owes = self.paid is not None and self.on_schedule
+        self.debt = self._owed(value.float(), place).sub_(self.paid) if owes else None
         self._audit(value, place)
         self.paid, self.moments = None, (0.0, 0.0, 0.0)
         if self.anchors and self.anchors[-1].place >= place:
@@ -91,6 +96,10 @@ class CorrectedLine(Predictor):
     def held(self) -> Sequence[Tensor]:
         kept = [] if self.paid is None else [self.paid]
         return [*kept, *(anchor.value for anchor in self.anchors)]
+
+    def _arrive(self, step: Step) -> None:
+        self.step = step
+        self.on_schedule &= step.time - step.index < BETWEEN
 
     def _width(self) -> float:
         """``dsigma`` of this step, negative."""

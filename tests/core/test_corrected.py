@@ -83,6 +83,18 @@ def test_a_step_behind_a_computed_one_is_returned_as_it_is():
     assert found[4] != pytest.approx(math.sin(20))
 
 
+def test_calls_between_the_points_of_the_schedule_get_no_correction():
+    config = CacheConfig(threshold=1.0, indicator="mask", mask="110011", predictor="corrected_line", warmup_steps=0)
+    run = CacheSession(config, TEN)
+    for sigma in (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55):  # as a midpoint sampler calls
+        cache = run.forward([SampleKey("cond", 0)], TEN.step_at(sigma), torch.zeros(1, 1, 2, 2))
+        if all(cache.decide()):
+            cache.forecast()
+        else:
+            truth = torch.full((1, 1, 2, 2), math.sin(30 * sigma))
+            assert torch.equal(cache.observe(truth.clone()), truth)
+
+
 def test_outputs_keep_their_dtype():
     assert all(map(math.isfinite, outputs("1100100101", lambda i: i, torch.bfloat16)))
 
