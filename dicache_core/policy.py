@@ -22,7 +22,8 @@ class Policy:
         probe_depth: blocks that run on every step.
         warmup_steps: steps at the start that are always computed.
         max_consecutive: longest run of reused steps.
-        target, mask, curve: as in ``CacheConfig``.
+        target: speed to meet; ``None`` ends a preset's own target, which was for the preset's rules.
+        mask, curve: as in ``CacheConfig``.
         thresholds: per architecture, for where ``threshold`` is ``None``.
     """
 
@@ -46,6 +47,7 @@ class Policy:
     def applied_to(self, config: CacheConfig) -> CacheConfig:
         """``config`` with this policy's rules, and with its numbers where it has any."""
         mine = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "thresholds"}
+        mine["target"] = self.target or ""
         if self.threshold is None:
             mine["threshold"] = self.thresholds.get(config.architecture)
         return replace(config, **{name: value for name, value in mine.items() if value is not None})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .config import CacheConfig
+from .policies import named_policy
 from .policy import Policy
 from .published import PUBLISHED
 from .registry import lookup
@@ -13,17 +14,17 @@ from .registry import lookup
 LARGEST_THRESHOLD = 10.0  # a relative change of 1000%: beyond it a number is a typing error
 
 
-def _scaled(factor: float) -> dict[str, CacheConfig]:
-    """The published settings of every architecture with thresholds ``factor`` times as large."""
-    return {name: replace(config, threshold=factor * config.threshold) for name, config in PUBLISHED.items()}
+def _own(target: str) -> dict[str, CacheConfig]:
+    """This pack's own policy for every architecture, at a speed."""
+    return {name: replace(named_policy("foreseen").applied_to(c), target=target) for name, c in PUBLISHED.items()}
 
 
 # preset -> architecture -> settings. "published" is the paper and never changes; the others may be improved.
 PRESETS: dict[str, Mapping[str, CacheConfig]] = {
     "published": PUBLISHED,
-    "fidelity": _scaled(0.5),
-    "balanced": _scaled(0.75),
-    "fast": _scaled(1.5),
+    "fidelity": _own("1.5x"),
+    "balanced": _own("2x"),
+    "fast": _own("3x"),
 }
 
 
@@ -91,7 +92,7 @@ def settings_of(text: str, architecture: str) -> list[tuple[str, CacheConfig]]:
     for setting in parse_settings(text):
         if isinstance(setting, str):
             config = resolve(architecture, setting)
-            configs.append((f"{setting} ({config.threshold:g})", config))
+            configs.append((f"{setting} ({config.target or f'{config.threshold:g}'})", config))
         else:
             configs.append((f"threshold {setting:g}", resolve(architecture, threshold=setting)))
     return configs

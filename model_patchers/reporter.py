@@ -72,7 +72,7 @@ class Reporter:
             "step": last.step.index + 1 if last else 0,
             "steps": s.schedule.steps,
             "cells": s.cells,
-            "threshold": s.config.threshold,
+            "threshold": None if s.config.target else s.config.threshold,  # a steered one is another at every step
             "error": _finite(max(errors)) if errors else None,
             "accumulated": history[last.step.index] if last else None,
             "history": history,

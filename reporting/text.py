@@ -29,10 +29,11 @@ def describe(runs: list[RunStatistics]) -> str:
 
 def _one(run: RunStatistics) -> str:
     config, total = run.config, run.schedule.total
+    limit = f"target {config.target}" if config.target else f"threshold {config.threshold:g}"
     lines = [
         f"{run.architecture}, {run.schedule.steps} steps: {run.computed} computed, {run.reused} reused",
         _seconds(run),
-        f"threshold {config.threshold:g}, probe depth {config.probe_depth}, warm-up {config.warmup_of(total)} steps, "
+        f"{limit}, probe depth {config.probe_depth}, warm-up {config.warmup_of(total)} steps, "
         f"{config.indicator} + {config.predictor}",
         f"memory held: {in_bytes(run.held_bytes)}",
     ]

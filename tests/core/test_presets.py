@@ -38,6 +38,14 @@ def test_a_policy_wins_over_the_preset_where_it_has_a_number():
     assert resolve("wan", policy=Policy("delta_y", "trajectory")) == published("wan")
 
 
+def test_presets_of_the_packs_own_are_speeds_and_other_rules_end_them():
+    speeds = [resolve("flux", preset).target for preset in ("fidelity", "balanced", "fast", "published")]
+    assert speeds == ["1.5x", "2x", "3x", ""]
+    assert resolve("flux", "fast", Policy("first_block", "reuse", threshold=0.1)).target == ""
+    assert resolve("flux", "fast", Policy("first_block", "reuse", target="2x")).target == "2x"
+    assert resolve("flux", "fast", threshold=0.2).target == ""
+
+
 def test_zero_is_a_threshold_and_a_warmup_that_can_be_typed():
     config = resolve("flux", threshold=0.0, warmup_steps=0, max_consecutive=0)
     assert (config.threshold, config.warmup_steps, config.max_consecutive) == (0.0, 0, 0)
