@@ -6,6 +6,7 @@ arXiv 2508.17356 (Bu et al.).  Nothing in here knows which model or which host i
 from .config import CACHE_DEVICES, CacheConfig
 from .curve import LARGEST_FILE, Curve, calibration, curve_of
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
+from .measure import Reducer
 from .memory import expected_bytes, fits
 from .observation import Observation
 from .outcome import Outcome
@@ -20,7 +21,7 @@ from .sample import Decision, SampleCache
 from .schedule import Schedule, Step
 from .session import CacheSession, ForwardPass
 from .statistics import PassRecord, RunStatistics, SampleKey
-from .storage import CacheOutOfMemoryError, Storage, Stored
+from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage, Stored
 from .target import Target
 from .timing import Stopwatch
 
@@ -29,6 +30,7 @@ __all__ = [
     "INDICATORS",
     "LARGEST_FILE",
     "LARGEST_THRESHOLD",
+    "OUT_OF_MEMORY",
     "POLICIES",
     "PREDICTORS",
     "PRESETS",
@@ -45,6 +47,7 @@ __all__ = [
     "PassRecord",
     "Policy",
     "Predictor",
+    "Reducer",
     "RunLog",
     "RunStatistics",
     "SampleCache",

@@ -20,6 +20,11 @@ from .target import SteeredGate
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 
 
+def layout_of(row: Tensor) -> Layout:
+    """What tensors must have in common to be compared."""
+    return (row.shape, row.dtype, row.device)
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What was decided for one sample at one step, and why.
@@ -46,8 +51,9 @@ class SampleCache:
         self.predictor.storage = storage or Storage()
         self.gate = self._gate()
         self.last: Step | None = None
-        self.layout: Layout | None = None
+        self.layouts: dict[str, Layout] = {}
         self.consecutive = 0
+        self.held_bytes = 0
 
     def _gate(self) -> Gate:
         if self.config.target:
@@ -66,12 +72,19 @@ class SampleCache:
         rising = step.sigma > self.last.sigma * (1 + SIGMA_TOLERANCE)
         return not rising and 0 <= step.index - self.last.index <= 1
 
-    def fits(self, h0: Tensor) -> bool:
-        """Whether the history was made with hidden states of this ``(T, D)`` shape, dtype and device."""
-        layout = (h0.shape, h0.dtype, h0.device)
-        if self.layout is None:
-            self.layout = layout
-        return self.layout == layout
+    def fits(self, kind: str, row: Tensor) -> bool:
+        """Whether the history was made with rows of this shape, dtype and device.
+
+        ``kind`` is "latent" for the model's input ``(C, ...)``, "hidden" for the stack's ``(T, D)``.  Neither follows
+        from the other: latents of different sizes, padded to whole patches, can have the same number of tokens.
+        """
+        return self.layouts.setdefault(kind, layout_of(row)) == layout_of(row)
+
+    def renewed(self, kind: str, row: Tensor) -> SampleCache:
+        """A history from nothing, for rows of another layout from here on."""
+        other = SampleCache(self.config, self.predictor.storage)
+        other.layouts = {**self.layouts, kind: layout_of(row)}
+        return other
 
     def known(self, step: Step) -> Decision | None:
         """The decision where it needs no measurement, which is always to compute; ``None`` where it is open."""
@@ -108,8 +121,16 @@ class SampleCache:
             self.gate.computed(seen.step)
             for stored in self.predictor.stored:
                 self.predictor.storage.forget(stored)
+        self._account()
 
     def record(self, seen: Observation, value: Tensor) -> None:
         """Learn from a computed step's residual or output; ``value`` belongs to this history from now on."""
         self.indicator.learn(seen, value)
         self.predictor.record(seen, value)
+        self._account()
+
+    def _account(self) -> None:
+        """Work out ``held_bytes`` here, where nobody else changes what is held: hosts with several devices ask for the
+        sum of all histories while other threads go on with theirs."""
+        memory = [t.untyped_storage() for t in self.held]
+        self.held_bytes = sum({m.data_ptr(): m.nbytes() for m in memory}.values())

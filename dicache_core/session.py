@@ -100,11 +100,11 @@ class CacheSession:
         except OUT_OF_MEMORY as error:
             raise CacheOutOfMemoryError(str(error)) from error
 
-    def renew(self, key: SampleKey) -> SampleCache:
-        """A history from nothing in place of the one under ``key``."""
+    def replace(self, key: SampleKey, history: SampleCache) -> SampleCache:
+        """Put ``history`` in place of the one under ``key``."""
         with self._lock:
-            self._histories[key] = SampleCache(self.config, self.storage)
-            return self._histories[key]
+            self._histories[key] = history
+        return history
 
     def token_index(self, tokens: int, device: torch.device) -> Tensor | None:
         """``(K,)`` positions of the probe tokens among ``tokens``; ``None`` for all."""
@@ -116,8 +116,7 @@ class CacheSession:
 
     def held_bytes(self) -> int:
         """Bytes of all tensors kept between steps."""
-        held = [t for sample in self._histories.values() for t in sample.held]
-        return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held}.values())
+        return sum(sample.held_bytes for sample in self._histories.values())
 
     def _history(self, key: SampleKey, step: Step) -> SampleCache:
         history = self._histories.get(key)
@@ -155,8 +154,8 @@ class ForwardPass:
         self.seen = [Observation(step, latent=row) for row in rows]
         self.decisions: list[Decision] = []
         self._inputs: list[Tensor] = []  # own copies of h0, (T, D) each: blocks may change their input in place
-        if latents is not None and session.needs_no_stack:
-            self._renew_misfits(latents)
+        if latents is not None:
+            self._renew_misfits("latent", latents)
 
     @property
     def reuse(self) -> tuple[bool, ...]:
@@ -169,7 +168,7 @@ class ForwardPass:
 
     def enter(self, h0: Tensor, modulated: Tensor | None = None) -> None:
         """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed."""
-        self._renew_misfits(h0)
+        self._renew_misfits("hidden", h0)
         with self.session.own_memory():
             if self.session.space is Space.RESIDUAL:
                 self._inputs = [row.clone() for row in h0]
@@ -218,13 +217,13 @@ class ForwardPass:
 
     def observe(self, v: Tensor) -> Tensor:
         """See the model's output ``(N, C, ...)``; returns it with the rows of reused samples forecast."""
-        if self.session.space is not Space.OUTPUT or self.session.never_reuses:
+        if self.session.space is not Space.OUTPUT:
             return v
         with self.session.own_memory():
             for i, row in enumerate(v):
                 if self.decisions[i].reuse:
                     self.samples[i].predictor.forecast(row)
-                else:
+                elif not self.session.never_reuses:  # a pass that had decided before another one ran out of memory
                     self.samples[i].record(self.seen[i], row.clone())
                     self.samples[i].predictor.correct(row)
         return v
@@ -234,12 +233,11 @@ class ForwardPass:
         newest = [sample.predictor.held[-1] for sample in self.samples]
         return self.observe(torch.stack(newest))
 
-    def _renew_misfits(self, rows: Tensor) -> None:
+    def _renew_misfits(self, kind: str, rows: Tensor) -> None:
         """Start histories again that were made with tensors of another layout."""
         for i, row in enumerate(rows):
-            if not self.samples[i].fits(row):
-                self.samples[i] = self.session.renew(self.keys[i])
-                self.samples[i].fits(row)
+            if not self.samples[i].fits(kind, row):
+                self.samples[i] = self.session.replace(self.keys[i], self.samples[i].renewed(kind, row))
 
     def _rebuild(self, i: int, row: Tensor) -> None:
         self.samples[i].predictor.forecast(row)

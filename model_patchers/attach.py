@@ -17,12 +17,15 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 
 from ..dicache_core import (
+    OUT_OF_MEMORY,
     CacheConfig,
     CacheOutOfMemoryError,
     CacheSession,
     ForwardPass,
+    Reducer,
     RunLog,
     RunStatistics,
+    SampleCache,
     Stopwatch,
 )
 from .adapter import Adapter
@@ -44,11 +47,14 @@ def attach(
     config: CacheConfig,
     node_id: str | None = None,
     runs: RunLog | list[RunStatistics] | None = None,
+    reduce: Reducer | None = None,
 ) -> ModelPatcher:
     """A clone of ``model`` that samples through a cache with these settings.
 
     ``node_id`` names the node that shows the live view; the statistics of each run are appended to ``runs``.
-    Raises ``ValueError`` for a model that no adapter covers or a probe deeper than its stack.
+    Where each process holds a slice of the tokens, ``reduce`` adds up sums ``(S,)`` over all of them, see
+    docs/several_devices.md.  Raises ``ValueError`` for a model that no adapter covers, a probe deeper than its stack,
+    and rules that lack something (a curve, say) or do not go together.
     """
     adapter = adapter_for(model.model.diffusion_model)
     blocks = len(adapter.blocks(model.model.diffusion_model))
@@ -57,10 +63,11 @@ def attach(
             f"probe_depth is {config.probe_depth}, but this {adapter.name} model has {blocks} blocks: "
             f"write 1 to {blocks - 1}, or 0 for the published depth"
         )
+    SampleCache(config)  # rules complain here about what they lack, not in the middle of a run
     patched = detach(model)
     if patched.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY) != model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY):
         log.info("DiCache: the model already had a DiCache node; the later one's settings are used.")
-    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, CachedSampling(adapter, config, node_id, runs))
+    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, CachedSampling(adapter, config, node_id, runs, reduce))
     return patched
 
 
@@ -80,11 +87,13 @@ class CachedSampling:
         config: CacheConfig,
         node_id: str | None,
         runs: RunLog | list[RunStatistics] | None,
+        reduce: Reducer | None = None,
     ) -> None:
         self.adapter = adapter
         self.config = config
         self.node_id = node_id
         self.runs = runs
+        self.reduce = reduce
         self._run_count = 0
 
     def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
@@ -97,7 +106,7 @@ class CachedSampling:
             config = dataclasses.replace(config, threshold=0.0)
         guider = executor.class_obj
         original = guider.model_options
-        session = CacheSession(config, schedule_of(sigmas, guider.model_patcher))
+        session = CacheSession(config, schedule_of(sigmas, guider.model_patcher), self.reduce)
         session.statistics.architecture = self.adapter.name
         session.statistics.prompt = current_prompt()
         if self.runs is not None:
@@ -140,10 +149,14 @@ class CachedForward:
         sigma = SigmaReading(options["sigmas"]).value
         keys = self.streams.keys(options, sigma, x.shape[0], x.device)
         step = self.session.schedule.step_at(sigma)
+        cached = not self.session.never_reuses
         try:
             cache = self.session.forward(keys, step, x)
             v = self._run(executor, call, cache)
-        except CacheOutOfMemoryError as error:
+        except (CacheOutOfMemoryError, OUT_OF_MEMORY) as error:
+            # The model's own shortage may be the cache's fault.  Where ranks decide together, one alone cannot give up.
+            if not cached or self.session.reduce is not None:
+                raise
             self._give_up(error)
             v, call, cache = None, self._bind(executor, args, kwargs), None
         if v is None:  # out here the failed pass's tensors, which its traceback kept alive, are gone
@@ -159,7 +172,7 @@ class CachedForward:
             self._signatures[original] = inspect.signature(original)
         return _bound(self._signatures[original], args, kwargs)
 
-    def _give_up(self, error: CacheOutOfMemoryError) -> None:
+    def _give_up(self, error: Exception) -> None:
         """Once per run, whichever thread gets here first."""
         if not self.session.abandoned:
             self.session.abandon()

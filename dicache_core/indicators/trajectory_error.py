@@ -27,6 +27,11 @@ class TrajectoryError(Indicator):
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
         self.shadow = predictor_class(config.predictor)(config)
+        if self.shadow.wants_latent:
+            raise ValueError(
+                f"trajectory_error tries a predictor on the probe, but {config.predictor} works with the model's "
+                "input: choose another predictor, or another indicator such as easycache"
+            )
 
     def measure(self, seen: Observation) -> Sequence[Tensor]:
         if not self.shadow.ready:

@@ -30,6 +30,7 @@ class Predictor(ABC):
     space: ClassVar[Space]
     residuals: ClassVar[int] = 0  # full-size tensors (T, D) kept between steps, at most
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
+    wants_latent: ClassVar[bool] = False  # whether forecasts also depend on ``Observation.latent``
     storage: Storage = Storage()  # where full-size tensors rest; this one leaves them as they are
 
     def __init__(self, config: CacheConfig) -> None:

@@ -45,7 +45,10 @@ class HyCa(Extrapolation):
     def record(self, seen: Observation, value: Tensor) -> None:
         if self.choice is None and len(self.anchors) == LEARNT_FROM:
             self.choice = self._choose(seen, value)
+        again = len(self.anchors) > 0 and self.anchors[-1].time >= seen.step.time
         super().record(seen, value)
+        if again:
+            self.probe_residuals.pop()  # as the anchor that it belongs to
         self.probe_residuals.append(seen.probe_residual)
 
     def forecast(self, out: Tensor) -> None:

@@ -50,6 +50,8 @@ class OutputDifference(OutputReuse):
     Of an input with further channels (masks, a start picture) only the first ones, the latent's own, count.
     """
 
+    wants_latent = True
+
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
         self.latent: Tensor | None = None

@@ -1,0 +1,142 @@
+"""Several processes with a slice of the tokens each, and several devices in threads: all decide as one does alone."""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from core import ranks
+from core.toys import hidden, run_pass, session
+
+from dicache_core import SampleCache, SampleKey, Stopwatch
+
+SCRIPT = Path(ranks.__file__)
+
+
+def finished(folder: Path, world: int) -> list[tuple[dict, dict]]:
+    """Results and decisions of every rank of a run in ``world`` processes."""
+    outs = [folder / f"{world}-{rank}.pt" for rank in range(world)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(rank), str(world), str(folder / f"store-{world}"), str(out)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, out in enumerate(outs)
+    ]
+    for process in processes:
+        _, error = process.communicate(timeout=200)
+        assert process.returncode == 0, error
+    return [(torch.load(out), json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))) for out in outs]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return finished(tmp_path_factory.mktemp("alone"), 1)[0]
+
+
+def choices(decisions):
+    return [[d[:2] for d in step] for step in decisions]
+
+
+def numbers(decisions):
+    return [x for step in decisions for d in step for x in d[2:] if x is not None]
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch is built without torch.distributed")
+@pytest.mark.parametrize("world", [2, 4])
+def test_ranks_decide_alike_and_as_one_process_does(alone, tmp_path, world):
+    results, decisions = alone
+    found = finished(tmp_path, world)
+    for name in ranks.RUNS:
+        assert all(rank[1][name] == found[0][1][name] for rank in found), f"{name}: the ranks disagree"
+        theirs, ours = decisions[name], found[0][1][name]
+        if name == "some probe tokens":  # each rank chooses among its own: other ones than a single process
+            continue
+        assert choices(ours) == choices(theirs), name
+        assert numbers(ours) == pytest.approx(numbers(theirs), rel=1e-4, abs=1e-6)
+        whole = torch.cat([rank[0][name] for rank in found], dim=1)
+        assert torch.allclose(whole, results[name], atol=1e-4), name
+
+
+def test_the_runs_skip_some_and_compute_some(alone):
+    for name, decisions in alone[1].items():
+        reasons = {reason for step in decisions for _, reason, *_ in step}
+        assert {"reused", "error"} <= reasons, name
+
+
+def test_without_a_reducer_the_ranks_would_disagree():
+    """What the reducer is for: the two ends of the picture move differently."""
+    x = torch.linspace(0.01, 1, 64)[None, :, None].expand(1, 64, 4)
+    told = []
+    for part in (x[:, :32], x[:, 32:]):
+        run = session(threshold=0.3)
+        told.append([run_pass(run, i, part, part + i * 0.2, part)[0] for i in range(8)])
+    assert told[0] != told[1]
+
+
+# ---------------------------------------------------------------- several devices in threads
+
+
+def passes_of(run, device: str, steps: int, probes, between):
+    told = []
+    for step in range(steps):
+        between()
+        keys = [SampleKey(("cond", device), 0)]
+        cache = run.forward(keys, run.schedule.step_at(run.schedule.sigmas[step]))
+        stopwatch = Stopwatch(torch.device("cpu"))
+        state = hidden(0.0)
+        cache.enter(state)
+        state = hidden(probes[step])
+        if all(cache.probe(state)):
+            cache.estimate(state)
+        else:
+            state += step
+            cache.complete(state)
+        run.close(cache, stopwatch)
+        told.append((cache.decisions, state))
+    return told
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_streams_of_several_devices_in_threads(devices, monkeypatch):
+    """The host's split of conds over devices: one session, a thread for each device, all at the same step."""
+    steps = 200
+    held, looked_into = SampleCache.held, {}
+
+    def watched(self):
+        looked_into.setdefault(id(self), set()).add(threading.get_ident())
+        return held.fget(self)
+
+    monkeypatch.setattr(SampleCache, "held", property(watched))
+    probes = [[1.0 + (i * (d + 3) % 7) / 10 for i in range(steps)] for d in range(devices)]
+    expected = [passes_of(session(steps), f"cuda:{d}", steps, probes[d], lambda: None) for d in range(devices)]
+    looked_into.clear()
+    run, barrier, found, errors = session(steps), threading.Barrier(devices), {}, []
+
+    def work(d):
+        try:
+            found[d] = passes_of(run, f"cuda:{d}", steps, probes[d], barrier.wait)
+        except Exception as error:
+            errors.append(error)
+            barrier.abort()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads interrupt each other after every few instructions
+    try:
+        threads = [threading.Thread(target=work, args=(d,)) for d in range(devices)]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+    finally:
+        sys.setswitchinterval(interval)
+    assert errors == []
+    assert [len(t) for t in looked_into.values()] == [1] * devices, "a thread looked into a history of another one"
+    for d in range(devices):
+        for (ours, out), (theirs, out_) in zip(found[d], expected[d], strict=True):
+            assert ours == theirs
+            assert torch.equal(out, out_)
+    assert len(run.statistics.passes) == devices * steps
+    assert any(d.reuse for decisions, _ in found[0] for d in decisions)
