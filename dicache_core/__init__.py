@@ -22,11 +22,12 @@ from .schedule import Schedule, Step
 from .session import CacheSession, ForwardPass
 from .statistics import PassRecord, RunStatistics, SampleKey
 from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage, Stored
-from .target import Target
+from .target import FEW_STEPS, Target
 from .timing import Stopwatch
 
 __all__ = [
     "CACHE_DEVICES",
+    "FEW_STEPS",
     "INDICATORS",
     "LARGEST_FILE",
     "LARGEST_THRESHOLD",

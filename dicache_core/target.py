@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from .schedule import Step
 
 BISECTIONS = 24
+FEW_STEPS = 8  # up to here a model is most likely distilled, and every step carries too much to be forecast
 
 
 @dataclass(frozen=True)
 class Target:
-    """How many steps are computed: ``total / factor`` of a whole schedule, or ``count`` of them."""
+    """How many steps are computed: ``total / factor`` of a whole schedule, or ``count`` of them.
+
+    A factor asks for nothing in schedules of up to ``FEW_STEPS`` steps; a count is taken at its word.
+    """
 
     factor: float = 1.0
     count: int = 0
@@ -39,6 +43,8 @@ class Target:
 
     def computed(self, total: int) -> int:
         """Computed steps of a whole schedule of ``total`` steps, at least one."""
+        if not self.count and total <= FEW_STEPS:
+            return total
         return min(total, self.count or max(1, round(total / self.factor)))
 
 

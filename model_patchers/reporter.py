@@ -9,11 +9,10 @@ from typing import Any
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
-from ..dicache_core import RunStatistics
+from ..dicache_core import FEW_STEPS, RunStatistics
 
 EVENT = "dicache.step"
 SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
-FEW_STEPS = 8
 
 log = logging.getLogger("dicache")
 

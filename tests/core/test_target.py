@@ -100,3 +100,8 @@ def test_without_a_target_nothing_is_carried_over():
     assert not gate.admits(0.9, step)
     gate.computed(step)
     assert gate.admits(0.4, step)
+
+
+@pytest.mark.parametrize(("text", "total", "computed"), [("2x", 4, 4), ("3x", 8, 8), ("2x", 9, 4), ("2", 4, 2)])
+def test_few_steps_are_all_computed_unless_a_count_is_asked_for(text, total, computed):
+    assert Target.parse(text).computed(total) == computed
