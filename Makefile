@@ -13,7 +13,7 @@ demo:  ## sample with and without DiCache in a real ComfyUI; pictures and report
 	$(RUN) --script demo/demo.py $(ARGS)
 
 test:  ## all tests against a real ComfyUI; more pytest arguments in ARGS
-	$(RUN) --require-host $(ARGS)
+	$(RUN) --require-host -n 2 --dist loadfile $(ARGS)
 
 test-hosts:  ## host and patcher tests against six ComfyUI versions
 	$(PYTHON) tests/host/matrix.py $(ARGS)
