@@ -2,7 +2,7 @@
 // error accumulated by then against the threshold. It imports nothing of the frontend, so a bare page can test it.
 import { wordsFor } from "./words.js";
 
-/** Height of the strip in pixels, before and after a run alike: a node must not jump when the first step arrives. */
+/** Least height of the strip in pixels, before and after a run alike: a node must not jump when a run begins. */
 export const STRIP_HEIGHT = 100;
 
 const STATES = "wcrml";
@@ -16,7 +16,8 @@ const STYLE = `
     --computed: #d9822b;
     --reused: #22a38b;
     --faint: color-mix(in srgb, var(--input-text, #ddd) 12%, transparent);
-    display: block;
+    display: flex;
+    flex-direction: column;
     box-sizing: border-box;
     width: 100%;
     min-width: 0;
@@ -29,7 +30,7 @@ const STYLE = `
   }
   .strip {
     box-sizing: border-box;
-    height: ${STRIP_HEIGHT}px;
+    flex: 1;
     padding: 7px 9px;
     display: flex;
     flex-direction: column;
@@ -61,7 +62,7 @@ const STYLE = `
     position: absolute; inset: auto 0 calc(9px + (100% - 9px) * ${THRESHOLD_AT}) 0; border-top: 1px dashed;
     color: var(--descrip-text, #999); pointer-events: none;
   }
-  .line-at span { position: absolute; left: 0; bottom: 1px; font-size: 9px; }
+  .settings { position: absolute; left: 0; top: 0; font-size: 9px; white-space: nowrap; color: var(--descrip-text, #999); }
   [data-state] { --state: var(--faint); }
   [data-state="w"], [data-state="l"] { --state: var(--warm); }
   [data-state="c"] { --state: var(--computed); }
@@ -105,6 +106,12 @@ export function headline(event, words) {
   return [text, event.speedup === null ? "" : words.speedup(event.speedup.toFixed(2))];
 }
 
+/** The settings that the run used, whatever the widgets say: a widget's automatic value is decided on the server. */
+export function usedSettings(event, words) {
+  const known = Object.entries(words.settings).filter(([name]) => event[name] !== null);
+  return known.map(([name, word]) => `${word} ${short(event[name])}`).join(" · ");
+}
+
 /** The strip. `element` goes into the page; `show(event)` draws one "dicache.step" object, whole, as often as wanted. */
 export class Strip {
   constructor(locale = "en") {
@@ -113,8 +120,8 @@ export class Strip {
     this.text = make("span");
     this.speedup = make("span", { class: "speedup" });
     this.plot = make("div", { class: "plot" });
-    this.threshold = make("span");
-    this.thresholdLine = make("div", { class: "line-at" }, this.threshold);
+    this.settings = make("span", { class: "settings" });
+    this.thresholdLine = make("div", { class: "line-at" });
     this.legend = make("div", { class: "line small legend" });
     this.box = make(
       "div",
@@ -133,6 +140,7 @@ export class Strip {
     this.drawColumns("-".repeat(IDLE_COLUMNS), [], null);
     this.drawText(this.words.hint, "", "");
     delete this.speedup.dataset.faster;
+    this.settings.removeAttribute("title");
     this.drawLegend("wcr", null);
   }
 
@@ -140,15 +148,16 @@ export class Strip {
     this.box.dataset.idle = "false";
     this.drawColumns(event.cells, event.history, event.threshold);
     const [text, speedup] = headline(event, this.words);
-    this.drawText(text, speedup, event.threshold === null ? "" : this.words.threshold(short(event.threshold)));
+    this.drawText(text, speedup, usedSettings(event, this.words));
+    this.settings.title = event.policy;
     this.speedup.dataset.faster = String(event.speedup > 1.005);
     this.drawLegend("wcr" + (event.cells.includes("m") ? "m" : ""), whyNothing(event, this.words));
   }
 
-  drawText(text, speedup, threshold) {
+  drawText(text, speedup, settings) {
     this.text.textContent = text;
     this.speedup.textContent = speedup;
-    this.threshold.textContent = threshold;
+    this.settings.textContent = settings;
     this.element.setAttribute("aria-label", ["DiCache", text, speedup].filter(Boolean).join(" · "));
   }
 
@@ -163,7 +172,7 @@ export class Strip {
     const columns = [...cells].map((cell, step) => this.column(step, cell, errors[step] ?? null, top));
     this.thresholdLine.hidden = !threshold;
     this.plot.dataset.dense = String(cells.length > 80);
-    this.plot.replaceChildren(...columns, this.thresholdLine);
+    this.plot.replaceChildren(...columns, this.thresholdLine, this.settings);
   }
 
   column(step, cell, error, top) {

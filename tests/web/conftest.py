@@ -11,6 +11,8 @@ sys.path.append(str(Path(__file__).parent))
 from conftest import find_browser
 from desk import LAUNCH, RENDERERS, Desk
 
+FAILED = pytest.StashKey[bool]()
+
 
 # One for each module and not for the session: while Playwright's synchronous interface is open, no other test can use
 # asyncio in this thread.
@@ -30,14 +32,35 @@ def renderer(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(scope="module")
+def desks(browser, server):
+    """The open pages by renderer: loading one takes seconds, so tests share them and begin with a blank workflow."""
+    desks: dict[str, Desk] = {}
+    yield desks
+    for desk in desks.values():
+        desk.close()
+
+
 @pytest.fixture
-def desk(browser, server, renderer):
-    """A fresh page; at the end nothing in it may have complained about the pack."""
-    desk = Desk(browser, server.url, renderer)
+def desk(request, browser, server, renderer, desks):
+    """A page with nothing on the canvas; at the end nothing in it may have complained about the pack."""
+    if renderer not in desks:
+        desks[renderer] = Desk(browser, server.url, renderer)
+    desk = desks[renderer]
+    desk.clear()
     yield desk
     complaints = desk.complaints_about_pack
-    desk.close()
+    if complaints or request.node.stash.get(FAILED, False):
+        desks.pop(renderer).close()  # the next test gets a page without this one's open menus
     assert not complaints, "\n".join(complaints)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,16 @@ REPO = Path(__file__).resolve().parents[2]
 ARTEFACTS = REPO / "output" / "web"
 WORKFLOWS = REPO / "example_workflows"
 
-LAUNCH = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+LAUNCH = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 RENDERERS = {"classic": False, "nodes2": True}
 QUIET = {
     "Comfy.TutorialCompleted": True,  # no template browser at the start
@@ -36,7 +45,6 @@ class Desk:
     def __init__(self, browser: Browser, url: str, renderer: str, settings: dict | None = None, scale: int = 1) -> None:
         self.url, self.renderer = url, renderer
         self.settings = {**QUIET, "Comfy.VueNodes.Enabled": RENDERERS[renderer], **(settings or {})}
-        post(f"{url}/api/settings", self.settings)
         self.context = browser.new_context(viewport={"width": 1440, "height": 900}, device_scale_factor=scale)
         self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)
@@ -47,11 +55,30 @@ class Desk:
 
     def open(self) -> None:
         """Load the page, or load it again, and wait until nodes can be made."""
+        post(f"{self.url}/api/settings", self.settings)  # they are the server's, and other pages write them too
         self.page.goto(self.url)
         self.page.wait_for_function(READY)
 
+    def clear(self) -> None:
+        """A new tab with nothing in it, and nothing left of what was said before."""
+        self.complaints.clear()
+        self.set_setting("Comfy.RightSidePanel.IsOpen", False)
+        self.page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+        self.page.wait_for_function("app.graph.nodes.length === 0")
+        self.page.evaluate("app.canvas.ds.reset(); app.canvas.setDirty(true, true)")
+        self.settle()
+
+    def set_setting(self, name: str, value: object) -> None:
+        self.page.evaluate("([name, value]) => app.extensionManager.setting.set(name, value)", [name, value])
+
     def close(self) -> None:
         self.context.close()
+
+    def object_info(self, node_type: str) -> dict:
+        """What the server says about a node."""
+        return self.page.evaluate(
+            "async (type) => (await (await app.api.fetchApi(`/object_info/${type}`)).json())[type]", node_type
+        )
 
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -83,6 +110,7 @@ class Desk:
             "([wanted]) => JSON.stringify(app.graph.nodes.map((n) => n.type).sort()) === JSON.stringify(wanted)",
             arg=[wanted],
         )
+        self.settle()  # the front end fits the graph into view
         assert before is not None
 
     def load(self, workflow: str) -> None:
@@ -101,10 +129,27 @@ class Desk:
         self.page.evaluate(
             """([type, values]) => {
                 const node = app.graph.nodes.find((n) => n.type === type);
-                for (const [name, value] of Object.entries(values)) node.widgets.find((w) => w.name === name).value = value;
+                for (const [name, value] of Object.entries(values))
+                    node.widgets.find((w) => w.name === name).value = value;
             }""",
             [node_type, values],
         )
+
+    def select(self, node_type: str) -> None:
+        """Bring the first node of a type to the middle and click its title."""
+        self.page.evaluate(
+            """(type) => {
+                window.sought = app.graph.nodes.find((n) => n.type === type);
+                app.canvas.ds.scale = 1;
+                app.canvas.ds.offset[0] = 500 - sought.pos[0];
+                app.canvas.ds.offset[1] = 220 - sought.pos[1];
+                app.canvas.setDirty(true, true);
+            }""",
+            node_type,
+        )
+        self.settle()
+        self.page.mouse.click(500 + 120, 220 - 15)
+        self.page.wait_for_function("app.canvas.selected_nodes[sought.id]")
 
     def fit(self) -> None:
         """Show the whole graph."""
@@ -112,8 +157,20 @@ class Desk:
         self.settle()
 
     def settle(self) -> None:
-        """Two drawn frames, so that what was set is what is seen."""
-        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        """Wait until the view has stood still for some frames: the front end glides to where it was sent."""
+        self.page.evaluate(
+            """() => new Promise((done) => {
+                let last = "", still = 0;
+                const look = () => {
+                    const now = [app.canvas.ds.scale, ...app.canvas.ds.offset].join();
+                    still = now === last ? still + 1 : 0;
+                    last = now;
+                    if (still >= 5) done();
+                    else requestAnimationFrame(look);
+                };
+                look();
+            })"""
+        )
 
     # What a user sees -------------------------------------------------------------------------------------------
 

@@ -1,9 +1,12 @@
-"""Write ``locales/en/nodeDefs.json`` anew from the nodes: ``python3 tests/host/run.py --script tests/web/make_locales.py``.
+"""Write what follows from others: ``python3 tests/host/run.py --script tests/web/make_locales.py``.
+
+``locales/en/nodeDefs.json`` from the nodes, and the help pages for languages without a translation from the English.
 
 English is what the nodes say themselves; the other languages are written by hand, and a test names what they lack.
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +14,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "host")]
 
 LOCALES = HERE.parents[1] / "locales"
+DOCS = HERE.parents[1] / "web" / "docs"
 
 
 def node_definitions(object_info: dict) -> dict:
@@ -47,6 +51,8 @@ def main() -> None:
         english = node_definitions(json.loads(server.get("/object_info")))
     text = json.dumps(english, ensure_ascii=False, indent=2) + "\n"
     (LOCALES / "en" / "nodeDefs.json").write_text(text, encoding="utf-8", newline="\n")
+    for page in DOCS.glob("*/en.md"):
+        shutil.copyfile(page, page.parent.with_suffix(".md"))
 
 
 if __name__ == "__main__":

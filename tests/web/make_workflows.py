@@ -17,12 +17,11 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "host")]
 
 from comfy_server import ComfyServer  # noqa: E402
 from conftest import find_browser  # noqa: E402
-from desk import LAUNCH, Desk  # noqa: E402
-from desk import WORKFLOWS as FOLDER
+from desk import LAUNCH, WORKFLOWS, Desk  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 from provision import provision  # noqa: E402
-from workflows import WORKFLOWS  # noqa: E402
+from workflows import WORKFLOWS as SPECIFICATIONS  # noqa: E402
 
 THUMBNAIL = 480  # pixels square, the shape of the template browser's cards
 TITLES = {
@@ -38,7 +37,7 @@ TITLES = {
 
 def build(desk: Desk, name: str) -> dict:
     """The workflow ``name`` as the front end serialises it, without what differs from one machine to the next."""
-    columns = [[asdict(node) for node in column] for column in WORKFLOWS[name]()]
+    columns = [[asdict(node) for node in column] for column in SPECIFICATIONS[name]()]
     desk.page.evaluate((HERE / "graph.js").read_text(encoding="utf-8"), {"columns": columns})
     workflow = desk.page.evaluate("app.graph.serialize()")
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://github.com/comfyui-dicache/{name}"))
@@ -64,7 +63,8 @@ def picture(desk: Desk, title: str) -> bytes:
     """JPEG of the pack's node and its neighbours under a title."""
     x, y, width, height = desk.page.evaluate(
         """() => {
-            const node = app.graph.nodes.find((n) => n.type === "DiCacheCompare") ?? app.graph.nodes.find((n) => n.type === "DiCacheApply");
+            const ofType = (type) => app.graph.nodes.find((n) => n.type === type);
+            const node = ofType("DiCacheCompare") ?? ofType("DiCacheApply");
             const scale = app.canvas.ds.scale = Math.min(1, 470 / node.size[1]);
             app.canvas.ds.offset[0] = 750 / scale - node.pos[0] - node.size[0] / 2;
             app.canvas.ds.offset[1] = 490 / scale - node.pos[1] - node.size[1] / 2;
@@ -86,10 +86,10 @@ def picture(desk: Desk, title: str) -> bytes:
 
 
 def main(names: list[str]) -> None:
-    FOLDER.mkdir(exist_ok=True)
+    WORKFLOWS.mkdir(exist_ok=True)
     with ComfyServer(provision()) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=LAUNCH)
-        for name in names or WORKFLOWS:
+        for name in names or SPECIFICATIONS:
             make(server, browser, name)
         browser.close()
 
@@ -100,13 +100,13 @@ def make(server: ComfyServer, browser: Browser, name: str) -> None:
     workflow = build(desk, name)
     desk.close()
     text = json.dumps(workflow, indent=1, ensure_ascii=False) + "\n"
-    (FOLDER / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
+    (WORKFLOWS / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
     pretend_files(server, workflow)
     desk = Desk(browser, server.url, "nodes2")
     desk.load(name)
     if name.startswith("testbed"):
         desk.run()
-    (FOLDER / f"{name}.jpg").write_bytes(picture(desk, TITLES[name]))
+    (WORKFLOWS / f"{name}.jpg").write_bytes(picture(desk, TITLES[name]))
     desk.close()
     print(name, flush=True)
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from desk import WORKFLOWS, post
+from desk import WORKFLOWS, Desk
 
 pytestmark = pytest.mark.browser
 
@@ -94,7 +94,9 @@ def test_reload(testbed):
     desk.set_widget("KSampler", {"steps": 8})
     desk.run()
     # The front end keeps the open workflow for a reload only a moment after it was changed.
-    desk.page.wait_for_function("Object.values({...localStorage, ...sessionStorage}).some((v) => v.includes('DiCacheApply'))")
+    desk.page.wait_for_function(
+        "Object.values({ ...localStorage, ...sessionStorage }).some((text) => text.includes('DiCacheApply'))"
+    )
     desk.open()
     desk.page.wait_for_function("app.graph.nodes.some((n) => n.type === 'DiCacheApply')")
     desk.fit()
@@ -110,9 +112,9 @@ def test_leaving_the_workflow_and_coming_back(testbed):
     desk.run()
     label = desk.label()
     assert "of 8 steps saved" in label
-    desk.page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
-    desk.page.wait_for_function("app.graph.nodes.length === 0")
-    desk.page.get_by_text("testbed_flux", exact=True).first.click()
+    tab = desk.page.evaluate("app.extensionManager.workflow.activeWorkflow.filename")
+    desk.clear()
+    desk.page.get_by_text(tab, exact=True).first.click()
     desk.page.wait_for_function("app.graph.nodes.some((n) => n.type === 'DiCacheApply')")
     desk.strip.first.wait_for()
     assert desk.label() == label
@@ -150,8 +152,7 @@ def test_the_properties_panel_leaves_the_strip_alone(testbed):
     desk = testbed
     before = desk.strip.first.bounding_box()["width"] / desk.page.evaluate("app.canvas.ds.scale")
     desk.page.evaluate("app.canvas.select(app.graph.nodes.find((n) => n.type === 'DiCacheApply'))")
-    post(f"{desk.url}/api/settings", {"Comfy.RightSidePanel.IsOpen": True})
-    desk.page.evaluate("app.extensionManager.setting.set('Comfy.RightSidePanel.IsOpen', true)")
+    desk.set_setting("Comfy.RightSidePanel.IsOpen", True)
     desk.settle()
     after = desk.strip.first.bounding_box()["width"] / desk.page.evaluate("app.canvas.ds.scale")
     assert after == pytest.approx(before, abs=1)
@@ -171,11 +172,11 @@ def test_changing_the_renderer_keeps_the_run(testbed):
     desk.set_widget("KSampler", {"steps": 8})
     desk.run()
     label = desk.label()
-    other = desk.renderer == "classic"
-    desk.page.evaluate("(on) => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", other)
-    desk.settle()
-    desk.strip.first.wait_for()
-    assert desk.label() == label
+    for nodes2 in (desk.renderer == "classic", desk.renderer == "nodes2"):
+        desk.set_setting("Comfy.VueNodes.Enabled", nodes2)
+        desk.settle()
+        desk.strip.first.wait_for()
+        assert desk.label() == label
 
 
 def test_an_event_for_no_node_is_no_error(testbed):
@@ -193,8 +194,6 @@ def test_an_event_for_no_node_is_no_error(testbed):
 
 
 def test_a_light_theme(browser, server, renderer):
-    from desk import Desk
-
     desk = Desk(browser, server.url, renderer, {"Comfy.ColorPalette": "light"})
     desk.load("testbed_flux")
     desk.set_widget("KSampler", {"seed": next(SEEDS)})
@@ -220,5 +219,7 @@ def test_a_light_theme(browser, server, renderer):
 
 
 def test_the_example_is_what_was_tested():
-    types = {node["type"] for node in json.loads((WORKFLOWS / "testbed_flux.json").read_text(encoding="utf-8"))["nodes"]}
+    types = {
+        node["type"] for node in json.loads((WORKFLOWS / "testbed_flux.json").read_text(encoding="utf-8"))["nodes"]
+    }
     assert {"DiCacheApply", "DiCacheReport", "KSampler", "UNETLoader"} <= types

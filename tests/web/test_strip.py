@@ -30,6 +30,8 @@ def event(cells: str, **changes: object) -> dict:
         "reused": cells.count("r"),
         "speedup": 1.4159,
         "policy": "delta_y + trajectory",
+        "probe_depth": 1,
+        "warmup_steps": 6,
         "finished": done == len(cells),
     } | changes
 
@@ -116,6 +118,13 @@ def test_a_finished_run(strip):
 def test_an_interrupted_run(strip):
     strip.show(**event("wwwrrr----", finished=True))
     assert strip.label == "DiCache · stopped at 6/10 · 3 steps saved · 1.42×"
+
+
+def test_it_shows_the_settings_that_were_used(strip):
+    strip.show(**event("wcrrl", threshold=0.30000000000000004))
+    assert strip.text(".settings") == "threshold 0.3 · probe 1 · warm-up 6"
+    strip.show(**event("wcrrl", threshold=None))
+    assert strip.text(".settings") == "probe 1 · warm-up 6"
 
 
 def test_a_second_run_leaves_nothing_of_the_first(strip):
@@ -226,7 +235,8 @@ def test_every_language_has_every_word(strip):
     keys = strip.page.evaluate(
         """async () => {
             const { wordsFor } = await import("./words.js");
-            return ["en", "zh", "ja"].map((l) => [Object.keys(wordsFor(l)), Object.keys(wordsFor(l).states)].flat());
+            const names = (words) => [words, words.states, words.settings].map(Object.keys).flat();
+            return ["en", "zh", "ja"].map((language) => names(wordsFor(language)));
         }"""
     )
     assert keys[0] == keys[1] == keys[2]

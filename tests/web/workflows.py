@@ -68,7 +68,7 @@ def apply(source: str, key: str = "dicache", title: str = "", **widgets: object)
 
 def report() -> Node:
     inputs = {"statistics": ("dicache", 1), "after": ("sampler", 0)}
-    return Node("report", "DiCacheReport", inputs, size=(420, 420))
+    return Node("report", "DiCacheReport", inputs, size=(460, 640))
 
 
 def note(text: str, height: int = 400) -> Node:
@@ -403,7 +403,7 @@ def testbed_flux() -> list[list[Node]]:
         [note(TESTBED_NOTE)],
         [
             Node("unet", "UNETLoader", widgets={"unet_name": "flux.safetensors", "weight_dtype": "default"}),
-            caption("guidance", "stripes red blue | circle yellow large left", "Caption"),
+            caption("guidance", "plain blue | circle yellow large still", "Caption"),
             caption("negative", "", "Unconditional"),
             Node("latent", "DiCacheTestbedLatent", widgets={"architecture": "flux", "batch_size": 1}),
         ],
@@ -423,5 +423,13 @@ def testbed_flux() -> list[list[Node]]:
 
 WORKFLOWS = {
     build.__name__: build
-    for build in (flux1_dev, flux1_dev_compare, flux1_kontext, hunyuan_video_t2v, wan21_t2v, wan22_t2v_two_experts, testbed_flux)
+    for build in (
+        flux1_dev,
+        flux1_dev_compare,
+        flux1_kontext,
+        hunyuan_video_t2v,
+        wan21_t2v,
+        wan22_t2v_two_experts,
+        testbed_flux,
+    )
 }
