@@ -14,8 +14,8 @@ from .indicators import indicator_class
 from .observation import Observation
 from .predictors import predictor_class
 from .schedule import SIGMA_TOLERANCE, Step
+from .steering import SteeredGate
 from .storage import Storage
-from .target import SteeredGate
 
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 

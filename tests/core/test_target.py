@@ -9,7 +9,7 @@ from core.toys import schedule
 
 from dicache_core import CacheConfig, Target, indicator_class
 from dicache_core.gate import Gate
-from dicache_core.target import SteeredGate
+from dicache_core.steering import SteeredGate
 
 
 @pytest.mark.parametrize(
