@@ -64,4 +64,4 @@ class DeltaMinus(Indicator):
         return self.previous or []
 
     def follow(self, seen: Observation) -> None:
-        self.previous = (seen.hm, seen.h0)
+        self.previous = None if seen.hm is None else (seen.hm, seen.h0)  # with threshold 0 no probe is looked at

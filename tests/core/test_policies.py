@@ -297,6 +297,19 @@ def test_an_unknown_policy_names_the_known_ones():
         named_policy("luck")
 
 
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy_with_threshold_0_looks_at_nothing_and_accounts_for_nothing(name):
+    policy = replace(POLICIES[name], threshold=0.0, target="", curve=(0.0, 1.0))
+    run = CacheSession(resolve("flux", policy=policy), TEN)
+    assert run.needs_no_stack
+    for sigma in TEN.sigmas[:-1]:
+        cache = run.forward([SampleKey("cond", 0)], TEN.step_at(sigma), torch.zeros(1, 1, 2, 2))
+        assert cache.decide() == (False,)
+        v = torch.ones(1, 1, 2, 2)
+        assert cache.observe(v) is v
+        assert torch.equal(v, torch.ones(1, 1, 2, 2))
+
+
 @pytest.mark.parametrize("name", [n for n, c in PREDICTORS.items() if c.space is Space.RESIDUAL])
 def test_every_residual_predictor_runs_in_a_session(name):
     run = session(predictor=name, threshold=10.0, warmup_steps=5, gamma_max=2.0)
