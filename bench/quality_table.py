@@ -80,10 +80,10 @@ def markdown(rows: Rows) -> str:
     intro = " ".join(
         [
             f"PSNR of the decoded pictures against the uncached run, mean (10th percentile) of {samples} samples, at",
-            "matched computed steps of 30 (euler, simple; Wan with cfg 3), in decibels. A step count in brackets is the",
+            "matched computed steps of 30 (euler, simple; Wan with cfg 3), in decibels. A count in brackets is the",
             "measured one where it could not be matched better than by half a step. Latents are smaller than the",
             "checkpoints' own, to fit into half an hour on two cores: Flux 20x20, HunyuanVideo 3x12x12, Wan 3x8x8.",
-            "ComfyUI's own nodes run in bfloat16 and are compared with the uncached run in bfloat16: in float32 EasyCache",
+            "ComfyUI's own nodes run in bfloat16, compared with the uncached run in bfloat16: in float32 EasyCache",
             "changes the sampler's latent.",
         ]
     )
