@@ -11,6 +11,7 @@ from .config import CacheConfig
 from .statistics import RunStatistics
 
 LARGEST_FILE = 65536  # bytes; a curve of 1000 steps takes about 20 kB
+LARGEST_RATIO = 1e6  # a residual grows a few times from one step to the next
 NEVER = 1e-30  # a threshold that nothing passes, and yet not 0, which would not look at the model at all
 
 
@@ -31,13 +32,15 @@ class Curve:
             raise ValueError(f"the curve has {len(text)} characters, {LARGEST_FILE} is the most: calibrate again")
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"the curve is no JSON ({error}): calibrate again") from None
         if not isinstance(content, dict) or not isinstance(content.get("architecture"), str):
             raise ValueError('the curve names no "architecture": calibrate again')
         ratios = content.get("ratios")
         if not isinstance(ratios, list) or not ratios or not all(_is_ratio(r) for r in ratios):
-            raise ValueError('the curve\'s "ratios" are not a list of numbers that are 0 or more: calibrate again')
+            raise ValueError(
+                f'the curve\'s "ratios" are not a list of numbers between 0 and {LARGEST_RATIO:g}: calibrate again'
+            )
         return cls(content["architecture"], tuple(float(r) for r in ratios))
 
 
@@ -62,4 +65,4 @@ def curve_of(run: RunStatistics) -> Curve:
 
 
 def _is_ratio(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LARGEST_RATIO

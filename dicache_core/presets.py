@@ -52,6 +52,8 @@ def resolve(
     """
     config = preset_config(preset, architecture)
     if policy is not None:
+        if not isinstance(policy, Policy):  # a graph written by hand: the host checks links, and no values of own types
+            raise ValueError(f"policy is {policy!r}: connect the output of a DiCache Policy node, or leave it open")
         config = policy.applied_to(config)
     typed = {
         name: value

@@ -176,8 +176,9 @@ class CachedForward:
         """Once per run, whichever thread gets here first."""
         if not self.session.abandoned:
             self.session.abandon()
+            # As text: whoever keeps the record would keep the error, its traceback, and all that the failed pass held.
             log.warning(
-                "DiCache: no memory left for the cache (%s); the rest of this run is computed without it.", error
+                "DiCache: no memory left for the cache (%s); the rest of this run is computed without it.", str(error)
             )
 
     def _run(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass) -> Any:

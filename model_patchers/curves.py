@@ -27,7 +27,7 @@ def load_curve(name: str) -> Curve:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none yet"
         raise ValueError(f"there is no curve {name!r} in {path.parent} (found: {known}): run DiCache Calibrate first")
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:  # bytes that are no text: no JSON, as said below
         text = file.read(LARGEST_FILE + 1)
     return Curve.from_json(text)
 

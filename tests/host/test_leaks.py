@@ -79,7 +79,7 @@ def test_after_an_exception_inside_the_model(comfy, pack, watched, block):
     assert torch.equal(sample(comfy, model), before)
 
 
-@pytest.mark.parametrize("step", [0, 1, 5, 8, 9])
+@pytest.mark.parametrize("step", range(10))
 def test_after_an_interrupt(comfy, pack, watched, step):
     management = comfy.module("comfy.model_management")
     model = comfy.load_model("flux")
