@@ -60,7 +60,7 @@ class SteeredGate(Gate):
         return round(self.config.goal.computed(step.total) * (len(step.sigmas) - 1) / step.total)
 
     def _plan(self, sigmas: tuple[float, ...], open_steps: list[int], spare: int, start: float) -> float:
-        """The threshold that computes ``spare`` of the open steps; of all that do the middle, which bears wrong guesses."""
+        """The threshold that computes ``spare`` of the open steps: the middle of all that do, which bears wrong guesses best."""
         most = start + sum(self.indicator.foresee(sigmas, i, self.anchor) for i in open_steps) + 1.0
 
         def smallest(count: int) -> float:
