@@ -60,7 +60,7 @@ class SteeredGate(Gate):
         return round(self.config.goal.computed(step.total) * (len(step.sigmas) - 1) / step.total)
 
     def _plan(self, sigmas: tuple[float, ...], open_steps: list[int], spare: int, start: float) -> float:
-        """The threshold that computes ``spare`` of the open steps: the middle of all that do, which bears wrong guesses best."""
+        """The threshold that computes ``spare`` of the open steps, the middle of all that do."""
         most = start + sum(self.indicator.foresee(sigmas, i, self.anchor) for i in open_steps) + 1.0
 
         def smallest(count: int) -> float:
@@ -70,8 +70,6 @@ class SteeredGate(Gate):
                 low, high = (low, middle) if self._count(middle, sigmas, open_steps, start) <= count else (middle, high)
             return high
 
-        if self.indicator.foresees:
-            return smallest(spare)  # of several masks with as many computed steps, the one that computes them latest
         return (smallest(spare) + smallest(spare - 1)) / 2
 
     def _count(self, threshold: float, sigmas: tuple[float, ...], open_steps: list[int], start: float) -> int:

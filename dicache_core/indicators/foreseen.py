@@ -12,7 +12,6 @@ from ..predictors.corrected import log_snr
 from .base import Indicator, Stage
 
 NEAR_NOISE = 0.01  # keeps the weight finite where everything is still noise
-SOFT_EDGE = 0.02  # wider than the predictor's: at both ends log-SNR runs away faster than forecasts go wrong
 
 
 class Foreseen(Indicator):
@@ -38,7 +37,7 @@ class Foreseen(Indicator):
     def foresee(self, sigmas: Sequence[float], index: int, anchor: int) -> float:
         width = max(0.0, sigmas[index] - sigmas[index + 1])
         weight = (width / (max(0.0, 1.0 - sigmas[index]) + NEAR_NOISE)) ** 0.5
-        return weight * (log_snr(sigmas[index], SOFT_EDGE) - log_snr(sigmas[max(anchor, 0)], SOFT_EDGE))
+        return weight * (log_snr(sigmas[index]) - log_snr(sigmas[max(anchor, 0)]))
 
     def learn(self, seen: Observation, value: Tensor) -> None:
         self.anchor = seen.step.index

@@ -18,12 +18,12 @@ EDGE = 0.005  # keeps log-SNR finite at both ends of the schedule
 BETWEEN = 0.01  # of a step: beyond it a call is between two points of the schedule; sigmas are rounded
 
 
-def log_snr(sigma: float, edge: float = EDGE) -> float:
+def log_snr(sigma: float) -> float:
     """Half the log signal-to-noise ratio of rectified flow, ``log((1 - sigma) / sigma)``, softened at both ends.
 
     In it a model's output moves at an even pace, so that lines through it reach further than in sigma.
     """
-    return math.log((max(0.0, 1.0 - sigma) + edge) / (sigma + edge))
+    return math.log((max(0.0, 1.0 - sigma) + EDGE) / (sigma + EDGE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ def test_what_is_held_is_three_latents():
 def test_foreseen_error_by_hand():
     rule = indicator_class("foreseen")(CacheConfig(threshold=1.0))
     # step 5 of ten: sigma 0.5, width 0.1, computed last at step 3
-    expected = math.sqrt(0.1 / 0.51) * (0.0 - math.log(0.32 / 0.72))
+    expected = math.sqrt(0.1 / 0.51) * (LAMBDA[5] - LAMBDA[3])
     assert rule.foresee(TEN.sigmas, 5, 3) == pytest.approx(expected)
     assert rule.foresee(TEN.sigmas, 3, 3) == 0
 
