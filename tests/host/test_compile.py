@@ -11,6 +11,8 @@ import torch
 from passes import STEPS, Passes, assert_close, some
 from torch._dynamo.utils import counters
 
+pytestmark = pytest.mark.slow  # minutes, not seconds
+
 ALL, BLOCKS = "whole model", "per block"
 
 

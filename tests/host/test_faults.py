@@ -7,6 +7,8 @@ import torch
 from passes import STEPS, Passes, some
 from watch import watching
 
+pytestmark = pytest.mark.slow  # minutes, not seconds
+
 BLOCK = ("double_block", 2)  # behind the probe: it does not run on skipped steps
 
 
