@@ -25,8 +25,8 @@ from .statistics import PassRecord, RunStatistics, SampleKey
 from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage
 from .timing import Stopwatch
 
-# Under torch.compile of a whole model the cache is called from inside of it.  Its few sums are not worth a graph, and its
-# numbers, other ones on every step, would make new graphs again and again.
+# Under torch.compile of a whole model the cache is called from inside of it.  Its few sums are not worth a graph, and
+# its numbers, other ones on every step, would make new graphs again and again.
 not_compiled = torch.compiler.disable
 
 ABANDONED = Decision(reuse=False, reason="out of memory")

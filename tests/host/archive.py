@@ -1,4 +1,4 @@
-"""The archive that the registry would publish: every tracked file that ``.comfyignore`` leaves, the same bytes each time.
+"""The archive that the registry would publish: tracked files that ``.comfyignore`` leaves, the same bytes each time.
 
 ``python3 tests/host/run.py --script tests/host/archive.py [FILE.zip]``.
 """
