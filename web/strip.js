@@ -51,7 +51,9 @@ const STYLE = `
     content: ""; display: inline-block; width: 7px; height: 7px; margin-right: 4px; border-radius: 2px;
     background: var(--state);
   }
-  .plot { position: relative; flex: 1; min-height: 0; display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 1px; }
+  .plot {
+    position: relative; flex: 1; min-height: 0; display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 1px;
+  }
   .plot[data-dense="true"] { gap: 0; }
   .column { min-width: 0; display: flex; flex-direction: column; gap: 2px; }
   .column:hover { background: var(--faint); }
@@ -62,7 +64,9 @@ const STYLE = `
     position: absolute; inset: auto 0 calc(9px + (100% - 9px) * ${THRESHOLD_AT}) 0; border-top: 1px dashed;
     color: var(--descrip-text, #999); pointer-events: none;
   }
-  .settings { position: absolute; left: 0; top: 0; font-size: 9px; white-space: nowrap; color: var(--descrip-text, #999); }
+  .settings {
+    position: absolute; left: 0; top: 0; font-size: 9px; white-space: nowrap; color: var(--descrip-text, #999);
+  }
   [data-state] { --state: var(--faint); }
   [data-state="w"], [data-state="l"] { --state: var(--warm); }
   [data-state="c"] { --state: var(--computed); }
@@ -90,10 +94,12 @@ const short = (value) => String(Number(value.toPrecision(3)));
 export function whyNothing(event, words) {
   if (!event.finished || /[rm]/.test(event.cells)) return null;
   if (event.threshold === 0) return words.neverSkips;
+  if (!event.cells.includes("c")) return words.onlyWarmUp;
   const errors = event.history.filter((error, step) => error !== null && event.cells[step] === "c");
-  if (errors.length === 0) return words.onlyWarmUp;
-  if (event.threshold === null) return null;
-  return words.errorTooLarge(short(Math.min(...errors)), short(event.threshold));
+  const smallest = Math.min(...errors);
+  // Rules that look at no error, such as a fixed interval, and limits other than the threshold need no explanation.
+  if (event.threshold === null || errors.length === 0 || smallest < event.threshold) return null;
+  return words.errorTooLarge(short(smallest), short(event.threshold));
 }
 
 /** The two texts of the headline: where the run is and what it saved, and the measured speed-up ("" if unknown). */
@@ -112,7 +118,7 @@ export function usedSettings(event, words) {
   return known.map(([name, word]) => `${word} ${short(event[name])}`).join(" · ");
 }
 
-/** The strip. `element` goes into the page; `show(event)` draws one "dicache.step" object, whole, as often as wanted. */
+/** The strip. `element` goes into the page; `show(event)` draws one "dicache.step" object whole, as often as wanted. */
 export class Strip {
   constructor(locale = "en") {
     this.words = wordsFor(locale);

@@ -51,6 +51,7 @@ def desk(request, browser, server, renderer, desks):
     yield desk
     complaints = desk.complaints_about_pack
     if complaints or request.node.stash.get(FAILED, False):
+        desk.screenshot(f"failed_{request.node.originalname}")
         desks.pop(renderer).close()  # the next test gets a page without this one's open menus
     assert not complaints, "\n".join(complaints)
 

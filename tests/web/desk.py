@@ -1,10 +1,11 @@
 """A user's desk: one browser page with ComfyUI's real front end, and what a user does there."""
 
 import json
+import re
 import urllib.request
 from pathlib import Path
 
-from playwright.sync_api import Browser, ConsoleMessage, Locator
+from playwright.sync_api import Browser, ConsoleMessage, Locator, expect
 
 REPO = Path(__file__).resolve().parents[2]
 ARTEFACTS = REPO / "output" / "web"
@@ -137,40 +138,19 @@ class Desk:
 
     def select(self, node_type: str) -> None:
         """Bring the first node of a type to the middle and click its title."""
-        self.page.evaluate(
-            """(type) => {
-                window.sought = app.graph.nodes.find((n) => n.type === type);
-                app.canvas.ds.scale = 1;
-                app.canvas.ds.offset[0] = 500 - sought.pos[0];
-                app.canvas.ds.offset[1] = 220 - sought.pos[1];
-                app.canvas.setDirty(true, true);
-            }""",
-            node_type,
-        )
-        self.settle()
+        self.page.evaluate("(type) => { window.sought = app.graph.nodes.find((n) => n.type === type); }", node_type)
+        self.page.evaluate(_LOOK_AT, "() => [1, 500 - sought.pos[0], 220 - sought.pos[1]]")
         self.page.mouse.click(500 + 120, 220 - 15)
         self.page.wait_for_function("app.canvas.selected_nodes[sought.id]")
 
     def fit(self) -> None:
-        """Show the whole graph."""
-        self.page.evaluate("app.canvas.deselectAll(); app.extensionManager.command.execute('Comfy.Canvas.FitView')")
-        self.settle()
+        """Show the whole graph, with nothing selected."""
+        self.page.evaluate("app.canvas.deselectAll()")
+        self.page.evaluate(_LOOK_AT, _WHOLE_GRAPH)
 
     def settle(self) -> None:
-        """Wait until the view has stood still for some frames: the front end glides to where it was sent."""
-        self.page.evaluate(
-            """() => new Promise((done) => {
-                let last = "", still = 0;
-                const look = () => {
-                    const now = [app.canvas.ds.scale, ...app.canvas.ds.offset].join();
-                    still = now === last ? still + 1 : 0;
-                    last = now;
-                    if (still >= 5) done();
-                    else requestAnimationFrame(look);
-                };
-                look();
-            })"""
-        )
+        """Wait until the view stands still: the front end glides to what it wants to show."""
+        self.page.evaluate(_LOOK_AT, "() => [app.canvas.ds.scale, ...app.canvas.ds.offset]")
 
     # What a user sees -------------------------------------------------------------------------------------------
 
@@ -181,6 +161,10 @@ class Desk:
 
     def label(self, strip: Locator | None = None) -> str:
         return (strip or self.strip.first).get_attribute("aria-label")
+
+    def wait_for_label(self, part: str) -> None:
+        """Until the first strip on the screen says ``part``."""
+        expect(self.strip.first).to_have_attribute("aria-label", re.compile(re.escape(part)), timeout=PATIENCE)
 
     def states(self, strip: Locator | None = None) -> str:
         """The columns' states as the event's letters."""
@@ -194,6 +178,31 @@ class Desk:
         self.page.screenshot(path=path)
         return path
 
+
+# Sets the view to what the given function wants, again and again until it has stayed so for some frames.
+_LOOK_AT = """async (wanted) => {
+    const frame = () => new Promise(requestAnimationFrame);
+    const { ds } = app.canvas;
+    for (let still = 0, last = ""; still < 6; ) {
+        const [scale, x, y] = eval(wanted)();
+        [ds.scale, ds.offset[0], ds.offset[1]] = [scale, x, y];
+        app.canvas.setDirty(true, true);
+        still = last === [scale, x, y].join() ? still + 1 : 0;
+        last = [scale, x, y].join();
+        await frame();
+        if ([ds.scale, ...ds.offset].join() !== last) still = 0;
+    }
+}"""
+
+_WHOLE_GRAPH = """() => {
+    const { nodes } = app.canvas.graph;
+    const left = Math.min(...nodes.map((n) => n.pos[0]));
+    const right = Math.max(...nodes.map((n) => n.pos[0] + n.size[0]));
+    const top = Math.min(...nodes.map((n) => n.pos[1] - 30));
+    const bottom = Math.max(...nodes.map((n) => n.pos[1] + n.size[1]));
+    const scale = Math.min(1, 1250 / (right - left), 720 / (bottom - top));
+    return [scale, 750 / scale - (left + right) / 2, 475 / scale - (top + bottom) / 2];
+}"""
 
 _COUNT_FINISHED = """() => {
     if (window.finishedPrompts === undefined) {

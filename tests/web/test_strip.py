@@ -162,6 +162,19 @@ def test_it_says_why_nothing_was_reused(strip, cells, changes, why):
     assert strip.text(".legend") == why
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"history": [None] * 6, "threshold": 3.0},  # computes every third step, say, and looks at no error
+        {"history": [None, None, 0.3, 0.2, 0.1, None]},  # other limits kept it from reusing
+        {"threshold": None},
+    ],
+)
+def test_it_does_not_guess_why(strip, changes):
+    strip.show(**event("wwcccl", **changes))
+    assert "reused" in strip.text(".legend")
+
+
 def test_while_it_runs_it_does_not_complain(strip):
     strip.show(**event("wwccc---"))
     assert "smallest" not in strip.text(".legend")
