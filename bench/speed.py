@@ -27,12 +27,12 @@ from gauges import spread  # noqa: E402
 from layout import base_directory  # noqa: E402
 from provision import running_host  # noqa: E402
 from runs import growth_with_steps, peers  # noqa: E402
-from steps import Bench, decision_ms, step_costs  # noqa: E402
+from steps import Bench, decision_ms, shares, step_costs  # noqa: E402
 from tables import as_console  # noqa: E402
 from testbed.captions import CAPTIONS  # noqa: E402
 
 TESTBED_STEPS = 30
-SLACK = 1.15  # of the testbed's wall time over (computed + reused x probe's share) / steps
+SLACK = 1.15  # of the testbed's wall time over (computed + reused x probe share) / steps
 
 
 def measure(bench: Bench, architecture: str, rounds: int, quick: bool) -> dict:
@@ -74,35 +74,42 @@ def growth(bench: Bench, patcher: object, architecture: str, shape: models.Shape
 
 
 def testbed(bench: Bench, rounds: int) -> dict:
-    """Wall time of trained tiny Flux with the published settings against what its steps would allow."""
+    """Wall time of whole runs of trained tiny Flux with the published settings, against what its steps would allow.
+
+    "probe_share" is what a step costs that ends behind its probe: first block, embeddings and head, by time.
+    """
     core, comfy = bench.core, bench.comfy
-    settings = dict(steps=TESTBED_STEPS, size=32)
-    model, times, cells = comfy.load_model("flux"), [], ""
+    model, times = comfy.load_model("flux"), []
     network = model.model.diffusion_model
-    share = 1 / (len(network.double_blocks) + len(network.single_blocks))
-    for turn in range(rounds + 1):
+    adapter = bench.patchers.adapter_for(network)
+    with shares(bench.device, network, adapter) as share:
+        sampling_seconds(comfy, model)
+    for _ in range(rounds):
         runs: list = []
         cached = bench.patchers.attach(model, core.published("flux"), runs=runs)
-        pair = []
-        for candidate in (model, cached):
-            begin = time.perf_counter()
-            comfy.sample(candidate, CAPTIONS[0], **settings)
-            pair.append(time.perf_counter() - begin)
-        if turn:  # the first one warms up
-            times.append(pair[1] / pair[0])
-        cells = runs[0].cells
-    reused = cells.count("r")
-    ideal = (TESTBED_STEPS - reused + reused * share) / TESTBED_STEPS
-    over = statistics.median(times)
+        plain = sampling_seconds(comfy, model)
+        times.append(sampling_seconds(comfy, cached) / plain)
+    reused = runs[0].cells.count("r")
+
+    def over_ideal(probe: float) -> float:
+        return round(statistics.median(times) * TESTBED_STEPS / (TESTBED_STEPS - reused + reused * probe), 4)
+
     return {
         "steps": TESTBED_STEPS,
         "reused": reused,
-        "probe_share_of_blocks": round(share, 4),
+        "probe_share": round(share["probe"] + share["outside"], 4),
+        "probe_share_of_blocks": round(1 / len(adapter.blocks(network)), 4),
         "over_baseline": spread(times),
-        "ideal": round(ideal, 4),
-        "over_ideal": round(over / ideal, 4),
+        "over_ideal": over_ideal(share["probe"] + share["outside"]),
+        "over_ideal_by_blocks": over_ideal(1 / len(adapter.blocks(network))),
         "allowed": SLACK,
     }
+
+
+def sampling_seconds(comfy: object, model: object) -> float:
+    begin = time.perf_counter()
+    comfy.sample(model, CAPTIONS[0], steps=TESTBED_STEPS, size=32)
+    return time.perf_counter() - begin
 
 
 def device_name(device: torch.device) -> str:
@@ -129,7 +136,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(inprocess.start(Path(host.comfy), base_directory(Path(folder))), device)
         records = [measure(bench, a, rounds, options.quick) for a in options.architecture or models.REAL]
-        tiny = testbed(bench, 1 if options.quick else 5)
+        tiny = testbed(bench, 1 if options.quick else 15)
     result = {
         "device": device_name(device),
         "torch": torch.__version__,

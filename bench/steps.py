@@ -2,7 +2,8 @@
 
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,15 +87,17 @@ def step_costs(bench: Bench, patcher: Any, architecture: str, shape: models.Shap
         reused.append(seconds(bench.device, calls.cached))
         if not calls.reused:
             raise RuntimeError("a step that was to be reused was computed")
-    probe, outside = _shares(bench.device, calls)
+    with shares(bench.device, calls.model, calls.adapter) as share:
+        for _ in range(5):
+            calls.plain()
     return {
         "step_ms": spread([1000 * s for s in plain]),
         "computed_ms": spread([1000 * s for s in computed]),
         "reused_ms": spread([1000 * s for s in reused]),
         "computed_over_step": spread([c / p for c, p in zip(computed, plain, strict=True)]),
         "reused_over_step": spread([r / p for r, p in zip(reused, plain, strict=True)]),
-        "probe_share": round(probe, 4),
-        "outside_share": round(outside, 4),
+        "probe_share": round(share["probe"], 4),
+        "outside_share": round(share["outside"], 4),
         "bytes_held": calls.session.held_bytes(),
         "bytes_expected": _expected(bench, calls, shape, batch),
     }
@@ -105,26 +108,26 @@ def _expected(bench: Bench, calls: Calls, shape: models.Shape, batch: int) -> in
     return core.expected_bytes(calls.session.config, shape.tokens, shape.width, dtype, batch)
 
 
-def _shares(device: torch.device, calls: Calls, rounds: int = 5) -> tuple[float, float]:
-    """Parts of a plain step's time: the first block, and everything outside of the blocks."""
-    stack = [_module(calls.model, block.key) for block in calls.adapter.blocks(calls.model)]
+@contextmanager
+def shares(device: torch.device, model: torch.nn.Module, adapter: Any) -> Iterator[dict[str, float]]:
+    """Parts of a plain step's time while the context lasts: "probe", the first block; "outside", all but the blocks."""
+    stack = [_module(model, block.key) for block in adapter.blocks(model)]
     times: list[float] = []
+    found: dict[str, float] = {}
 
     def mark(*_: Any) -> None:
         times.append(now(device))
 
-    handles = [stack[0].register_forward_pre_hook(mark), stack[0].register_forward_hook(mark)]
-    handles.append(stack[-1].register_forward_hook(mark))
-    probe, outside = [], []
-    for _ in range(rounds):
-        times.clear()
-        whole = seconds(device, calls.plain)
-        entered, probed, left = times
-        probe.append((probed - entered) / whole)
-        outside.append(1 - (left - entered) / whole)
+    handles = [model.register_forward_pre_hook(mark)]
+    handles += [stack[0].register_forward_pre_hook(mark), stack[0].register_forward_hook(mark)]
+    handles += [stack[-1].register_forward_hook(mark), model.register_forward_hook(mark)]
+    yield found
     for handle in handles:
         handle.remove()
-    return statistics.median(probe), statistics.median(outside)
+    steps = list(zip(*[iter(times)] * len(handles), strict=True))
+    probe = [(probed - entered) / (end - begin) for begin, entered, probed, _, end in steps]
+    outside = [1 - (left - entered) / (end - begin) for begin, entered, _, left, end in steps]
+    found.update(probe=statistics.median(probe), outside=statistics.median(outside))
 
 
 def _module(model: torch.nn.Module, key: tuple[str, int]) -> torch.nn.Module:

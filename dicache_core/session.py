@@ -179,7 +179,9 @@ class ForwardPass:
         with self.session.own_memory():
             if self.session.space is Space.RESIDUAL:
                 self._inputs = [row.clone() for row in h0]
-            for seen, row in zip(self.seen, self._probe_tokens(h0), strict=True):
+            every_token = self.session.token_index(h0.shape[1], h0.device) is None
+            kept = self._inputs if self._inputs and every_token else self._probe_tokens(h0)
+            for seen, row in zip(self.seen, kept, strict=True):
                 seen.h0 = row
             if modulated is not None:
                 for seen, row in zip(self.seen, self._probe_tokens(modulated), strict=True):
@@ -216,7 +218,9 @@ class ForwardPass:
                 if self.decisions[i].reuse:
                     self._rebuild(i, row)
                 else:
-                    residual = torch.sub(row, self._inputs[i], out=self._inputs[i])
+                    entered = self._inputs[i]
+                    free = None if entered is self.seen[i].h0 else entered  # memory that nobody reads any more
+                    residual = torch.sub(row, entered, out=free)
                     self.samples[i].record(self.seen[i], residual)
         self._inputs = []
 

@@ -41,6 +41,7 @@ class TrajectoryAlignment(Predictor):
         super().__init__(config)
         self.anchors: deque[Anchor] = deque(maxlen=2)
         self.gamma = 1.0
+        self.span: float | None = None  # sum|q_b - q_a|: fetched once, it stays as long as the anchors do
 
     @property
     def ready(self) -> bool:
@@ -49,19 +50,19 @@ class TrajectoryAlignment(Predictor):
     def measure(self, seen: Observation) -> Sequence[Tensor]:
         if len(self.anchors) < 2:
             return []
-        older, newer = self.anchors
-        return [
-            distance(seen.probe_residual, older.probe_residual),
-            distance(newer.probe_residual, older.probe_residual),
-        ]
+        moved = distance(seen.probe_residual, self.anchors[0].probe_residual)
+        return [moved, self._span()] if self.span is None else [moved]
 
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
-        gamma = ratio(*sums) if sums else math.inf
+        if len(sums) == 2:
+            self.span = sums[1]
+        gamma = ratio(sums[0], self.span) if sums else math.inf
         self.gamma = min(max(gamma, 1.0), self.config.gamma_max) if math.isfinite(gamma) else 1.0
         return self.gamma
 
     def record(self, seen: Observation, value: Tensor) -> None:
         self.anchors.append(Anchor(self.storage.keep(value), seen.probe_residual))
+        self.span = None
 
     def forecast(self, out: Tensor) -> None:
         residuals = [self.storage.load(stored) for stored in self.stored]
@@ -72,11 +73,11 @@ class TrajectoryAlignment(Predictor):
 
     def preview(self, seen: Observation, out: Tensor) -> None:
         residuals = [self.storage.load(stored) for stored in self.stored]
-        moved = self.measure(seen)
-        if not moved:
+        if len(residuals) < 2:
             out.copy_(residuals[-1])
             return
-        gamma = torch.div(*moved).nan_to_num(1.0, 1.0, 1.0).clamp(1.0, self.config.gamma_max)
+        moved = distance(seen.probe_residual, self.anchors[0].probe_residual)
+        gamma = torch.div(moved, self._span()).nan_to_num(1.0, 1.0, 1.0).clamp(1.0, self.config.gamma_max)
         out.copy_(residuals[0] + gamma * (residuals[1].float() - residuals[0]))
 
     @property
@@ -86,3 +87,7 @@ class TrajectoryAlignment(Predictor):
     @property
     def stored(self) -> Sequence[Stored]:
         return [anchor.residual for anchor in self.anchors]
+
+    def _span(self) -> Tensor:
+        older, newer = self.anchors
+        return distance(newer.probe_residual, older.probe_residual)

@@ -32,8 +32,9 @@ def main() -> int:
         command = ["-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests"]
         if not any(argument.startswith("tests") for argument in rest):
             command.append("tests")
-    # Passive: spinning worker threads make a busy machine ten times slower than a free one.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "DICACHE_TEST_COMFY": host.comfy}
+    environment = {**os.environ, "DICACHE_TEST_COMFY": host.comfy}
+    if not options.script:  # spinning worker threads make a busy machine ten times slower than a free one
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     process = subprocess.Popen([host.python, *command, *rest], cwd=REPO, env=environment)
     while True:
         try:
