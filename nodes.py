@@ -20,7 +20,7 @@ from .dicache_core import (
 from .model_patchers import adapter_for, attach, nothing, show_text
 from .nodes_compare import DiCacheCompare
 from .nodes_policy import DiCacheCalibrate, DiCachePolicy
-from .nodes_shared import ALIASES, CATEGORY, PolicyType, Statistics
+from .nodes_shared import ALIASES, CATEGORY, NUMBER, PolicyType, Statistics, checkable
 
 
 class DiCacheApply(io.ComfyNode):
@@ -149,7 +149,8 @@ class DiCacheApply(io.ComfyNode):
     def validate_inputs(
         cls, threshold: float | None = -1.0, start_percent: float | None = 0.0, end_percent: float | None = 1.0
     ) -> bool | str:
-        """The host checks the other widgets alone; ``None`` stands for a value that another node will make."""
+        """The host checks the other widgets alone."""
+        threshold, start_percent, end_percent = (checkable(v, NUMBER) for v in (threshold, start_percent, end_percent))
         try:
             if threshold is not None and threshold != -1:
                 check_threshold(threshold)

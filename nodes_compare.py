@@ -10,7 +10,7 @@ from comfy_api.latest import io, ui
 from . import reporting
 from .dicache_core import parse_settings, settings_of
 from .model_patchers import SAMPLERS, SCHEDULERS, Sampling, adapter_for, as_latent, compare, decode, nothing, show_text
-from .nodes_shared import ALIASES, CATEGORY
+from .nodes_shared import ALIASES, CATEGORY, checkable
 
 
 class DiCacheCompare(io.ComfyNode):
@@ -88,7 +88,7 @@ class DiCacheCompare(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, settings: str | None = None) -> bool | str:
         try:
-            if settings is not None:
+            if checkable(settings, str) is not None:
                 parse_settings(settings)
         except ValueError as error:
             return str(error)

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from .dicache_core import LARGEST_THRESHOLD, POLICIES, CacheConfig, check_threshold, named_policy
 from .model_patchers import SAMPLERS, SCHEDULERS, Sampling, calibrate, check_curve_name, load_curve
-from .nodes_shared import ALIASES, CATEGORY, PolicyType
+from .nodes_shared import ALIASES, CATEGORY, NUMBER, PolicyType, checkable
 
 
 class DiCachePolicy(io.ComfyNode):
@@ -80,7 +80,8 @@ class DiCachePolicy(io.ComfyNode):
     def validate_inputs(
         cls, target: str | None = "", threshold: float | None = -1.0, mask: str | None = "", curve: str | None = ""
     ) -> bool | str:
-        """``None`` stands for a value that another node will make."""
+        threshold = checkable(threshold, NUMBER)
+        target, mask, curve = (checkable(text, str) for text in (target, mask, curve))
         try:
             if threshold is not None and threshold != -1:
                 check_threshold(threshold)
@@ -153,7 +154,7 @@ class DiCacheCalibrate(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, name: str | None = None) -> bool | str:
         try:
-            if name is not None:
+            if checkable(name, str) is not None:
                 check_curve_name(name)
         except ValueError as error:
             return str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from comfy.controlnet import ControlBase
 from comfy.model_management import get_free_memory
 from comfy.model_patcher import ModelPatcher
@@ -27,6 +28,13 @@ class MemoryRequest(ControlBase):
 
     def inference_memory_requirements(self, dtype: Any) -> int:
         return self.wanted
+
+    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> MemoryRequest:
+        """The host asks each control for a copy per device where it splits conds over several."""
+        copy = MemoryRequest(self.wanted)
+        if autoregister:
+            self.multigpu_clones[load_device] = copy
+        return copy
 
 
 class MemoryPlan:

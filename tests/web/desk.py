@@ -136,6 +136,17 @@ class Desk:
             [node_type, values],
         )
 
+    def put_down(self) -> None:
+        """Click until the new node stays: newer front ends hang it on the pointer first, some frames after it is made."""
+        self.settle()
+        for place in range(700, 900, 20):
+            self.page.mouse.move(place, 400)
+            self.page.mouse.click(place, 400)
+            self.settle()
+            if self.page.evaluate("app.canvas.state.ghostNodeId == null"):
+                return
+        raise AssertionError("The new node still hangs on the pointer.")
+
     def select(self, node_type: str) -> None:
         """Bring the first node of a type to the middle and click its title."""
         self.page.evaluate("(type) => { window.sought = app.graph.nodes.find((n) => n.type === type); }", node_type)
