@@ -7,8 +7,7 @@ import torch
 from passes import STEPS, Passes, some
 from watch import watching
 
-pytestmark = pytest.mark.slow  # minutes, not seconds
-
+PROBED = ("double_block", 0)  # runs on every step
 BLOCK = ("double_block", 2)  # behind the probe: it does not run on skipped steps
 
 
@@ -81,8 +80,32 @@ def check_afterwards(passes, held, clean, model=None):
     assert len(held.refs) > 0, "nothing was watched"
 
 
-@pytest.mark.parametrize("block", [("double_block", 0), BLOCK])
-@pytest.mark.parametrize("at", [0, 2, 4])
+@pytest.fixture
+def progress(passes):
+    """The hook that ComfyUI's main.py gives its progress bars; here is where a run notices the stop button."""
+    management, utils = (passes.comfy.module(f"comfy.{name}") for name in ("model_management", "utils"))
+    before = utils.PROGRESS_BAR_HOOK
+    utils.set_progress_bar_global_hook(lambda *_, **__: management.throw_exception_if_processing_interrupted())
+    yield management
+    utils.set_progress_bar_global_hook(before)
+    management.interrupt_current_processing(False)
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_the_stop_button(passes, held, clean, progress, step):
+    """Pressed while a step's probe runs."""
+    patch = ForeignPatch(lambda out: progress.interrupt_current_processing(), step)
+    model = passes.cached(patch.put_on(passes.model(), PROBED))
+    with pytest.raises(progress.InterruptProcessingException):
+        passes.sample(model)
+    assert patch.calls == step + 1
+    assert len(passes.run.passes) - step in (0, 1), "the host may notice it inside the pass or behind it"
+    check_afterwards(passes, held, clean, model)
+
+
+@pytest.mark.parametrize(
+    ("block", "at"), [*((PROBED, step) for step in range(STEPS)), (BLOCK, 0), (BLOCK, 2), (BLOCK, 4)]
+)
 def test_a_patch_of_another_node_breaks(passes, held, clean, block, at):
     patch = ForeignPatch(raising(FaultError, "broken patch"), at)
     model = passes.cached(patch.put_on(passes.model(), block))
@@ -138,6 +161,30 @@ def test_the_model_runs_out_of_memory_because_of_the_cache(passes, held, clean, 
     assert passes.run.reused > 0, "the next run has a cache again"
 
 
+@pytest.mark.parametrize("at", range(6))
+def test_the_cache_runs_out_of_memory(passes, pack, held, clean, at, monkeypatch):
+    """Whichever of its allocations fails: the run goes on, computed from there on."""
+    error, keep, count = passes.comfy.module("comfy.model_management").OOM_EXCEPTION, pack.dicache_core.Storage.keep, []
+
+    def fail(self, value):
+        count.append(1)
+        if len(count) == at + 1:
+            raise error("no memory")
+        return keep(self, value)
+
+    monkeypatch.setattr(pack.dicache_core.Storage, "keep", fail)
+    model = passes.cached()
+    out = passes.sample(model)
+    reasons = [p.decisions[0].reason for p in passes.run.passes]
+    given_up = reasons.index("out of memory")
+    assert set(reasons[given_up:]) == {"out of memory"}
+    if "reused" not in reasons:
+        assert torch.equal(out, clean["plain"])
+    assert out.isfinite().all()
+    assert len(count) == at + 1, "asked for memory after it had given up"
+    check_afterwards(passes, held, clean, model)
+
+
 @pytest.mark.parametrize("where", ["model", "cache"])
 def test_ranks_that_decide_together_do_not_give_up_alone(passes, pack, held, where, monkeypatch):
     """The others would wait for this one in the next reduction, for ever."""
@@ -171,7 +218,7 @@ def poison(value, row=slice(None)):
     return act
 
 
-@pytest.mark.parametrize("block", [("double_block", 0), BLOCK, ("single_block", 7)])
+@pytest.mark.parametrize("block", [PROBED, BLOCK, ("single_block", 7)])
 @pytest.mark.parametrize(("at", "value"), [(0, math.nan), (3, math.nan), (3, math.inf)])
 def test_values_that_are_not_finite(passes, held, clean, block, at, value):
     """Whatever the picture is then worth: nothing crashes, and no later step reuses what cannot be compared."""
