@@ -40,8 +40,36 @@ PUBLIC = {
         "outputs": [("LATENT", "latents"), ("IMAGE", "pictures"), ("STRING", "report")],
         "advanced": set(),
     },
+    "DiCachePolicy": {
+        "required": {"policy": "dicache", "target": "", "threshold": -1.0, "warmup_steps": -1},
+        "optional": {"mask": "", "curve": ""},
+        "outputs": [("DICACHE_POLICY", "policy")],
+        "advanced": {"mask", "curve"},
+    },
+    "DiCacheCalibrate": {
+        "required": {
+            "model": None,
+            "positive": None,
+            "negative": None,
+            "latent_image": None,
+            "seed": 0,
+            "steps": 30,
+            "cfg": 1.0,
+            "sampler_name": "euler",
+            "scheduler": "simple",
+            "name": "curve",
+        },
+        "optional": {},
+        "outputs": [("STRING", "curve")],
+        "advanced": set(),
+    },
 }
 PRESETS = ["published", "fidelity", "balanced", "fast"]
+POLICIES = {
+    "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "taylorseer_1", "taylorseer_2",
+    "foca", "hyca", "sensitivity", "fixed_interval", "step_mask", "trajectory_error", "trajectory_error_output",
+    "output_reuse", "corrected_line", "foreseen", "output_line",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -82,3 +110,8 @@ def test_what_came_after_the_first_release_may_be_left_out(comfy, pack, sample, 
 def test_presets_are_offered_in_this_order(info):
     _, options = info("DiCacheApply")["input"]["optional"]["preset"]
     assert options["options"] == PRESETS
+
+
+def test_policies_keep_their_names(info):
+    _, options = info("DiCachePolicy")["input"]["required"]["policy"]
+    assert POLICIES <= set(options["options"])
