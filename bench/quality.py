@@ -6,6 +6,7 @@ uncached run of the same seed.  Rows are written as they are measured; an interr
 """
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -122,15 +123,25 @@ def rows_of(lab, name: str, levels: list[int]):
         }
 
 
+def code_state() -> str:
+    """Names the measured code: an interrupted run goes on where it was, never with another version's rows."""
+    digest = hashlib.sha256()
+    for folder in ("dicache_core", "model_patchers", "bench"):
+        for path in sorted((REPO / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:10]
+
+
 def measure(options: argparse.Namespace) -> None:
     """Every model and policy, ``--jobs`` processes of one thread each at a time."""
     PARTS.mkdir(parents=True, exist_ok=True)
     names = options.policy or policies()
-    tasks = []
+    tasks, state = [], code_state()
     for shard in range(options.shards):
+        mine = names[shard :: options.shards]
         for architecture in options.architecture or ARCHITECTURES:
-            tag = f"{architecture}-{options.captions}x{options.seeds}-{'-'.join(names[shard :: options.shards])[:60]}"
-            tasks.append((architecture, names[shard :: options.shards], PARTS / f"{tag}.json"))
+            tag = f"{state}-{architecture}-{options.captions}x{options.seeds}-{'-'.join(mine)[:60]}"
+            tasks.append((architecture, mine, PARTS / f"{tag}.json"))
 
     def run(task: tuple[str, list[str], Path]) -> list[dict]:
         architecture, mine, part = task
