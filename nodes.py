@@ -11,6 +11,7 @@ from .dicache_core import (
     CACHE_DEVICES,
     LARGEST_THRESHOLD,
     PRESETS,
+    RESIDUAL_BITS,
     CacheConfig,
     Policy,
     RunLog,
@@ -125,6 +126,17 @@ class DiCacheApply(io.ComfyNode):
                         "is short; auto: chooses."
                     ),
                 ),
+                io.Combo.Input(
+                    "residual_bits",
+                    options=[str(bits) for bits in RESIDUAL_BITS],
+                    default="16",
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "16 keeps the cache in the model's own precision. 8 halves its memory and changes the picture "
+                        "a little; fidelity, balanced and fast hold so little that it makes no difference to them."
+                    ),
+                ),
                 PolicyType.Input(
                     "policy",
                     optional=True,
@@ -168,6 +180,7 @@ class DiCacheApply(io.ComfyNode):
         probe_depth: int,
         warmup_steps: int,
         preset: str = "published",
+        residual_bits: str = "16",
         policy: Policy | None = None,
         **advanced: Any,
     ) -> io.NodeOutput:
@@ -178,6 +191,7 @@ class DiCacheApply(io.ComfyNode):
             threshold=threshold,
             probe_depth=probe_depth,
             warmup_steps=warmup_steps,
+            residual_bits=int(residual_bits),
             **advanced,
         )
         log = RunLog()

@@ -3,7 +3,7 @@
 arXiv 2508.17356 (Bu et al.).  Nothing in here knows which model or which host it serves.
 """
 
-from .config import CACHE_DEVICES, CacheConfig
+from .config import CACHE_DEVICES, RESIDUAL_BITS, CacheConfig
 from .curve import LARGEST_FILE, Curve, calibration, curve_of
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
 from .measure import Reducer
@@ -36,6 +36,7 @@ __all__ = [
     "PREDICTORS",
     "PRESETS",
     "PUBLISHED",
+    "RESIDUAL_BITS",
     "CacheConfig",
     "CacheOutOfMemoryError",
     "CacheSession",

@@ -45,6 +45,7 @@ def resolve(
     start_percent: float = 0.0,
     end_percent: float = 1.0,
     cache_device: str = "auto",
+    residual_bits: int = 16,
 ) -> CacheConfig:
     """The preset's settings, changed by the policy, changed by what the user typed.
 
@@ -68,7 +69,14 @@ def resolve(
     check_threshold(typed.get("threshold", 0.0))
     if "threshold" in typed:
         typed["target"] = ""  # who types a threshold does not want it steered
-    return replace(config, **typed, start_percent=start_percent, end_percent=end_percent, cache_device=cache_device)
+    return replace(
+        config,
+        **typed,
+        start_percent=start_percent,
+        end_percent=end_percent,
+        cache_device=cache_device,
+        residual_bits=residual_bits,
+    )
 
 
 def check_threshold(threshold: float) -> None:

@@ -1,7 +1,5 @@
 """Fixtures of all tests.  Start them with ``make test``; see host/run.py for what that sets up."""
 
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,6 +9,8 @@ TESTS = Path(__file__).parent
 # At the end, so that ComfyUI's own `nodes` wins over the pack's: the pack is only ever loaded by ComfyUI's loader, and
 # `dicache_core` alone, which imports torch and nothing else, is also imported directly.
 sys.path.extend([str(TESTS), str(TESTS / "host"), str(TESTS.parent)])
+
+from chromium import find_browser  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,24 +64,6 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def find_browser() -> str | None:
-    """A Chromium or Chrome on this machine, or the one that playwright installed."""
-    named = os.environ.get("CHROMIUM_PATH")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    if found := named or next(filter(None, map(shutil.which, names)), None):
-        return found
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        return None
-    try:
-        with sync_playwright() as playwright:
-            path = playwright.chromium.executable_path
-    except Error:
-        return None
-    return path if Path(path).is_file() else None
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,11 @@ PUBLIC = {
             "end_percent": 1.0,
             "max_consecutive": -1,
             "cache_device": "auto",
+            "residual_bits": "16",
             "policy": None,
         },
         "outputs": [("MODEL", "MODEL"), ("DICACHE_STATS", "statistics")],
-        "advanced": {"start_percent", "end_percent", "max_consecutive", "cache_device"},
+        "advanced": {"start_percent", "end_percent", "max_consecutive", "cache_device", "residual_bits"},
     },
     "DiCacheReport": {
         "required": {"statistics": None, "after": None},
@@ -115,3 +116,18 @@ def test_presets_are_offered_in_this_order(info):
 def test_policies_keep_their_names(info):
     _, options = info("DiCachePolicy")["input"]["required"]["policy"]
     assert set(options["options"]) >= POLICIES
+
+
+def test_the_expert_inputs_arrive(comfy, sample, load_model):
+    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheApply"]
+    expert = dict(start_percent=0.1, end_percent=0.9, max_consecutive=2, cache_device="cpu")
+    model, log = (
+        cls.PREPARE_CLASS_CLONE(None)
+        .execute(model=load_model("flux"), threshold=0.3, probe_depth=2, warmup_steps=1, residual_bits="8", **expert)
+        .result
+    )
+    sample(model, "plain green | circle white large still", steps=3, size=16)
+    config = log.runs[0].config
+    found = {name: getattr(config, name) for name in (*expert, "threshold", "probe_depth", "warmup_steps")}
+    assert found == {**expert, "threshold": 0.3, "probe_depth": 2, "warmup_steps": 1}
+    assert config.residual_bits == 8

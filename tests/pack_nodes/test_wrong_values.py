@@ -29,6 +29,7 @@ def graph(captions):
         ({"start_percent": -1.0}, "write two numbers between 0 and 1"),
         ({"preset": "turbo"}, "'turbo' not in .*'published', 'fidelity', 'balanced', 'fast'"),
         ({"cache_device": "tpu"}, "'tpu' not in .*'auto', 'gpu', 'cpu'"),
+        ({"residual_bits": "4"}, "'4' not in .*'16', '8'"),
         ({"probe_depth": -4}, "Value -4 smaller than min of 0"),
         ({"warmup_steps": -4}, "Value -4 smaller than min of -1"),
         ({"max_consecutive": 10**6}, "Value 1000000 bigger than max"),

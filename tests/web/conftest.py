@@ -8,7 +8,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
-from conftest import find_browser
+from chromium import find_browser
 from desk import LAUNCH, RENDERERS, Desk
 
 FAILED = pytest.StashKey[bool]()

@@ -137,7 +137,7 @@ class Desk:
         )
 
     def put_down(self) -> None:
-        """Click until the new node stays: newer front ends hang it on the pointer first, some frames after it is made."""
+        """Click until the new node stays: newer front ends hang it on the pointer, some frames after it is made."""
         self.settle()
         for place in range(700, 900, 20):
             self.page.mouse.move(place, 400)

@@ -15,8 +15,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "host")]
 
+from chromium import find_browser  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
-from conftest import find_browser  # noqa: E402
 from desk import LAUNCH, WORKFLOWS, Desk  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402
