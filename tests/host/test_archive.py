@@ -18,6 +18,7 @@ MEBIBYTE = 2**20
 LOAD = """
 import sys, asyncio
 sys.path.insert(0, {comfy!r})
+import utils.extra_config  # as main.py does: nodes.py puts "comfy" on the path, whose utils.py would hide the package
 import comfy.cli_args
 comfy.cli_args.args.cpu = True
 comfy.cli_args.args.base_directory = {base!r}
