@@ -60,7 +60,11 @@ class SteeredGate(Gate):
         return round(self.config.goal.computed(step.total) * (len(step.sigmas) - 1) / step.total)
 
     def _plan(self, sigmas: tuple[float, ...], open_steps: list[int], spare: int, start: float) -> float:
-        """The threshold that computes ``spare`` of the open steps, the middle of all that do."""
+        """A threshold that computes ``spare`` of the open steps.
+
+        A rule that knows its errors beforehand gets the smallest, which keeps the worst skipped step as good as can be;
+        one that only guesses them gets the middle of all that do, where a wrong guess does the least.
+        """
         most = start + sum(self.indicator.foresee(sigmas, i, self.anchor) for i in open_steps) + 1.0
 
         def smallest(count: int) -> float:
@@ -70,6 +74,8 @@ class SteeredGate(Gate):
                 low, high = (low, middle) if self._count(middle, sigmas, open_steps, start) <= count else (middle, high)
             return high
 
+        if self.indicator.foresees:
+            return smallest(spare)
         return (smallest(spare) + smallest(spare - 1)) / 2
 
     def _count(self, threshold: float, sigmas: tuple[float, ...], open_steps: list[int], start: float) -> int:

@@ -1,6 +1,8 @@
 """The pack's own predictor and its gate: a line in log-SNR, and skipped steps made good by the next computed one."""
 
+import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -125,8 +127,6 @@ def test_foreseen_error_by_hand():
 @pytest.mark.parametrize("steps", [20, 30, 50])
 @pytest.mark.parametrize("target", ["1.5x", "2x", "3x"])
 def test_the_own_policy_meets_its_target_exactly(steps, target):
-    from dataclasses import replace
-
     config = replace(resolve("flux", policy=POLICIES["foreseen"]), target=target)
     plan = schedule(steps)
     run, computed = CacheSession(config, plan), 0
@@ -138,6 +138,29 @@ def test_the_own_policy_meets_its_target_exactly(steps, target):
             cache.observe(torch.zeros(1, 1, 2, 2))
             computed += 1
     assert abs(computed - config.goal.computed(steps)) <= 1
+
+
+@pytest.mark.parametrize("target", ["5", "6", "7"])
+def test_the_own_policy_keeps_the_worst_run_of_skipped_steps_as_small_as_can_be(target):
+    """Against every mask with as many computed steps."""
+    config = resolve("flux", policy=replace(POLICIES["foreseen"], target=target))
+    rule = indicator_class("foreseen")(config)
+
+    def worst(mask):
+        found = total = anchor = 0
+        for i, computed in enumerate(mask):
+            total = 0.0 if computed else total + rule.foresee(TEN.sigmas, i, anchor)
+            found, anchor = max(found, total), i if computed else anchor
+        return found
+
+    run, ours = CacheSession(config, TEN), []
+    for sigma in TEN.sigmas[:-1]:
+        cache = run.forward([SampleKey("cond", 0)], TEN.step_at(sigma), torch.zeros(1, 1, 2, 2))
+        ours.append(not all(cache.decide()))
+        cache.observe(torch.zeros(1, 1, 2, 2))
+    masks = [(True, True, *inner, True) for inner in itertools.product((False, True), repeat=7)]
+    assert sum(ours) == int(target)
+    assert worst(ours) == pytest.approx(min(worst(mask) for mask in masks if sum(mask) == int(target)))
 
 
 def test_a_typed_threshold_ends_the_steering():
