@@ -45,6 +45,7 @@ def run_host(version: str, folder: Path, arguments: list[str]) -> Result:
     ours = {"DICACHE_TEST_COMFY": host.comfy, "DICACHE_DECISIONS": str(decisions)}
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **ours}
     command = [host.python, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests", "-q", "--require-host"]
+    command += ["-n", "2", "--dist", "loadfile"]
     command += [f"--junitxml={report}", *(p for p in TESTS if (REPO / p).is_dir()), *arguments]
     print(f"\n=== ComfyUI {version} ===", flush=True)
     began = time.monotonic()
