@@ -1,14 +1,15 @@
-"""The README's speed table, made from bench/results/speed-*.json: ``python bench/tables.py`` writes it in."""
+"""The README's tables of speed and of the demo, from bench/results: ``python bench/tables.py`` writes them in."""
 
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 README = REPO / "README.md"
 RESULTS = REPO / "bench" / "results"
-BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
+DEMO = RESULTS / "demo.json"  # make demo ARGS="--report bench/results/demo.json"
 ROOM_REUSED = 0.01  # of a full step, over the probe's, the embeddings' and the head's part
 ROOM_COMPUTED = {"cpu": 0.02, "cuda": 0.01}
 TITLES = {
@@ -28,6 +29,29 @@ MEMORY = (  # name, image tokens, width
 def markdown(results: list[dict]) -> str:
     """Everything between the markers."""
     return "\n\n".join([*(part for result in results for part in _of_device(result)), _memory()])
+
+
+def demo_markdown(report: dict) -> str:
+    """Medians of the demo's runs, one row per model."""
+    lines = [
+        f"ComfyUI {report['host']} on a CPU, published settings, medians over the captions (lowest to highest PSNR).",
+        "",
+        "| model | captions | computed of all steps | without | with DiCache | faster | PSNR |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for architecture in dict.fromkeys(run["architecture"] for run in report["runs"]):
+        runs = [run for run in report["runs"] if run["architecture"] == architecture]
+
+        def median(value: str, runs: list[dict] = runs) -> float:
+            return statistics.median(run[value] for run in runs)
+
+        faster = statistics.median(run["seconds_baseline"] / run["seconds_dicache"] for run in runs)
+        psnr = sorted(run["psnr"] for run in runs)
+        cells = [architecture, str(len(runs)), f"{median('computed'):g} of {runs[0]['steps']}"]
+        cells += [f"{median('seconds_baseline'):.2f} s", f"{median('seconds_dicache'):.2f} s", f"{faster:.2f}x"]
+        cells += [f"{median('psnr'):.1f} dB ({psnr[0]:.1f} to {psnr[-1]:.1f})"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _of_device(result: dict) -> list[str]:
@@ -153,12 +177,13 @@ def results() -> list[dict]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("speed-*.json"))]
 
 
-def written(readme: str, table: str) -> str:
-    """``readme`` with ``table`` between the markers."""
-    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+def written(readme: str, name: str, table: str) -> str:
+    """``readme`` with ``table`` between the markers of that name."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    pattern = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
     if not pattern.search(readme):
-        raise ValueError(f"README.md has no {BEGIN} and {END}: write them where the table belongs")
-    return pattern.sub(lambda _: f"{BEGIN}\n{table}\n{END}", readme)
+        raise ValueError(f"README.md has no {begin} and {end}: write them where the table belongs")
+    return pattern.sub(lambda _: f"{begin}\n{table}\n{end}", readme)
 
 
 def main() -> int:
@@ -166,7 +191,10 @@ def main() -> int:
     if not found:
         print("There is no bench/results/speed-*.json: run `make bench-speed` first.")
         return 1
-    README.write_text(written(README.read_text(encoding="utf-8"), markdown(found)), encoding="utf-8")
+    readme = written(README.read_text(encoding="utf-8"), "speed", markdown(found))
+    if DEMO.exists():
+        readme = written(readme, "demo", demo_markdown(json.loads(DEMO.read_text(encoding="utf-8"))))
+    README.write_text(readme, encoding="utf-8")
     return 0
 
 

@@ -190,6 +190,7 @@ def main() -> int:
     parser.add_argument("--architecture", action="append", choices=SHOWS, help="only this one (may be repeated)")
     parser.add_argument("--gpu", action="store_true", help="let ComfyUI use the GPU; the default is the CPU")
     parser.add_argument("--output", type=Path, default=REPO / "output" / "demo")
+    parser.add_argument("--report", type=Path, help="write the report here too (README's is bench/results/demo.json)")
     options = parser.parse_args()
     console = Console()
     if not console.is_terminal:
@@ -211,8 +212,9 @@ def main() -> int:
         side_by_side([p for p in pairs if p.architecture == architecture], path)
         console.print(f"wrote {path}")
     report = {"host": host.version, "runs": [p.row() for p in pairs]}
-    (options.output / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    console.print(f"wrote {options.output / 'report.json'}")
+    for path in filter(None, (options.output / "report.json", options.report)):
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        console.print(f"wrote {path}")
     show_table(pairs, console)
     return 0
 

@@ -1,5 +1,6 @@
-"""The README's speed table is made from what the benchmark wrote, and by nobody's hand."""
+"""The README's tables are made from what benchmark and demo wrote, and by nobody's hand."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -23,13 +24,13 @@ FIELDS = {
 README = (REPO / "README.md").read_text(encoding="utf-8")
 
 
-def between_markers() -> str:
-    return README.split(tables.BEGIN)[1].split(tables.END)[0].strip()
+def between_markers(name: str) -> str:
+    return README.split(f"<!-- {name}:begin -->")[1].split(f"<!-- {name}:end -->")[0].strip()
 
 
 def test_readme_says_what_the_results_say():
-    found = tables.results()
-    assert between_markers() == (tables.markdown(found) if found else "")
+    assert between_markers("speed") == tables.markdown(tables.results())
+    assert between_markers("demo") == tables.demo_markdown(json.loads(tables.DEMO.read_text(encoding="utf-8")))
 
 
 def test_results_have_every_field_and_keep_the_bounds():
@@ -47,8 +48,8 @@ def test_results_have_every_field_and_keep_the_bounds():
 
 
 def test_the_table_replaces_what_is_between_the_markers_and_nothing_else():
-    readme = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter"
-    assert tables.written(readme, "new \\1") == f"before\n{tables.BEGIN}\nnew \\1\n{tables.END}\nafter"
-    assert tables.written(tables.written(readme, "a"), "b") == tables.written(readme, "b")
+    readme = "before\n<!-- x:begin -->\nold\n<!-- x:end -->\nafter"
+    assert tables.written(readme, "x", "new \\1") == "before\n<!-- x:begin -->\nnew \\1\n<!-- x:end -->\nafter"
+    assert tables.written(tables.written(readme, "x", "a"), "x", "b") == tables.written(readme, "x", "b")
     with pytest.raises(ValueError, match="write them where the table belongs"):
-        tables.written("no markers", "new")
+        tables.written("no markers", "x", "new")
