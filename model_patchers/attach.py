@@ -29,6 +29,7 @@ from ..dicache_core import (
     Stopwatch,
 )
 from .adapter import Adapter
+from .compiling import BlockByBlock
 from .compose import CachedStack
 from .identity import StreamBook
 from .memory import MemoryPlan
@@ -118,6 +119,8 @@ class CachedSampling:
             guider.model_options = comfy.model_patcher.create_model_options_clone(original)
             wrapper = CachedForward(self.adapter, session, reporter)
             add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, wrapper, guider.model_options, is_model_options=True)
+            compiling = BlockByBlock(original)
+            add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, compiling, guider.model_options, is_model_options=True)
             plan = MemoryPlan(self.adapter, session, guider)
             add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, plan, guider.model_options, is_model_options=True)
             return executor(*args, **kwargs)
