@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := $(PYTHON) tests/host/run.py
 ARGS ?=
 
-.PHONY: help demo test test-hosts test-web lint format bench-speed bench-quality soak clean
+.PHONY: help demo test test-hosts test-web lint format bench-speed bench-quality bench-compile soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,9 @@ bench-speed:  ## wall time against the share of blocks that ran
 
 bench-quality:  ## quality against speed
 	$(RUN) --script bench/quality.py $(ARGS)
+
+bench-compile:  ## torch.compile with and without the cache
+	$(RUN) --script bench/compiled.py $(ARGS)
 
 soak:  ## many runs in one server: memory and results stay put
 	$(RUN) --script bench/soak.py $(ARGS)

@@ -147,7 +147,8 @@ def drawn(url: str, prompts: int, distinct: int, draw: random.Random) -> list[tu
     with urlopen(f"{url}/object_info/DiCacheApply", timeout=30) as answer:
         presets = json.load(answer)["DiCacheApply"]["input"]["optional"]["preset"][1]["options"]
     pool = [Prompt.drawn(draw, presets) for _ in range(distinct)]
-    return [(draw.choice(pool), draw.random() < CANCELLED) for _ in range(prompts)]
+    cancelled = set(draw.sample(range(prompts), round(prompts * CANCELLED)))
+    return [(draw.choice(pool), i in cancelled) for i in range(prompts)]
 
 
 def different(url: str, outcomes: list[Outcome]) -> list[Prompt]:

@@ -25,10 +25,6 @@ from .statistics import PassRecord, RunStatistics, SampleKey
 from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage
 from .timing import Stopwatch
 
-# Under torch.compile of a whole model the cache is called from inside of it.  Its few sums are not worth a graph, and
-# its numbers, other ones on every step, would make new graphs again and again.
-not_compiled = torch.compiler.disable
-
 ABANDONED = Decision(reuse=False, reason="out of memory")
 
 
@@ -69,7 +65,6 @@ class CacheSession:
         """Whether nothing has to be seen of the blocks: the model's input and output say it all, or none is reused."""
         return self.never_reuses or (self.stage is Stage.INPUT and self.space is Space.OUTPUT)
 
-    @not_compiled
     def forward(self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None) -> ForwardPass:
         """Begin a forward pass of ``len(keys)`` samples; a key names the stream and the sample's row in it.
 
@@ -83,7 +78,6 @@ class CacheSession:
                 sample.prefetch(step)
         return ForwardPass(self, list(keys), samples, step, latents)
 
-    @not_compiled
     def close(self, passed: ForwardPass, stopwatch: Stopwatch) -> None:
         """Enter a finished forward pass in the run's statistics."""
         stopwatch.stop()
@@ -172,7 +166,6 @@ class ForwardPass:
     def all_reused(self) -> bool:
         return bool(self.decisions) and all(self.reuse)
 
-    @not_compiled
     def enter(self, h0: Tensor, modulated: Tensor | None = None) -> None:
         """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed."""
         self._renew_misfits("hidden", h0)
@@ -194,7 +187,6 @@ class ForwardPass:
                 seen.hm = row
         return self.decide()
 
-    @not_compiled
     def decide(self) -> tuple[bool, ...]:
         """Decide with what has been seen so far; costs one device sync, or none where every decision is known."""
         known = [ABANDONED if self.session.abandoned else sample.known(self.step) for sample in self.samples]
@@ -208,7 +200,6 @@ class ForwardPass:
             self.decisions.append(decision)
         return self.reuse
 
-    @not_compiled
     def complete(self, hM: Tensor) -> None:
         """See the hidden state ``(N, T, D)`` after the last block; rows of reused samples are overwritten."""
         if self.session.space is not Space.RESIDUAL:
@@ -228,7 +219,6 @@ class ForwardPass:
         """Write the rebuilt ``hM`` ``(N, T, D)`` of a pass in which every sample is reused into ``out``."""
         self.complete(out)
 
-    @not_compiled
     def observe(self, v: Tensor) -> Tensor:
         """See the model's output ``(N, C, ...)``; returns it with the rows of reused samples forecast."""
         if self.session.space is not Space.OUTPUT:
