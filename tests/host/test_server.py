@@ -18,7 +18,8 @@ GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(enco
 LOADER, DICACHE, CAPTION, SAMPLER, SAVE = "1", "2", "3", "6", "8"
 
 HOLD_A_SERVER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
 sys.path[:0] = {paths!r}
 from comfy_server import ComfyServer
 from provision import Host
@@ -98,6 +99,8 @@ def test_no_server_outlives_its_owner(host, ending):
         server = psutil.Process(int(pid))
         owner.kill() if ending == "kill" else owner.send_signal(signal.SIGINT)
         gone, _ = psutil.wait_procs([server], timeout=20)
+        if not gone:
+            owner.kill()
         assert gone, "the server is still running"
         owner.wait(20)
     if ending == "interrupt":
