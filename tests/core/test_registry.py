@@ -1,5 +1,8 @@
 """A new indicator or predictor is one class and one registry line."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from core.toys import hidden, run_pass, session
@@ -46,3 +49,16 @@ def test_a_registered_policy_works():
     results = [run_pass(run, i, hidden(1.0), hidden(2.0), hidden(3.0)) for i in range(6)]
     assert [r[0] for r, _ in results] == [False, True, False, True, False, True]
     assert torch.equal(results[1][1], hidden(8.0))
+
+
+def test_the_example_of_the_readme_works(monkeypatch):
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(# dicache_core/indicators/late\.py.*?)```", readme, re.DOTALL)
+    names = {"__package__": "dicache_core.indicators", "__name__": "dicache_core.indicators.late"}
+    exec(code, names)
+    monkeypatch.setitem(dicache_core.INDICATORS, "late", names["Late"])
+    monkeypatch.setitem(dicache_core.PREDICTORS, "sevens", Sevens)
+    run = session(indicator="late", predictor="sevens", warmup_steps=0, threshold=0.5)
+    total = len(run.schedule.sigmas) - 1
+    reused = [run_pass(run, i, hidden(1.0), hidden(2.0), hidden(3.0))[0][0] for i in range(total)]
+    assert reused == [total / 2 <= i < total - 1 for i in range(total)]
