@@ -121,7 +121,7 @@ def device_name(device: torch.device) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what the cache costs and saves.")
     parser.add_argument("--architecture", action="append", choices=models.REAL, help="only this one (may be repeated)")
-    parser.add_argument("--rounds", type=int, default=20, help="turns of each measurement of single steps")
+    parser.add_argument("--rounds", type=int, default=16, help="turns of each measurement of single steps")
     parser.add_argument("--quick", action="store_true", help="few turns and small models, to see that it works")
     parser.add_argument("--output", type=Path, help="where to write instead of bench/results/speed-<device>.json")
     options = parser.parse_args()
