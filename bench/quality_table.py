@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from tables import README, written
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN, END = "<!-- quality:begin -->", "<!-- quality:end -->"
 TITLES = {"flux": "Flux", "hunyuan_video": "HunyuanVideo", "wan": "Wan"}
 NAMES = {
     "fewer_steps": "simply fewer steps",
@@ -121,11 +119,7 @@ def publish(rows: Rows, folder: Path) -> None:
         mine = [r for r in rows if r["architecture"] == architecture]
         if mine:
             plot(mine, architecture, best, folder / f"pareto-{architecture}.png")
-    readme = README.read_text(encoding="utf-8")
-    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    if not pattern.search(readme):
-        raise ValueError(f"README.md has no {BEGIN} and {END}: write them where the table belongs")
-    README.write_text(pattern.sub(lambda _: f"{BEGIN}\n{markdown(rows)}\n{END}", readme), encoding="utf-8")
+    README.write_text(written(README.read_text(encoding="utf-8"), "quality", markdown(rows)), encoding="utf-8")
 
 
 def _mean(rows: Rows, name: str) -> float:

@@ -26,6 +26,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPO / "bench"), str(REPO / "tests"), str(REPO / "tests" / "host")]
 
 from comfy_server import ComfyServer  # noqa: E402
+from demo_graph import SAVE  # noqa: E402
 from provision import running_host  # noqa: E402
 from soak_prompts import Prompt  # noqa: E402
 
@@ -91,7 +92,7 @@ class Client:
             return Outcome(prompt, "cancelled" if cancel else "error", seconds, message="interrupted by somebody else")
         if history["status"]["status_str"] != "success":
             return Outcome(prompt, "error", seconds, message=str(messages.get("execution_error"))[:400])
-        images = history["outputs"]["8"]["images"]
+        images = history["outputs"][SAVE]["images"]
         return Outcome(prompt, "success", seconds, b"".join([await self._pixels(session, i) for i in images]))
 
     async def _finished(self, session: aiohttp.ClientSession, identity: str) -> dict | None:

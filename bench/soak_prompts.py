@@ -4,8 +4,10 @@ import random
 from dataclasses import dataclass
 
 from comfy_server import Graph
+from demo_graph import APPLY, LATENT, demo_graph
 from testbed.captions import CAPTIONS
 
+POLICY = "9"  # a node id that the demo's graph leaves free
 POLICIES = ("dicache", "dicache_delta_minus", "fbcache", "easycache", "teacache", "taylorseer_1", "output_line")
 
 
@@ -45,29 +47,16 @@ class Prompt:
         )
 
     def graph(self) -> Graph:
-        a, unet = self.architecture, f"{self.architecture}.safetensors"
+        """The demo's graph with a latent of this size, and the policy's node where there is one."""
+        sampler = {"seed": self.seed, "steps": self.steps, "cfg": self.cfg, "sampler_name": self.sampler}
+        graph = demo_graph(self.caption, self.architecture, **sampler)
+        graph[APPLY]["inputs"]["preset"] = self.preset
         size = {"width": self.width, "height": self.height, "batch_size": self.batch}
-        latent = {"class_type": "EmptySD3LatentImage", "inputs": size}
-        if a != "flux":
-            latent = {"class_type": "EmptyHunyuanLatentVideo", "inputs": size | {"length": self.frames}}
-        apply = {"model": ["1", 0], "threshold": -1.0, "probe_depth": 0, "warmup_steps": -1, "preset": self.preset}
-        sampler = {"model": ["2", 0], "positive": ["3", 0], "negative": ["4", 0], "latent_image": ["5", 0]}
-        sampler |= {"seed": self.seed, "steps": self.steps, "cfg": self.cfg, "sampler_name": self.sampler}
-        graph = {
-            "1": {"class_type": "UNETLoader", "inputs": {"unet_name": unet, "weight_dtype": "default"}},
-            "2": {"class_type": "DiCacheApply", "inputs": apply},
-            "3": {"class_type": "DiCacheTestbedCaption", "inputs": {"architecture": a, "text": self.caption}},
-            "4": {"class_type": "DiCacheTestbedCaption", "inputs": {"architecture": a, "text": ""}},
-            "5": latent,
-            "6": {"class_type": "KSampler", "inputs": sampler | {"scheduler": "simple", "denoise": 1.0}},
-            "7": {
-                "class_type": "DiCacheTestbedDecode",
-                "inputs": {"samples": ["6", 0], "model": ["1", 0], "unet_name": unet},
-            },
-            "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "soak"}},
-        }
+        graph[LATENT] = {"class_type": "EmptySD3LatentImage", "inputs": size}
+        if self.architecture != "flux":
+            graph[LATENT] = {"class_type": "EmptyHunyuanLatentVideo", "inputs": size | {"length": self.frames}}
         if self.policy:
             policy = {"policy": self.policy, "target": "", "threshold": -1.0, "warmup_steps": -1}
-            graph["9"] = {"class_type": "DiCachePolicy", "inputs": policy}
-            apply["policy"] = ["9", 0]
+            graph[POLICY] = {"class_type": "DiCachePolicy", "inputs": policy}
+            graph[APPLY]["inputs"]["policy"] = [POLICY, 0]
         return graph

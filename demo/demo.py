@@ -6,7 +6,6 @@ reused steps come from the pack's own ``dicache.step`` events, seconds are those
 """
 
 import argparse
-import copy
 import io
 import json
 import statistics
@@ -24,12 +23,11 @@ from skimage.metrics import peak_signal_noise_ratio
 REPO = Path(__file__).resolve().parents[1]
 sys.path.extend([str(REPO / "tests"), str(REPO / "tests" / "host")])
 from comfy_server import ComfyServer, Event, Graph, Run  # noqa: E402
+from demo_graph import APPLY, SAMPLER, SAVE, demo_graph  # noqa: E402
 from provision import ProvisionError, running_host  # noqa: E402
 from sheet import side_by_side  # noqa: E402
 from testbed.captions import CAPTIONS  # noqa: E402
 
-WORKFLOW = Path(__file__).parent / "workflows" / "testbed.json"
-LOADER, DICACHE, POSITIVE, NEGATIVE, LATENT, SAMPLER, DECODE, SAVE = "12345678"  # node ids in that graph
 SAME_PICTURE_PSNR = 100.0  # written for two equal pictures, whose PSNR is infinite
 
 
@@ -73,16 +71,10 @@ class Pair:
 
 def graph_for(architecture: str, caption: str, *, dicache: bool, seed: int, steps: int) -> Graph:
     """The demo's workflow in ComfyUI's API format; without DiCache the node is bypassed as a user would."""
-    graph = copy.deepcopy(json.loads(WORKFLOW.read_text(encoding="utf-8")))
-    for node in (POSITIVE, NEGATIVE, LATENT):
-        graph[node]["inputs"]["architecture"] = architecture
-    for node in (LOADER, DECODE):
-        graph[node]["inputs"]["unet_name"] = f"{architecture}.safetensors"
-    graph[POSITIVE]["inputs"]["text"] = caption
-    graph[SAMPLER]["inputs"].update(seed=seed, steps=steps, cfg=SHOWS[architecture].cfg)
+    graph = demo_graph(caption, architecture, seed=seed, steps=steps, cfg=SHOWS[architecture].cfg)
     graph[SAVE]["inputs"]["filename_prefix"] = f"{architecture}-{'dicache' if dicache else 'baseline'}"
     if not dicache:
-        graph[SAMPLER]["inputs"]["model"] = graph.pop(DICACHE)["inputs"]["model"]
+        graph[SAMPLER]["inputs"]["model"] = graph.pop(APPLY)["inputs"]["model"]
     return graph
 
 

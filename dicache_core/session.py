@@ -172,9 +172,7 @@ class ForwardPass:
         with self.session.own_memory():
             if self.session.space is Space.RESIDUAL:
                 self._inputs = [row.clone() for row in h0]
-            every_token = self.session.token_index(h0.shape[1], h0.device) is None
-            kept = self._inputs if self._inputs and every_token else self._probe_tokens(h0)
-            for seen, row in zip(self.seen, kept, strict=True):
+            for seen, row in zip(self.seen, self._probe_tokens(h0, self._inputs), strict=True):
                 seen.h0 = row
             if modulated is not None:
                 for seen, row in zip(self.seen, self._probe_tokens(modulated), strict=True):
@@ -247,7 +245,12 @@ class ForwardPass:
         self.samples[i].predictor.forecast(row)
         row.add_(self._inputs[i])
 
-    def _probe_tokens(self, h: Tensor) -> list[Tensor]:
-        """Own copies ``(K, D)`` of the probe tokens of ``h`` ``(N, T, D)``."""
+    def _probe_tokens(self, h: Tensor, copies: Sequence[Tensor] = ()) -> Sequence[Tensor]:
+        """Own copies ``(K, D)`` of the probe tokens of ``h`` ``(N, T, D)``.
+
+        Where every token is one, ``copies`` of whole rows ``(T, D)`` that are there already serve.
+        """
         index = self.session.token_index(h.shape[1], h.device)
-        return [row.clone() if index is None else row.index_select(0, index) for row in h]
+        if index is None:
+            return copies or [row.clone() for row in h]
+        return [row.index_select(0, index) for row in h]

@@ -51,7 +51,7 @@ class TrajectoryAlignment(Predictor):
         if len(self.anchors) < 2:
             return []
         moved = distance(seen.probe_residual, self.anchors[0].probe_residual)
-        return [moved, self._span()] if self.span is None else [moved]
+        return [moved, self._distance_of_anchors()] if self.span is None else [moved]
 
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
         if len(sums) == 2:
@@ -77,7 +77,9 @@ class TrajectoryAlignment(Predictor):
             out.copy_(residuals[-1])
             return
         moved = distance(seen.probe_residual, self.anchors[0].probe_residual)
-        gamma = torch.div(moved, self._span()).nan_to_num(1.0, 1.0, 1.0).clamp(1.0, self.config.gamma_max)
+        gamma = (
+            torch.div(moved, self._distance_of_anchors()).nan_to_num(1.0, 1.0, 1.0).clamp(1.0, self.config.gamma_max)
+        )
         out.copy_(residuals[0] + gamma * (residuals[1].float() - residuals[0]))
 
     @property
@@ -88,6 +90,6 @@ class TrajectoryAlignment(Predictor):
     def stored(self) -> Sequence[Stored]:
         return [anchor.residual for anchor in self.anchors]
 
-    def _span(self) -> Tensor:
+    def _distance_of_anchors(self) -> Tensor:
         older, newer = self.anchors
         return distance(newer.probe_residual, older.probe_residual)

@@ -1,24 +1,18 @@
 """Graphs that nobody's front end would make, through the server: an error on the node, and the server goes on."""
 
-import copy
 import json
 import math
 
 import pytest
-from layout import REPO
+from demo_graph import APPLY, CAPTION, LATENT, LOADER, NEGATIVE, SAMPLER, SAVE, demo_graph
 
-GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
-APPLY, CAPTION, LATENT, SAMPLER, SAVE = "2", "3", "5", "6", "8"
 POLICY = {"policy": "dicache", "target": "", "threshold": -1.0, "warmup_steps": -1, "mask": "", "curve": ""}
 HUGE = 10**400
 
 
 @pytest.fixture
 def graph(captions):
-    graph = copy.deepcopy(GRAPH)
-    graph[CAPTION]["inputs"]["text"] = captions[0]
-    graph[SAMPLER]["inputs"]["steps"] = 3
-    return graph
+    return demo_graph(captions[0], steps=3)
 
 
 def refusal(server, graph) -> dict:
@@ -161,14 +155,14 @@ NAMES = ["", "../x", "a/b", "a\\b", "/tmp/x", "~", "x.json", "a b", "\u202egnp",
 def test_calibrate_writes_under_plain_names_only(server, graph, name):
     sampler = {key: graph[SAMPLER]["inputs"][key] for key in ("positive", "negative", "latent_image", "seed", "cfg")}
     sampler |= {"model": ["1", 0], "steps": 4, "sampler_name": "euler", "scheduler": "simple", "name": name}
-    inputs = {key: graph[key] for key in ("1", "3", "4", "5")}
+    inputs = {key: graph[key] for key in (LOADER, CAPTION, NEGATIVE, LATENT)}
     assert "9" in refusal(server, {**inputs, "9": {"class_type": "DiCacheCalibrate", "inputs": sampler}})
 
 
 @pytest.mark.parametrize("settings", [["fast"], {"a": 1}, 99, None, "fast; import os", "nan", "1e400"], ids=repr)
 def test_compare_refuses_before_anything_runs(server, graph, settings):
     sampler = {**graph[SAMPLER]["inputs"], "model": ["1", 0], "settings": settings}
-    inputs = {key: graph[key] for key in ("1", "3", "4", "5")}
+    inputs = {key: graph[key] for key in (LOADER, CAPTION, NEGATIVE, LATENT)}
     assert "9" in refusal(server, {**inputs, "9": {"class_type": "DiCacheCompare", "inputs": sampler}})
 
 

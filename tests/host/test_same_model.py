@@ -1,17 +1,13 @@
 """One MODEL, many uses: samplers, branches, LoRAs, clones, unloading; nothing of one use shows in another."""
 
-import copy
 import io
-import json
 
 import pytest
 import torch
-from layout import REPO
+from demo_graph import APPLY, SAVE, demo_graph
 from passes import STEPS, Passes, some
 from PIL import Image
 
-GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
-APPLY, CAPTION, SAMPLER, SAVE = "2", "3", "6", "8"
 WEIGHT = "diffusion_model.double_blocks.1.img_mlp.0.weight"
 
 
@@ -166,10 +162,8 @@ def test_the_host_reuses_the_model_in_the_next_prompt(server, captions):
     """ComfyUI keeps the node's output: prompts that only change the seed sample with the very same MODEL."""
 
     def picture(seed, threshold=-1.0):
-        graph = copy.deepcopy(GRAPH)
-        graph[CAPTION]["inputs"]["text"] = captions[0]
+        graph = demo_graph(captions[0], steps=10, seed=seed)
         graph[APPLY]["inputs"]["threshold"] = threshold
-        graph[SAMPLER]["inputs"] |= {"steps": 10, "seed": seed}
         run = server.run(graph)
         assert run.error is None
         ran = {data["node"] for data in run.data("executing")}

@@ -1,6 +1,5 @@
 """The pack in ComfyUI's own server: HTTP API, events, errors, and nothing left behind."""
 
-import copy
 import json
 import os
 import shutil
@@ -12,10 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from demo_graph import APPLY, SAMPLER, SAVE, demo_graph
 from layout import REPO
-
-GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
-LOADER, DICACHE, CAPTION, SAMPLER, SAVE = "1", "2", "3", "6", "8"
 
 HOLD_A_SERVER = """
 import signal, sys, time
@@ -31,10 +28,7 @@ with ComfyServer(Host(*{host!r})) as server:
 
 @pytest.fixture
 def graph(captions):
-    graph = copy.deepcopy(GRAPH)
-    graph[CAPTION]["inputs"]["text"] = captions[0]
-    graph[SAMPLER]["inputs"]["steps"] = 10
-    return graph
+    return demo_graph(captions[0], steps=10)
 
 
 def test_node_is_offered_with_a_tooltip_on_every_input(server):
@@ -49,7 +43,7 @@ def test_workflow_runs_and_reports_its_steps(server, graph):
     run = server.run(graph)
     assert run.error is None
     last = run.data("dicache.step")[-1]
-    assert last["node"] == DICACHE
+    assert last["node"] == APPLY
     assert last["finished"] is True
     assert len(last["cells"]) == last["steps"] == 10
     assert set(last["cells"]) <= set("wcrl")
@@ -68,17 +62,17 @@ def test_events_go_to_the_client_whose_prompt_runs(server, graph):
 
 
 def test_wrong_graph_is_refused_with_the_reason(server, graph):
-    graph[DICACHE]["inputs"]["threshold"] = "much"
+    graph[APPLY]["inputs"]["threshold"] = "much"
     with pytest.raises(RuntimeError, match="threshold"):
         server.run(graph)
 
 
 def test_error_while_sampling_reaches_the_client(server, graph):
-    graph[DICACHE]["inputs"]["probe_depth"] = 64
+    graph[APPLY]["inputs"]["probe_depth"] = 64
     run = server.run(graph)
     assert run.error is not None
-    assert run.error["node_id"] == DICACHE
-    graph[DICACHE]["inputs"]["probe_depth"] = 0
+    assert run.error["node_id"] == APPLY
+    graph[APPLY]["inputs"]["probe_depth"] = 0
     assert server.run(graph).error is None, "the server does not recover"
 
 

@@ -1,6 +1,5 @@
 """DiCache Compare: end to end with the testbed's Flux, and its numbers against an independent library."""
 
-import copy
 import json
 import sys
 import time
@@ -8,13 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from layout import REPO
+from demo_graph import CAPTION, LATENT, LOADER, NEGATIVE, SAMPLER, demo_graph
 from skimage.metrics import peak_signal_noise_ratio
 from testbed import conditioning as testbed
 from testbed.captions import CAPTIONS
 
-GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
-LOADER, CAPTION, SAMPLER, COMPARE = "1", "3", "6", "9"
+COMPARE = "9"
 
 
 @pytest.fixture
@@ -135,10 +133,9 @@ def test_what_comes_before_the_first_run_is_not_timed(comfy, pack, compare, monk
 
 
 def compare_graph(**inputs):
-    graph = copy.deepcopy(GRAPH)
-    graph[CAPTION]["inputs"]["text"] = CAPTIONS[0]
+    graph = demo_graph(CAPTIONS[0])
     sampler = graph[SAMPLER]["inputs"] | {"model": [LOADER, 0], "settings": "published, 0.2", **inputs}
-    nodes = {key: graph[key] for key in (LOADER, "3", "4", "5")}
+    nodes = {key: graph[key] for key in (LOADER, CAPTION, NEGATIVE, LATENT)}
     return {**nodes, COMPARE: {"class_type": "DiCacheCompare", "inputs": sampler}}
 
 

@@ -1,23 +1,17 @@
 """The live view's events: once per step, throttled, to nobody who does not listen, and under the right node."""
 
 import copy
-import json
 from types import SimpleNamespace
 
 import pytest
-from layout import REPO
+from demo_graph import APPLY, DECODE, LATENT, SAMPLER, demo_graph
 
-GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
-APPLY, CAPTION, LATENT, SAMPLER, DECODE = "2", "3", "5", "6", "7"
 EVENT = "dicache.step"
 
 
 @pytest.fixture
 def graph(captions):
-    graph = copy.deepcopy(GRAPH)
-    graph[CAPTION]["inputs"]["text"] = captions[0]
-    graph[SAMPLER]["inputs"]["steps"] = 12
-    return graph
+    return demo_graph(captions[0], steps=12)
 
 
 def test_one_event_per_step_and_a_last_one(server, graph):

@@ -1,17 +1,15 @@
 """DiCache Report: the plot, the text and the JSON of real runs, and what it says when there was none."""
 
-import copy
 import io
 import json
 
 import pytest
 import torch
-from layout import REPO
+from demo_graph import APPLY, SAMPLER, demo_graph
 from PIL import Image
 from testbed.captions import CAPTIONS
 
-GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
-APPLY, CAPTION, SAMPLER, REPORT = "2", "3", "6", "9"
+REPORT = "9"
 COMPUTED, REUSED = (217, 130, 43), (34, 163, 139)  # the colours of the legend
 
 
@@ -125,9 +123,7 @@ def test_missing_matplotlib_says_what_to_install(sampled, report, monkeypatch):
 
 
 def test_report_runs_after_the_sampler_in_the_server(server):
-    graph = copy.deepcopy(GRAPH)
-    graph[CAPTION]["inputs"]["text"] = CAPTIONS[0]
-    graph[SAMPLER]["inputs"] |= {"steps": 8, "seed": 41}
+    graph = demo_graph(CAPTIONS[0], steps=8, seed=41)
     graph[REPORT] = {"class_type": "DiCacheReport", "inputs": {"statistics": [APPLY, 1], "after": [SAMPLER, 0]}}
     run = server.run(graph)
     assert run.error is None

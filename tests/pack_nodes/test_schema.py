@@ -2,6 +2,17 @@
 
 import pytest
 
+SAMPLING = {
+    "model": None,
+    "positive": None,
+    "negative": None,
+    "latent_image": None,
+    "seed": 0,
+    "steps": 30,
+    "cfg": 1.0,
+    "sampler_name": "euler",
+    "scheduler": "simple",
+}  # of the nodes that sample by themselves
 PUBLIC = {
     "DiCacheApply": {
         "required": {"model": None, "threshold": -1.0, "probe_depth": 0, "warmup_steps": -1},
@@ -24,19 +35,7 @@ PUBLIC = {
         "advanced": set(),
     },
     "DiCacheCompare": {
-        "required": {
-            "model": None,
-            "positive": None,
-            "negative": None,
-            "latent_image": None,
-            "seed": 0,
-            "steps": 30,
-            "cfg": 1.0,
-            "sampler_name": "euler",
-            "scheduler": "simple",
-            "denoise": 1.0,
-            "settings": "published, fast",
-        },
+        "required": {**SAMPLING, "denoise": 1.0, "settings": "published, fast"},
         "optional": {"vae": None},
         "outputs": [("LATENT", "latents"), ("IMAGE", "pictures"), ("STRING", "report")],
         "advanced": set(),
@@ -48,18 +47,7 @@ PUBLIC = {
         "advanced": {"mask", "curve"},
     },
     "DiCacheCalibrate": {
-        "required": {
-            "model": None,
-            "positive": None,
-            "negative": None,
-            "latent_image": None,
-            "seed": 0,
-            "steps": 30,
-            "cfg": 1.0,
-            "sampler_name": "euler",
-            "scheduler": "simple",
-            "name": "curve",
-        },
+        "required": {**SAMPLING, "name": "curve"},
         "optional": {},
         "outputs": [("STRING", "curve")],
         "advanced": set(),

@@ -1,22 +1,15 @@
 """Wrong values, through the server: a message on the node that says what to write, and no traceback."""
 
-import copy
 import json
 import math
 
 import pytest
-from layout import REPO
-
-GRAPH = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
-APPLY, CAPTION, SAMPLER = "2", "3", "6"
+from demo_graph import APPLY, SAMPLER, demo_graph
 
 
 @pytest.fixture
 def graph(captions):
-    graph = copy.deepcopy(GRAPH)
-    graph[CAPTION]["inputs"]["text"] = captions[0]
-    graph[SAMPLER]["inputs"]["steps"] = 3
-    return graph
+    return demo_graph(captions[0], steps=3)
 
 
 @pytest.mark.parametrize(
