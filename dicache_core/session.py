@@ -65,6 +65,16 @@ class CacheSession:
         """Whether nothing has to be seen of the blocks: the model's input and output say it all, or none is reused."""
         return self.never_reuses or (self.stage is Stage.INPUT and self.space is Space.OUTPUT)
 
+    @property
+    def forecasts_output(self) -> bool:
+        """Whether skipped calls are forecast as the model's output, not as the residual of its stack."""
+        return self.space is Space.OUTPUT
+
+    @property
+    def builds_on_latent(self) -> bool:
+        """Whether a forecast is made from the model's present input."""
+        return predictor_class(self.config.predictor).wants_latent
+
     def forward(
         self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None, roles: Sequence[int] = ()
     ) -> ForwardPass:

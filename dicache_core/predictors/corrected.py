@@ -33,11 +33,11 @@ class CorrectedLine(Predictor):
 
         ``v*(l) = v_b + (l - l_b) [b, c] + (l - l_b) (l - l_c) [a, b, c]``   (Newton's divided differences),
 
-    and the sum of ``W (v* - v)`` over them is what the sampler's result will be off by, ``W`` being what a call's output
-    weighs in it: every sampler is linear in the outputs it gets, an Euler step weighs its dsigma.  The computed output is
-    returned with that sum over its own ``W`` added; with nothing skipped before it, it is returned as it is.  Where its
-    own weight is too small for that, the debt waits for the next computed call; where weights are not known, nothing is
-    corrected.
+    and the sum of ``W (v* - v)`` over them is what the sampler's result will be off by, ``W`` being what a call's
+    output weighs in it: every sampler is linear in the outputs it gets, an Euler step weighs its dsigma.  The computed
+    output is returned with that sum over its own ``W`` added; with nothing skipped before it, it is returned as it is.
+    Where its own weight is too small for that, the debt waits for the next computed call; where weights are not known,
+    nothing is corrected.
     """
 
     space = Space.OUTPUT
@@ -71,7 +71,10 @@ class CorrectedLine(Predictor):
         self.moments = tuple(m + weight * ahead**p for p, m in enumerate(self.moments))
         self.spread += abs(weight)
         if self.paid is None:  # a debt that still waits is a payment that was not made
-            self.paid, self.debt = (torch.zeros_like(out, dtype=torch.float32) if self.debt is None else -self.debt), None
+            self.paid, self.debt = (
+                (torch.zeros_like(out, dtype=torch.float32) if self.debt is None else -self.debt),
+                None,
+            )
         self.paid.add_(out, alpha=weight)
 
     def record(self, seen: Observation, value: Tensor) -> None:
