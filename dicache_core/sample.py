@@ -17,6 +17,8 @@ from .schedule import SIGMA_TOLERANCE, Step
 from .steering import SteeredGate
 from .storage import Storage
 
+SAME_NOISE = 0.85  # with less of it left, a forecast shows noise that is no longer there
+
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 
 
@@ -30,8 +32,8 @@ class Decision:
     """What was decided for one sample at one step, and why.
 
     ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of
-    "threshold 0", "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit", "error",
-    "reused" and "out of memory".
+    "threshold 0", "warm-up", "last step", "outside start and end percent", "no anchor yet", "new noise", "run limit",
+    "error", "reused" and "out of memory".
     """
 
     reuse: bool
@@ -53,6 +55,7 @@ class SampleCache:
         self.last: Step | None = None
         self.layouts: dict[str, Layout] = {}
         self.consecutive = 0
+        self.anchor = 0  # the last computed call
         self.held_bytes = 0
 
     def _gate(self) -> Gate:
@@ -93,6 +96,8 @@ class SampleCache:
         reason = self.config.closed(step)
         if reason is None and not self.predictor.ready:
             reason = "no anchor yet"
+        if reason is None and not self.predictor.sees_noise and step.same_noise(self.anchor) < SAME_NOISE:
+            reason = "new noise"
         if reason is None and 0 < self.config.max_consecutive <= self.consecutive:
             reason = "run limit"
         return None if reason is None else Decision(reuse=False, reason=reason)
@@ -121,6 +126,7 @@ class SampleCache:
         self.consecutive = self.consecutive + 1 if decision.reuse else 0
         if not decision.reuse:
             self.gate.computed(seen.step)
+            self.anchor = seen.step.call
             for stored in self.predictor.stored:
                 self.predictor.storage.forget(stored)
         self._account()

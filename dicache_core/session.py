@@ -75,13 +75,10 @@ class CacheSession:
         """Whether a forecast is made from the model's present input."""
         return predictor_class(self.config.predictor).wants_latent
 
-    def forward(
-        self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None, roles: Sequence[int] = ()
-    ) -> ForwardPass:
+    def forward(self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None) -> ForwardPass:
         """Begin a forward pass of ``len(keys)`` samples; a key names the stream and the sample's row in it.
 
-        ``latents`` ``(N, C, ...)`` is the model's input, needed only by indicators that look at it.  ``roles`` says of
-        each sample whether its cond is the positive (0) or the negative one (1); without it all are the former.
+        ``latents`` ``(N, C, ...)`` is the model's input, needed only by indicators that look at it.
         """
         with self._lock:
             self._forget_streams_left_behind(step)
@@ -89,7 +86,7 @@ class CacheSession:
         with self.own_memory():
             for sample in samples:
                 sample.prefetch(step)
-        return ForwardPass(self, list(keys), samples, step, latents, roles or [0] * len(keys))
+        return ForwardPass(self, list(keys), samples, step, latents)
 
     def close(self, passed: ForwardPass, stopwatch: Stopwatch) -> None:
         """Enter a finished forward pass in the run's statistics."""
@@ -158,15 +155,13 @@ class ForwardPass:
         samples: list[SampleCache],
         step: Step,
         latents: Tensor | None,
-        roles: Sequence[int],
     ) -> None:
         self.session = session
         self.keys = keys
         self.samples = samples
         self.step = step
         rows = [None] * len(keys) if latents is None else list(latents)
-        weights = [step.weight(role) for role in roles]
-        self.seen = [Observation(step, latent=row, weight=w) for row, w in zip(rows, weights, strict=True)]
+        self.seen = [Observation(step, latent=row) for row in rows]
         self.decisions: list[Decision] = []
         self.changed = [False] * len(keys)  # per sample, whether its output is not the model's own
         self._inputs: list[Tensor] = []  # own copies of h0, (T, D) each: blocks may change their input in place

@@ -89,7 +89,7 @@ class CachedSampling:
             return executor(*args, **kwargs)
         guider = executor.class_obj
         sampling = guider.model_patcher.get_model_object("model_sampling")
-        answer = ask(run["sampler"], sigmas, sampling, getattr(guider, "cfg", None))
+        answer = ask(run["sampler"], sigmas, sampling)
         session = CacheSession(
             self._settings(sampling, answer), schedule_of(sigmas, sampling, answer.lanes), self.reduce
         )

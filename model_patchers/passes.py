@@ -51,11 +51,11 @@ class CachedPass:
         sigma = SigmaReading(options["sigmas"]).value
         if sigma == 0:
             return executor(*args, **kwargs)  # behind the end of every schedule, and no direction to go
-        lane, keys, roles = self.streams.keys(options, sigma, x.shape[0], x.device)
+        lane, keys = self.streams.keys(options, sigma, x.shape[0], x.device)
         step = self.session.schedule.step_at(sigma, lane)
         cached = not self.session.never_reuses
         try:
-            cache = self.session.forward(keys, step, x, roles)
+            cache = self.session.forward(keys, step, x)
             denoised = self._run(executor, call, cache, sigma)
         except (CacheOutOfMemoryError, OUT_OF_MEMORY) as error:
             # The model's own shortage may be the cache's fault.  Where ranks decide together, one alone cannot give up.
@@ -64,7 +64,7 @@ class CachedPass:
             self._give_up(error)
             denoised, call, cache = None, self._bind(executor, args, kwargs), None
         if denoised is None:  # out here the failed pass's tensors, which its traceback kept alive, are gone
-            cache = self.session.forward(keys, step, x, roles)
+            cache = self.session.forward(keys, step, x)
             denoised = self._run(executor, call, cache, sigma)
         self.session.close(cache, stopwatch)
         self.reporter.step()
