@@ -17,11 +17,11 @@ from .presets import LARGEST_THRESHOLD, PRESETS, check_threshold, parse_settings
 from .published import PUBLISHED, published
 from .registry import lookup
 from .run_log import RunLog
-from .sample import Decision, SampleCache
+from .sample import UNDECIDED, Decision, SampleCache
 from .schedule import Schedule, Step
 from .session import CacheSession, ForwardPass
-from .statistics import PassRecord, RunStatistics, SampleKey
-from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage, Stored
+from .statistics import PassRecord, RunStatistics, SampleKey, finite
+from .storage import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, Storage, Stored
 from .target import FEW_STEPS, Target
 from .timing import Stopwatch
 
@@ -37,7 +37,9 @@ __all__ = [
     "PRESETS",
     "PUBLISHED",
     "RESIDUAL_BITS",
+    "UNDECIDED",
     "CacheConfig",
+    "CacheError",
     "CacheOutOfMemoryError",
     "CacheSession",
     "Curve",
@@ -66,6 +68,7 @@ __all__ = [
     "check_threshold",
     "curve_of",
     "expected_bytes",
+    "finite",
     "fits",
     "indicator_class",
     "lookup",

@@ -31,7 +31,7 @@ class Decision:
 
     ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of
     "threshold 0", "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit", "error",
-    "reused" and "out of memory".
+    "reused", "out of memory", "stack left early" and "no block seen".
     """
 
     reuse: bool
@@ -39,6 +39,10 @@ class Decision:
     error: float | None = None
     accumulated: float | None = None
     gamma: float | None = None
+
+
+# Of a pass whose forward never came to the blocks that decide: whatever it did instead, the cache saved nothing.
+UNDECIDED = Decision(reuse=False, reason="no block seen")
 
 
 class SampleCache:

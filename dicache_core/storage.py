@@ -8,6 +8,7 @@ probe runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,8 +18,21 @@ LARGEST_INT8 = 127
 OUT_OF_MEMORY: type[Exception] = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
 
 
-class CacheOutOfMemoryError(RuntimeError):
+class CacheError(RuntimeError):
+    """The cache cannot go on, and the run can without it.
+
+    ``found`` says why in words, ``reason`` is that of the run's decisions from then on.
+    """
+
+    found: ClassVar[str]
+    reason: ClassVar[str]
+
+
+class CacheOutOfMemoryError(CacheError):
     """An allocation of the cache's own failed; the model's propagate as they are."""
+
+    found = "no memory left for the cache"
+    reason = "out of memory"
 
 
 @dataclass(eq=False)

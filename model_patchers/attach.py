@@ -19,6 +19,7 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_wit
 from ..dicache_core import (
     OUT_OF_MEMORY,
     CacheConfig,
+    CacheError,
     CacheOutOfMemoryError,
     CacheSession,
     ForwardPass,
@@ -156,7 +157,7 @@ class CachedForward:
         try:
             cache = self.session.forward(keys, step, x)
             v = self._run(executor, call, cache)
-        except (CacheOutOfMemoryError, OUT_OF_MEMORY) as error:
+        except (CacheError, OUT_OF_MEMORY) as error:
             # The model's own shortage may be the cache's fault.  Where ranks decide together, one alone cannot give up.
             if not cached or self.session.reduce is not None:
                 raise
@@ -178,11 +179,10 @@ class CachedForward:
     def _give_up(self, error: Exception) -> None:
         """Once per run, whichever thread gets here first."""
         if not self.session.abandoned:
-            self.session.abandon()
+            kind = type(error) if isinstance(error, CacheError) else CacheOutOfMemoryError
+            self.session.abandon(kind.reason)
             # As text: whoever keeps the record would keep the error, its traceback, and all that the failed pass held.
-            log.warning(
-                "DiCache: no memory left for the cache (%s); the rest of this run is computed without it.", str(error)
-            )
+            log.warning("DiCache: %s (%s); the rest of this run is computed without it.", kind.found, str(error))
 
     def _run(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass) -> Any:
         if self.session.needs_no_stack:
