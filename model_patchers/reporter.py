@@ -49,7 +49,7 @@ class Reporter:
             self._warned = True
             log.warning(
                 "DiCache: the model's forward visits no block that DiCache put its cache around, at step %d first. "
-                "Such steps count as computed. Another node's own forward or cache does that: remove it, or DiCache Apply.",
+                "Such steps count as computed. Another node's forward or cache does it: remove it, or DiCache Apply.",
                 self.statistics.passes[-1].step.index + 1,
             )
 

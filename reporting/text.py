@@ -62,8 +62,7 @@ def why_nothing(run: RunStatistics) -> str | None:
     if not errors and run.undecided:
         return (
             f"Nothing was reused: in {run.undecided} of {len(run.passes)} passes the model's forward visited no block "
-            "that DiCache put its cache around, as another pack's own forward does. Remove the node that brought it, or "
-            "DiCache Apply."
+            "that DiCache put its cache around. Another node's forward or cache does it: remove it, or DiCache Apply."
         )
     if not errors:
         return "Nothing was reused: every step was warm-up, the last step or outside start and end percent."

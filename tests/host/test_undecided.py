@@ -73,10 +73,9 @@ class Leaves:
         self.calls += 1
         if self.calls < self.since:
             return self.original(*args, transformer_options=transformer_options, **kwargs)
-        dit = {
-            key: patch for key, patch in transformer_options["patches_replace"]["dit"].items() if key not in self.blocks
-        }
-        options = {**transformer_options, "patches_replace": {"dit": dit}} if dit else transformer_options
+        dit = transformer_options.get("patches_replace", {}).get("dit", {})
+        visited = {key: patch for key, patch in dit.items() if key not in self.blocks}
+        options = {**transformer_options, "patches_replace": {"dit": visited}}
         return self.original(*args, transformer_options=options, **kwargs)
 
 
