@@ -80,8 +80,9 @@ def _running_workflow(server: Any) -> str | None:
         return None
     _number, _prompt_id, _prompt, extra_data, *_rest = running[0]
     # API clients leave out either, send null, or the workflow as text.
-    workflow = (extra_data.get("extra_pnginfo") or {}).get("workflow") or {}
-    return (json.loads(workflow) if isinstance(workflow, str) else workflow).get("id")
+    workflow = (extra_data.get("extra_pnginfo") or {}).get("workflow")
+    workflow = json.loads(workflow) if isinstance(workflow, str) and workflow else workflow
+    return workflow.get("id") if isinstance(workflow, dict) else None
 
 
 def _listening_server() -> Any | None:
