@@ -7,7 +7,7 @@ from .config import CACHE_DEVICES, RESIDUAL_BITS, CacheConfig
 from .curve import LARGEST_FILE, Curve, calibration, curve_of
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
 from .measure import Reducer
-from .memory import expected_bytes, fits
+from .memory import expected_bytes, fits, peak_bytes
 from .observation import Observation
 from .outcome import Outcome
 from .policies import POLICIES, named_policy
@@ -74,6 +74,7 @@ __all__ = [
     "lookup",
     "named_policy",
     "parse_settings",
+    "peak_bytes",
     "predictor_class",
     "preset_config",
     "published",

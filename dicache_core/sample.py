@@ -99,12 +99,6 @@ class SampleCache:
             reason = "run limit"
         return None if reason is None else Decision(reuse=False, reason=reason)
 
-    def prefetch(self, step: Step) -> None:
-        """Bring what an open step may need to the device while its probe runs."""
-        if self.known(step) is None:
-            for stored in self.predictor.stored:
-                self.predictor.storage.prefetch(stored)
-
     def measure(self, seen: Observation) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The sums that the indicator and the predictor ask for."""
         return self.indicator.measure(seen), self.predictor.measure(seen)
@@ -123,8 +117,6 @@ class SampleCache:
         self.consecutive = self.consecutive + 1 if decision.reuse else 0
         if not decision.reuse:
             self.gate.computed(seen.step)
-            for stored in self.predictor.stored:
-                self.predictor.storage.forget(stored)
         self._account()
 
     def record(self, seen: Observation, value: Tensor) -> None:

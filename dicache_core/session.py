@@ -36,7 +36,7 @@ class StackLeftEarlyError(CacheError):
 class CacheSession:
     """All histories of one sampling run, one per sample and stream.
 
-    Every call raises ``CacheOutOfMemoryError`` where the cache's own allocations fail, ``observe`` also
+    Every call raises ``CacheOutOfMemoryError`` where the cache's own allocations fail, and ``require_whole``
     ``StackLeftEarlyError``; ``abandon`` then lets the run go on without a cache.
     """
 
@@ -78,9 +78,6 @@ class CacheSession:
         with self._lock:
             self._forget_streams_left_behind(step)
             samples = [self._history(key, step) for key in keys]
-        with self.own_memory():
-            for sample in samples:
-                sample.prefetch(step)
         return ForwardPass(self, list(keys), samples, step, latents)
 
     def close(self, passed: ForwardPass, stopwatch: Stopwatch) -> None:
@@ -224,14 +221,17 @@ class ForwardPass:
                     self.samples[i].record(self.seen[i], residual)
         self._inputs = []
 
+    def require_whole(self) -> None:
+        """Raise ``StackLeftEarlyError`` behind a forward that did not come to where its skipped rows are rebuilt."""
+        if self._inputs and any(self.reuse):
+            raise StackLeftEarlyError("another node's forward?")
+
     def estimate(self, out: Tensor) -> None:
         """Write the rebuilt ``hM`` ``(N, T, D)`` of a pass in which every sample is reused into ``out``."""
         self.complete(out)
 
     def observe(self, v: Tensor) -> Tensor:
         """See the model's output ``(N, C, ...)``; returns it with the rows of reused samples forecast."""
-        if self._inputs and any(self.reuse):
-            raise StackLeftEarlyError("another node's forward?")
         if self.session.space is not Space.OUTPUT or not self.decisions:
             return v
         with self.session.own_memory():

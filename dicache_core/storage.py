@@ -1,8 +1,8 @@
 """Where residuals rest between steps: beside the model or in main memory, in the model's dtype or in 8 bits.
 
 ``keep`` takes a tensor over and ``load`` gives it back for reading; beside the model in its own dtype both do nothing.
-In main memory the copies travel on a stream of their own: out while the model goes on, back (``prefetch``) while the
-probe runs.
+In main memory the copies travel on a stream of their own: out while the model goes on, back when a skipped step is
+rebuilt and not before, for until the decision nobody knows whether they are needed, and the memory is.
 """
 
 from __future__ import annotations
@@ -42,12 +42,10 @@ class Stored:
     Slots:
         parts: what rests: the tensor ``(T, D)`` itself, or its int8 values ``(T, D)`` and their scale ``(T, 1)``.
         device: where the tensor came from and is loaded to.
-        arriving: the parts on their way back, once prefetched.
     """
 
     parts: tuple[Tensor, ...]
     device: torch.device
-    arriving: tuple[Tensor, ...] | None = None
 
 
 class Storage:
@@ -65,21 +63,11 @@ class Storage:
             parts = tuple(self._send(part) for part in parts)
         return Stored(parts, value.device)
 
-    def prefetch(self, stored: Stored) -> None:
-        """Let the tensor travel back to its device, if it is not there."""
-        if self.in_main_memory:
-            stored.arriving = tuple(self._bring(part, stored.device) for part in stored.parts)
-
-    def forget(self, stored: Stored) -> None:
-        """Give up what was prefetched and is not needed after all."""
-        stored.arriving = None
-
     def load(self, stored: Stored) -> Tensor:
         """The tensor ``(T, D)`` on its device, for reading only: it may be the resting one itself."""
-        if self.in_main_memory and stored.arriving is None:
-            self.prefetch(stored)
-        parts, stored.arriving = stored.arriving or stored.parts, None
+        parts = stored.parts
         if self.in_main_memory:
+            parts = tuple(self._bring(part, stored.device) for part in parts)
             self._await(parts, stored.device)
         return torch.mul(*parts) if self.bits == 8 else parts[0]
 

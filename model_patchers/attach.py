@@ -30,14 +30,16 @@ from ..dicache_core import (
     Stopwatch,
 )
 from .adapter import Adapter
+from .autoregressive import is_autoregressive
 from .compiling import BlockByBlock
 from .compose import CachedStack
-from .identity import StreamBook
+from .exclusive import exclusively
+from .identity import StreamBook, hook_strengths
 from .memory import MemoryPlan
 from .place import keeps_to_schedule, schedule_of
 from .registry import adapter_for
 from .reporter import Reporter, current_prompt
-from .sigma import SigmaReading
+from .sigma import read_sigma
 
 KEY = "dicache"
 
@@ -106,6 +108,12 @@ class CachedSampling:
         if not keeps_to_schedule(run["sampler"]):
             log.info("DiCache: this sampler places its own sigmas, which cannot be cached soundly: all is computed.")
             config = dataclasses.replace(config, threshold=0.0)
+        if is_autoregressive(run["sampler"]):
+            log.warning(
+                "DiCache: the sampler ar_video makes a video block by block and needs every call of the model: all is "
+                "computed. Causal Wan is cached under the other samplers."
+            )
+            config = dataclasses.replace(config, threshold=0.0)
         guider = executor.class_obj
         original = guider.model_options
         session = CacheSession(config, schedule_of(sigmas, guider.model_patcher), self.reduce)
@@ -118,7 +126,7 @@ class CachedSampling:
         reporter.begin()
         try:
             guider.model_options = comfy.model_patcher.create_model_options_clone(original)
-            wrapper = CachedForward(self.adapter, session, reporter)
+            wrapper = CachedForward(self.adapter, session, reporter, guider.model_patcher)
             add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, wrapper, guider.model_options, is_model_options=True)
             compiling = BlockByBlock(original)
             add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, compiling, guider.model_options, is_model_options=True)
@@ -134,10 +142,14 @@ class CachedSampling:
 class CachedForward:
     """``DIFFUSION_MODEL`` wrapper: one forward pass of the model, with the cache around its block stack."""
 
-    def __init__(self, adapter: Adapter, session: CacheSession, reporter: Reporter) -> None:
+    def __init__(
+        self, adapter: Adapter, session: CacheSession, reporter: Reporter, patcher: ModelPatcher | None = None
+    ) -> None:
         self.adapter = adapter
         self.session = session
         self.reporter = reporter
+        copies = patcher.get_additional_models_with_key("multigpu") if patcher else []
+        self._models = [p.model for p in (patcher, *copies) if p]
         self.streams = StreamBook()
         self._signatures: dict[
             Callable[..., Any], inspect.Signature
@@ -150,8 +162,9 @@ class CachedForward:
             return executor(*args, **kwargs)  # not a pass of the sampler's: nothing tells which stream it is
         x = call.arguments["x"]
         stopwatch = Stopwatch(x.device)
-        sigma = SigmaReading(options["sigmas"]).value
-        keys = self.streams.keys(options, sigma, x.shape[0], x.device)
+        sigma = read_sigma(options["sigmas"])
+        hooks = next((hook_strengths(m) for m in self._models if m.diffusion_model is executor.class_obj), ())
+        keys = self.streams.keys(options, sigma, x.shape[0], x.device, hooks)
         step = self.session.schedule.step_at(sigma)
         cached = not self.session.never_reuses
         try:
@@ -185,18 +198,21 @@ class CachedForward:
             log.warning("DiCache: %s (%s); the rest of this run is computed without it.", kind.found, str(error))
 
     def _run(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass) -> Any:
-        if self.session.needs_no_stack:
-            return cache.forecast() if all(cache.decide()) else cache.observe(executor(*call.args, **call.kwargs))
-        options = call.arguments["transformer_options"]
-        stack = CachedStack(self.adapter, executor.class_obj, cache, call.arguments)
-        replace = options.get("patches_replace", {})
-        foreign = replace.get("dit", {})
-        dit = {**foreign, **stack.replacements(foreign)}
-        call.arguments["transformer_options"] = {**options, "patches_replace": {**replace, "dit": dit}}
-        try:
-            return cache.observe(executor(*call.args, **call.kwargs))
-        finally:
-            stack.restore()
+        with exclusively(executor.class_obj):
+            if self.session.needs_no_stack:
+                return cache.forecast() if all(cache.decide()) else cache.observe(executor(*call.args, **call.kwargs))
+            options = call.arguments["transformer_options"]
+            stack = CachedStack(self.adapter, executor.class_obj, cache, call.arguments)
+            replace = options.get("patches_replace", {})
+            foreign = replace.get("dit", {})
+            dit = {**foreign, **stack.replacements(foreign)}
+            call.arguments["transformer_options"] = {**options, "patches_replace": {**replace, "dit": dit}}
+            try:
+                v = executor(*call.args, **call.kwargs)
+            finally:
+                stack.restore()
+            cache.require_whole()
+            return cache.observe(v)
 
 
 def _bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:

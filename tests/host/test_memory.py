@@ -40,12 +40,13 @@ def test_the_estimate_grows_by_the_formula(comfy, pack, asked, architecture, cfg
         passes.sample(model, latent=latent, steps=4, cfg=cfg)
     plain, cached, elsewhere, never = asked
     samples = 2 * (1 if cfg == 1.0 else 2)
-    formula = pack.dicache_core.expected_bytes(passes.run.config, tokens_of(latent), 128, torch.float32, batch=samples)
-    assert [c - p for c, p in zip(cached, plain, strict=True)] == [formula, formula]
-    assert elsewhere == plain
+    core, sizes = pack.dicache_core, (tokens_of(latent), 128, torch.float32, samples)
+    for run, asked_for, in_main_memory in zip(passes.runs, (cached, elsewhere), (False, True), strict=False):
+        formula = core.peak_bytes(run.config, *sizes, in_main_memory=in_main_memory)
+        assert [c - p for c, p in zip(asked_for, plain, strict=True)] == [formula, formula]
     assert never == plain
     held = [run.held_bytes for run in passes.runs]
-    assert held[0] == formula, "the formula is not what was held"
+    assert held[0] == core.expected_bytes(passes.runs[0].config, *sizes), "the formula is not what was held"
 
 
 def test_auto_goes_to_main_memory_where_the_device_has_no_room(comfy, passes, monkeypatch):
