@@ -12,4 +12,4 @@ def read_sigma(sigmas: Tensor) -> float:
     for its sigma, and a second one where its decision is open (``ForwardPass.decide``).  What a pass does depends on
     its step, so there is nothing to put between asking and waiting.
     """
-    return float(sigmas.detach().reshape(-1)[0])
+    return sigmas.detach().reshape(-1)[:1].tolist()[0]
