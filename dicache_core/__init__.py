@@ -18,7 +18,7 @@ from .published import PUBLISHED, published
 from .registry import lookup
 from .run_log import RunLog
 from .sample import UNDECIDED, Decision, SampleCache
-from .schedule import Schedule, Step
+from .schedule import Lane, LaneBook, Schedule, Step, in_lanes
 from .session import CacheSession, ForwardPass
 from .statistics import PassRecord, RunStatistics, SampleKey, finite
 from .storage import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, Storage, Stored
@@ -46,6 +46,8 @@ __all__ = [
     "Decision",
     "ForwardPass",
     "Indicator",
+    "Lane",
+    "LaneBook",
     "Observation",
     "Outcome",
     "PassRecord",
@@ -70,6 +72,7 @@ __all__ = [
     "expected_bytes",
     "finite",
     "fits",
+    "in_lanes",
     "indicator_class",
     "lookup",
     "named_policy",

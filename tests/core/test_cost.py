@@ -19,6 +19,8 @@ READINGS = {
     ("dicache_core/measure.py", "tolist"): 1,
     ("model_patchers/sigma.py", "tolist"): 1,
     ("model_patchers/place.py", "tolist"): 1,
+    ("model_patchers/sampler.py", "cpu"): 1,
+    ("model_patchers/sampler.py", "tolist"): 2,
     ("model_patchers/compare.py", "tolist"): 1,
 }
 

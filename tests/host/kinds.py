@@ -71,7 +71,7 @@ class Kinds:
         if terminal is None or hasattr(config, "workerinput"):
             return
         told = [
-            f"{kind.skipped or 'all'} tests {kind.name} ({kind.how})"
+            f"{kind.skipped or 'all'} of the tests {kind.name} ({kind.how})"
             for kind in self.kinds
             if kind.skipped or kind.missed(config)
         ]

@@ -32,7 +32,7 @@ def test_front_end(n):
     {body}
 """
 WITHOUT = "pytest.skip('no browser')"
-LINE = "NOT RUN: 3 tests of the front end (get one)"
+LINE = "NOT RUN: 3 of the tests of the front end (get one)"
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_tests_that_ran_are_counted(run):
 def test_tests_that_were_not_chosen_are_missed_too(run):
     code, lines = run("pass", "--require-browser", "-k", "core")
     assert code == 1
-    assert lines[-1] == "NOT RUN: all tests of the front end (get one)"
+    assert lines[-1] == "NOT RUN: all of the tests of the front end (get one)"
 
 
 def test_tests_that_failed_did_run_but_none_passed(run):

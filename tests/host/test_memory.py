@@ -52,13 +52,13 @@ def test_the_estimate_grows_by_the_formula(comfy, pack, asked, architecture, cfg
 def test_auto_goes_to_main_memory_where_the_device_has_no_room(comfy, passes, monkeypatch):
     memory = sys.modules[f"{comfy.pack.model_patchers.__name__}.memory"]
     places = []
-    end = sys.modules[f"{comfy.pack.model_patchers.__name__}.attach"].CachedForward.__call__
+    end = sys.modules[f"{comfy.pack.model_patchers.__name__}.passes"].CachedPass.__call__
 
     def watch(self, *args, **kwargs):
         places.append(self.session.storage.in_main_memory)
         return end(self, *args, **kwargs)
 
-    monkeypatch.setattr(sys.modules[f"{comfy.pack.model_patchers.__name__}.attach"].CachedForward, "__call__", watch)
+    monkeypatch.setattr(sys.modules[f"{comfy.pack.model_patchers.__name__}.passes"].CachedPass, "__call__", watch)
     latents = []
     for room, cache_device in [(True, "auto"), (False, "auto"), (False, "gpu"), (True, "cpu")]:
         monkeypatch.setattr(memory, "_has_room", lambda *_, room=room: room)
