@@ -7,7 +7,7 @@ from .config import CACHE_DEVICES, RESIDUAL_BITS, CacheConfig
 from .curve import LARGEST_FILE, Curve, calibration, curve_of
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
 from .measure import Reducer
-from .memory import expected_bytes, fits
+from .memory import expected_bytes, fits, peak_bytes
 from .observation import Observation
 from .outcome import Outcome
 from .policies import POLICIES, named_policy
@@ -17,11 +17,11 @@ from .presets import LARGEST_THRESHOLD, PRESETS, check_threshold, parse_settings
 from .published import PUBLISHED, published
 from .registry import lookup
 from .run_log import RunLog
-from .sample import Decision, SampleCache
+from .sample import UNDECIDED, Decision, SampleCache
 from .schedule import Lane, LaneBook, Schedule, Step, in_lanes
 from .session import CacheSession, ForwardPass
-from .statistics import PassRecord, RunStatistics, SampleKey
-from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage, Stored
+from .statistics import PassRecord, RunStatistics, SampleKey, finite
+from .storage import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, Storage, Stored
 from .target import FEW_STEPS, Target
 from .timing import Stopwatch
 
@@ -37,7 +37,9 @@ __all__ = [
     "PRESETS",
     "PUBLISHED",
     "RESIDUAL_BITS",
+    "UNDECIDED",
     "CacheConfig",
+    "CacheError",
     "CacheOutOfMemoryError",
     "CacheSession",
     "Curve",
@@ -68,12 +70,14 @@ __all__ = [
     "check_threshold",
     "curve_of",
     "expected_bytes",
+    "finite",
     "fits",
     "in_lanes",
     "indicator_class",
     "lookup",
     "named_policy",
     "parse_settings",
+    "peak_bytes",
     "predictor_class",
     "preset_config",
     "published",

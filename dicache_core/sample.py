@@ -33,7 +33,7 @@ class Decision:
 
     ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of
     "threshold 0", "warm-up", "last step", "outside start and end percent", "no anchor yet", "new noise", "run limit",
-    "error", "reused" and "out of memory".
+    "error", "reused", "out of memory", "stack left early" and "no block seen".
     """
 
     reuse: bool
@@ -41,6 +41,10 @@ class Decision:
     error: float | None = None
     accumulated: float | None = None
     gamma: float | None = None
+
+
+# Of a pass whose forward never came to the blocks that decide: whatever it did instead, the cache saved nothing.
+UNDECIDED = Decision(reuse=False, reason="no block seen")
 
 
 class SampleCache:
@@ -102,12 +106,6 @@ class SampleCache:
             reason = "run limit"
         return None if reason is None else Decision(reuse=False, reason=reason)
 
-    def prefetch(self, step: Step) -> None:
-        """Bring what an open step may need to the device while its probe runs."""
-        if self.known(step) is None:
-            for stored in self.predictor.stored:
-                self.predictor.storage.prefetch(stored)
-
     def measure(self, seen: Observation) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """The sums that the indicator and the predictor ask for."""
         return self.indicator.measure(seen), self.predictor.measure(seen)
@@ -127,8 +125,6 @@ class SampleCache:
         if not decision.reuse:
             self.gate.computed(seen.step)
             self.anchor = seen.step.call
-            for stored in self.predictor.stored:
-                self.predictor.storage.forget(stored)
         self._account()
 
     def record(self, seen: Observation, value: Tensor) -> None:

@@ -19,20 +19,25 @@ from .indicators import Stage, indicator_class
 from .measure import Reducer, fetch, probe_token_count, probe_token_index
 from .observation import Observation
 from .predictors import Space, predictor_class
-from .sample import Decision, SampleCache
+from .sample import UNDECIDED, Decision, SampleCache
 from .schedule import Schedule, Step
 from .statistics import PassRecord, RunStatistics, SampleKey
-from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage
+from .storage import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, Storage
 from .timing import Stopwatch
 
-ABANDONED = Decision(reuse=False, reason="out of memory")
+
+class StackLeftEarlyError(CacheError):
+    """A pass was to be rebuilt behind the last block, which never came: its output is worth nothing."""
+
+    found = "the model's forward leaves its stack of blocks before the last one, where skipped steps are rebuilt"
+    reason = "stack left early"
 
 
 class CacheSession:
     """All histories of one sampling run, one per sample and stream.
 
-    Every call raises ``CacheOutOfMemoryError`` where the cache's own allocations fail; ``abandon`` then lets the run go
-    on without a cache.
+    Every call raises ``CacheOutOfMemoryError`` where the cache's own allocations fail, and ``require_whole``
+    ``StackLeftEarlyError``; ``abandon`` then lets the run go on without a cache.
     """
 
     def __init__(self, config: CacheConfig, schedule: Schedule, reduce: Reducer | None = None) -> None:
@@ -45,7 +50,7 @@ class CacheSession:
         self.space = predictor_class(config.predictor).space
         self.statistics = RunStatistics(schedule, config)
         self.storage = Storage(in_main_memory=config.cache_device == "cpu", bits=config.residual_bits)
-        self.abandoned = False
+        self.abandoned: Decision | None = None  # what is decided from then on
         self._histories: dict[SampleKey, SampleCache] = {}
         self._stream_numbers: dict[Hashable, int] = {}
         self._token_index: dict[tuple[int, torch.device], Tensor | None] = {}
@@ -58,7 +63,7 @@ class CacheSession:
 
     @property
     def never_reuses(self) -> bool:
-        return self.config.threshold == 0 or self.abandoned
+        return self.config.threshold == 0 or self.abandoned is not None
 
     @property
     def needs_no_stack(self) -> bool:
@@ -83,9 +88,6 @@ class CacheSession:
         with self._lock:
             self._forget_streams_left_behind(step)
             samples = [self._history(key, step) for key in keys]
-        with self.own_memory():
-            for sample in samples:
-                sample.prefetch(step)
         return ForwardPass(self, list(keys), samples, step, latents)
 
     def close(self, passed: ForwardPass, stopwatch: Stopwatch) -> None:
@@ -93,13 +95,14 @@ class CacheSession:
         stopwatch.stop()
         with self._lock:
             keys = tuple(self._numbered(key) for key in passed.keys)
-            self.statistics.record(PassRecord(passed.step, keys, tuple(passed.decisions), stopwatch))
+            decisions = tuple(passed.decisions) or (UNDECIDED,) * len(keys)
+            self.statistics.record(PassRecord(passed.step, keys, decisions, stopwatch))
             self.statistics.held_bytes = max(self.statistics.held_bytes, self.held_bytes())
 
-    def abandon(self) -> None:
-        """Drop every history and compute from now on: there is no memory for a cache."""
+    def abandon(self, reason: str = CacheOutOfMemoryError.reason) -> None:
+        """Drop every history and compute from now on: there is no memory for a cache, or no stack to put one around."""
         with self._lock:
-            self.abandoned = True
+            self.abandoned = Decision(reuse=False, reason=reason)
             self._histories.clear()
 
     @contextmanager
@@ -177,6 +180,11 @@ class ForwardPass:
     def all_reused(self) -> bool:
         return bool(self.decisions) and all(self.reuse)
 
+    @property
+    def entered(self) -> bool:
+        """Whether the pass came to the first block."""
+        return self.seen[0].h0 is not None
+
     def enter(self, h0: Tensor, modulated: Tensor | None = None) -> None:
         """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed."""
         self._renew_misfits("hidden", h0)
@@ -198,7 +206,7 @@ class ForwardPass:
 
     def decide(self) -> tuple[bool, ...]:
         """Decide with what has been seen so far; costs one device sync, or none where every decision is known."""
-        known = [ABANDONED if self.session.abandoned else sample.known(self.step) for sample in self.samples]
+        known = [self.session.abandoned or sample.known(self.step) for sample in self.samples]
         with self.session.own_memory():
             sums = [((), ()) if k else s.measure(o) for k, s, o in zip(known, self.samples, self.seen, strict=True)]
             values = iter(fetch([t for pair in sums for group in pair for t in group], self.session.reduce))
@@ -211,7 +219,7 @@ class ForwardPass:
 
     def complete(self, hM: Tensor) -> None:
         """See the hidden state ``(N, T, D)`` after the last block; rows of reused samples are overwritten."""
-        if self.session.space is not Space.RESIDUAL:
+        if self.session.space is not Space.RESIDUAL or not self.decisions:
             return
         with self.session.own_memory():
             for i, row in enumerate(hM):
@@ -224,6 +232,11 @@ class ForwardPass:
                     self.samples[i].record(self.seen[i], residual)
         self._inputs = []
 
+    def require_whole(self) -> None:
+        """Raise ``StackLeftEarlyError`` behind a forward that did not come to where its skipped rows are rebuilt."""
+        if self._inputs and any(self.reuse):
+            raise StackLeftEarlyError("another node's forward?")
+
     def estimate(self, out: Tensor) -> None:
         """Write the rebuilt ``hM`` ``(N, T, D)`` of a pass in which every sample is reused into ``out``."""
         self.complete(out)
@@ -233,7 +246,7 @@ class ForwardPass:
 
         ``changed`` then says which rows are not what the model put out, by a forecast or by a correction.
         """
-        if self.session.space is not Space.OUTPUT:
+        if self.session.space is not Space.OUTPUT or not self.decisions:
             return v
         with self.session.own_memory():
             for i, row in enumerate(v):

@@ -5,7 +5,7 @@ from .attach import attach, detach
 from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, nothing
 from .curves import calibrate, check_curve_name, load_curve
 from .registry import ADAPTERS, adapter_for
-from .reporter import show_text
+from .view import show_text
 
 __all__ = [
     "ADAPTERS",

@@ -14,9 +14,11 @@ from typing import Any
 import comfy.model_patcher
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
+from comfy.samplers import Sampler
 
 from ..dicache_core import CacheConfig, CacheSession, Reducer, RunLog, RunStatistics, SampleCache
 from .adapter import Adapter
+from .autoregressive import is_autoregressive
 from .compiling import BlockByBlock
 from .memory import MemoryPlan
 from .passes import KEY, CachedPass, bound
@@ -91,7 +93,7 @@ class CachedSampling:
         sampling = guider.model_patcher.get_model_object("model_sampling")
         answer = ask(run["sampler"], sigmas, sampling)
         session = CacheSession(
-            self._settings(sampling, answer), schedule_of(sigmas, sampling, answer.lanes), self.reduce
+            self._settings(run["sampler"], sampling, answer), schedule_of(sigmas, sampling, answer.lanes), self.reduce
         )
         reporter = self._reporter(session)
         original = guider.model_options
@@ -104,9 +106,14 @@ class CachedSampling:
             session.statistics.finished = True
             reporter.end()
 
-    def _settings(self, sampling: Any, answer: SamplerAnswer) -> CacheConfig:
+    def _settings(self, sampler: Sampler, sampling: Any, answer: SamplerAnswer) -> CacheConfig:
         """The config, or one that computes everything where nothing can be skipped soundly."""
-        if puts_out_pictures(sampling):
+        if is_autoregressive(sampler):
+            log.warning(
+                "DiCache: the sampler ar_video makes a video block by block and needs every call of the model: all is "
+                "computed. Causal Wan is cached under the other samplers."
+            )
+        elif puts_out_pictures(sampling):
             log.info(
                 "DiCache: this model puts out the picture itself, which nothing can be forecast by: all is computed."
             )

@@ -65,7 +65,7 @@ class CachedStack:
             self._enter(block, args)
         if index < self.depth:
             out = run(args)
-            if index == self.depth - 1:
+            if index == self.depth - 1 and self.cache.entered:
                 self.cache.probe(self._tokens(block, out["img"], args))
                 self._decided()
             return out

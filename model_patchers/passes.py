@@ -10,12 +10,14 @@ from typing import Any
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 from torch import Tensor
 
-from ..dicache_core import OUT_OF_MEMORY, CacheOutOfMemoryError, CacheSession, ForwardPass, Stopwatch
+from ..dicache_core import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, CacheSession, ForwardPass, Stopwatch
 from .adapter import Adapter
+from .compiling import uncompiled
 from .compose import CachedStack
-from .identity import StreamBook
+from .exclusive import exclusively
+from .identity import StreamBook, hook_strengths
 from .reporter import Reporter
-from .sigma import SigmaReading
+from .sigma import read_sigma
 
 KEY = "dicache"
 
@@ -48,16 +50,17 @@ class CachedPass:
             return executor(*args, **kwargs)  # not a pass of the sampler's: nothing tells which stream it is
         x = call.arguments["x"]
         stopwatch = Stopwatch(x.device)
-        sigma = SigmaReading(options["sigmas"]).value
+        sigma = read_sigma(options["sigmas"])
         if sigma == 0:
             return executor(*args, **kwargs)  # behind the end of every schedule, and no direction to go
-        lane, keys = self.streams.keys(options, sigma, x.shape[0], x.device)
+        hooks = hook_strengths(executor.class_obj)
+        lane, keys = self.streams.keys(options, sigma, x.shape[0], x.device, hooks)
         step = self.session.schedule.step_at(sigma, lane)
         cached = not self.session.never_reuses
         try:
             cache = self.session.forward(keys, step, x)
-            denoised = self._run(executor, call, cache, sigma)
-        except (CacheOutOfMemoryError, OUT_OF_MEMORY) as error:
+            denoised = self._alone(executor, call, cache, sigma)
+        except (CacheError, OUT_OF_MEMORY) as error:
             # The model's own shortage may be the cache's fault.  Where ranks decide together, one alone cannot give up.
             if not cached or self.session.reduce is not None:
                 raise
@@ -65,7 +68,7 @@ class CachedPass:
             denoised, call, cache = None, self._bind(executor, args, kwargs), None
         if denoised is None:  # out here the failed pass's tensors, which its traceback kept alive, are gone
             cache = self.session.forward(keys, step, x)
-            denoised = self._run(executor, call, cache, sigma)
+            denoised = self._alone(executor, call, cache, sigma)
         self.session.close(cache, stopwatch)
         self.reporter.step()
         return denoised
@@ -79,11 +82,16 @@ class CachedPass:
     def _give_up(self, error: Exception) -> None:
         """Once per run, whichever thread gets here first."""
         if not self.session.abandoned:
-            self.session.abandon()
+            kind = type(error) if isinstance(error, CacheError) else CacheOutOfMemoryError
+            self.session.abandon(kind.reason)
             # As text: whoever keeps the record would keep the error, its traceback, and all that the failed pass held.
-            log.warning(
-                "DiCache: no memory left for the cache (%s); the rest of this run is computed without it.", str(error)
-            )
+            log.warning("DiCache: %s (%s); the rest of this run is computed without it.", kind.found, str(error))
+
+    def _alone(
+        self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass, sigma: float
+    ) -> Tensor:
+        with exclusively(uncompiled(executor.class_obj.diffusion_model)):
+            return self._run(executor, call, cache, sigma)
 
     def _run(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass, sigma: float) -> Tensor:
         x = call.arguments["x"]
@@ -105,7 +113,9 @@ class CachedPass:
         options["wrappers"] = {kind: dict(found) for kind, found in options.get("wrappers", {}).items()}
         add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, StackPass(self.adapter, cache), options)
         call.arguments["transformer_options"] = options
-        return executor(*call.args, **call.kwargs)
+        denoised = executor(*call.args, **call.kwargs)
+        cache.require_whole()
+        return denoised
 
     def _output(self, x: Tensor, denoised: Tensor, sigma: float) -> Tensor:
         return denoised.clone() if self._in_pictures else (x - denoised) / sigma

@@ -59,6 +59,11 @@ def why_nothing(run: RunStatistics) -> str | None:
     if run.config.threshold == 0:
         return "Nothing was reused: threshold 0 never skips. Write -1 or a number above 0."
     errors = [d.accumulated for p in run.passes for d in p.decisions if d.accumulated is not None]
+    if not errors and run.undecided:
+        return (
+            f"Nothing was reused: in {run.undecided} of {len(run.passes)} passes the model's forward visited no block "
+            "that DiCache put its cache around. Another node's forward or cache does it: remove it, or DiCache Apply."
+        )
     if not errors:
         return "Nothing was reused: every step was warm-up, the last step or outside start and end percent."
     return (

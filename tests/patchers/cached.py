@@ -1,7 +1,7 @@
 """One model under one run's cache, called pass by pass as the sampler would."""
 
-import sys
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import torch
 
@@ -25,16 +25,20 @@ class Cached:
         config = core.CacheConfig(threshold=self.threshold, **settings)
         self.session = core.CacheSession(config, core.Schedule(SIGMAS))
         reporter = patchers.reporter.Reporter(self.session.statistics, None, 0)
-        attach = sys.modules[f"{patchers.__name__}.attach"]  # the package's attribute of that name is the function
-        self.wrapper = attach.CachedForward(self.adapter, self.session, reporter)
+        self.wrapper = patchers.passes.CachedPass(self.adapter, self.session, reporter)
 
     def __call__(self, x, step, options=None, **more):
-        return self.variant(x, self.options(step, options), **more)
+        """The toy's own output in the place of what the host's model around it would make of that."""
+        from comfy.patcher_extension import WrapperExecutor
+
+        patcher = SimpleNamespace(current_hooks=None)
+        model = SimpleNamespace(diffusion_model=self.variant.model, current_patcher=patcher)
+        run = lambda x, transformer_options: self.variant(x, transformer_options, **more)  # noqa: E731
+        return WrapperExecutor.new_class_executor(run, model, [self.wrapper]).execute(x, self.options(step, options))
 
     def options(self, step, more=None):
         """``transformer_options`` of a pass at ``step``; the model's own timestep does not move with it."""
         options = dict(sigmas=torch.tensor([SIGMAS[step]]), sample_sigmas=torch.tensor(SIGMAS), uuids=["one"])
-        options["wrappers"] = {"diffusion_model": {"dicache": [self.wrapper]}}
         return options | (more or {})
 
     @property
