@@ -31,7 +31,7 @@ class Decision:
 
     ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of
     "threshold 0", "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit", "error",
-    "reused" and "out of memory".
+    "reused", "out of memory" and "blocks run several times".
     """
 
     reuse: bool

@@ -1,7 +1,7 @@
 """The contract between cache and model: ``enter``, ``probe``, then ``complete`` or ``estimate`` (and the same in
 output space: ``observe`` or ``forecast``).
 
-The cache never sees a model and the model's adapter never decides anything.  One session serves one sampling run, one
+The cache never sees a model and the model's side never decides anything.  One session serves one sampling run, one
 ``ForwardPass`` one call of the model; the unit of every decision is the sample.
 """
 
@@ -25,8 +25,6 @@ from .statistics import PassRecord, RunStatistics, SampleKey
 from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage
 from .timing import Stopwatch
 
-ABANDONED = Decision(reuse=False, reason="out of memory")
-
 
 class CacheSession:
     """All histories of one sampling run, one per sample and stream.
@@ -45,7 +43,7 @@ class CacheSession:
         self.space = predictor_class(config.predictor).space
         self.statistics = RunStatistics(schedule, config)
         self.storage = Storage(in_main_memory=config.cache_device == "cpu", bits=config.residual_bits)
-        self.abandoned = False
+        self.abandoned: Decision | None = None  # from then on
         self._histories: dict[SampleKey, SampleCache] = {}
         self._stream_numbers: dict[Hashable, int] = {}
         self._token_index: dict[tuple[int, torch.device], Tensor | None] = {}
@@ -58,7 +56,7 @@ class CacheSession:
 
     @property
     def never_reuses(self) -> bool:
-        return self.config.threshold == 0 or self.abandoned
+        return self.config.threshold == 0 or self.abandoned is not None
 
     @property
     def needs_no_stack(self) -> bool:
@@ -86,10 +84,10 @@ class CacheSession:
             self.statistics.record(PassRecord(passed.step, keys, tuple(passed.decisions), stopwatch))
             self.statistics.held_bytes = max(self.statistics.held_bytes, self.held_bytes())
 
-    def abandon(self) -> None:
-        """Drop every history and compute from now on: there is no memory for a cache."""
+    def abandon(self, reason: str = "out of memory") -> None:
+        """Drop every history and compute from now on: there is no memory for a cache, or nothing it could follow."""
         with self._lock:
-            self.abandoned = True
+            self.abandoned = Decision(reuse=False, reason=reason)
             self._histories.clear()
 
     @contextmanager
@@ -187,7 +185,7 @@ class ForwardPass:
 
     def decide(self) -> tuple[bool, ...]:
         """Decide with what has been seen so far; costs one device sync, or none where every decision is known."""
-        known = [ABANDONED if self.session.abandoned else sample.known(self.step) for sample in self.samples]
+        known = [self.session.abandoned or sample.known(self.step) for sample in self.samples]
         with self.session.own_memory():
             sums = [((), ()) if k else s.measure(o) for k, s, o in zip(known, self.samples, self.seen, strict=True)]
             values = iter(fetch([t for pair in sums for group in pair for t in group], self.session.reduce))

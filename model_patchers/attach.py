@@ -27,16 +27,17 @@ from ..dicache_core import (
     RunStatistics,
     SampleCache,
     Stopwatch,
+    indicator_class,
 )
-from .adapter import Adapter
 from .compiling import BlockByBlock
-from .compose import CachedStack
+from .family import Family
 from .identity import StreamBook
 from .memory import MemoryPlan
 from .place import keeps_to_schedule, schedule_of
-from .registry import adapter_for
+from .registry import known_family
 from .reporter import Reporter, current_prompt
 from .sigma import SigmaReading
+from .stack import CachedStack, exclusive
 
 KEY = "dicache"
 
@@ -54,21 +55,22 @@ def attach(
 
     ``node_id`` names the node that shows the live view; the statistics of each run are appended to ``runs``.
     Where each process holds a slice of the tokens, ``reduce`` adds up sums ``(S,)`` over all of them, see
-    docs/several_devices.md.  Raises ``ValueError`` for a model that no adapter covers, a probe deeper than its stack,
+    docs/several_devices.md.  Raises ``ValueError`` for a model of no known family, a probe deeper than its stack,
     and rules that lack something (a curve, say) or do not go together.
     """
-    adapter = adapter_for(model.model.diffusion_model)
-    blocks = len(adapter.blocks(model.model.diffusion_model))
+    family = known_family(model.model.diffusion_model)
+    blocks = len(family.blocks(model.model.diffusion_model))
     if config.probe_depth >= blocks:
         raise ValueError(
-            f"probe_depth is {config.probe_depth}, but this {adapter.name} model has {blocks} blocks: "
+            f"probe_depth is {config.probe_depth}, but this {family.name} model has {blocks} blocks: "
             f"write 1 to {blocks - 1}, or 0 for the published depth"
         )
+    check_modulated(family, config)
     SampleCache(config)  # rules complain here about what they lack, not in the middle of a run
     patched = detach(model)
     if patched.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY) != model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY):
         log.info("DiCache: the model already had a DiCache node; the later one's settings are used.")
-    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, CachedSampling(adapter, config, node_id, runs, reduce))
+    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, CachedSampling(family, config, node_id, runs, reduce))
     return patched
 
 
@@ -84,13 +86,13 @@ class CachedSampling:
 
     def __init__(
         self,
-        adapter: Adapter,
+        family: Family,
         config: CacheConfig,
         node_id: str | None,
         runs: RunLog | list[RunStatistics] | None,
         reduce: Reducer | None = None,
     ) -> None:
-        self.adapter = adapter
+        self.family = family
         self.config = config
         self.node_id = node_id
         self.runs = runs
@@ -108,7 +110,7 @@ class CachedSampling:
         guider = executor.class_obj
         original = guider.model_options
         session = CacheSession(config, schedule_of(sigmas, guider.model_patcher), self.reduce)
-        session.statistics.architecture = self.adapter.name
+        session.statistics.architecture = self.family.architecture
         session.statistics.prompt = current_prompt()
         if self.runs is not None:
             self.runs.append(session.statistics)
@@ -117,11 +119,11 @@ class CachedSampling:
         reporter.begin()
         try:
             guider.model_options = comfy.model_patcher.create_model_options_clone(original)
-            wrapper = CachedForward(self.adapter, session, reporter)
+            wrapper = CachedForward(self.family, session, reporter)
             add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, wrapper, guider.model_options, is_model_options=True)
             compiling = BlockByBlock(original)
             add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, compiling, guider.model_options, is_model_options=True)
-            plan = MemoryPlan(self.adapter, session, guider)
+            plan = MemoryPlan(self.family, session, guider)
             add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, plan, guider.model_options, is_model_options=True)
             return executor(*args, **kwargs)
         finally:
@@ -133,8 +135,8 @@ class CachedSampling:
 class CachedForward:
     """``DIFFUSION_MODEL`` wrapper: one forward pass of the model, with the cache around its block stack."""
 
-    def __init__(self, adapter: Adapter, session: CacheSession, reporter: Reporter) -> None:
-        self.adapter = adapter
+    def __init__(self, family: Family, session: CacheSession, reporter: Reporter) -> None:
+        self.family = family
         self.session = session
         self.reporter = reporter
         self.streams = StreamBook()
@@ -187,16 +189,17 @@ class CachedForward:
     def _run(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass) -> Any:
         if self.session.needs_no_stack:
             return cache.forecast() if all(cache.decide()) else cache.observe(executor(*call.args, **call.kwargs))
-        options = call.arguments["transformer_options"]
-        stack = CachedStack(self.adapter, executor.class_obj, cache, call.arguments)
-        replace = options.get("patches_replace", {})
-        foreign = replace.get("dit", {})
-        dit = {**foreign, **stack.replacements(foreign)}
-        call.arguments["transformer_options"] = {**options, "patches_replace": {**replace, "dit": dit}}
-        try:
-            return cache.observe(executor(*call.args, **call.kwargs))
-        finally:
-            stack.restore()
+        with exclusive(executor.class_obj):
+            return cache.observe(CachedStack(self.family, executor.class_obj, cache).run(executor, call))
+
+
+def check_modulated(family: Family, config: CacheConfig) -> None:
+    """Raise a ``ValueError`` for a rule that looks at something which is not known of a family."""
+    if indicator_class(config.indicator).wants_modulated and family.modulated is None:
+        raise ValueError(
+            f"TeaCache looks at the modulated input of the first block, which DiCache does not know of {family.name}: "
+            "choose another policy, such as dicache or fbcache"
+        )
 
 
 def _bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:

@@ -1,4 +1,4 @@
-"""Every model class that an adapter covers, at toy width with random weights, and arguments for one forward pass.
+"""Every class of the four families with published settings, at toy width with random weights, and arguments for one forward pass.
 
 Correct composition needs no training: what is compared is the model with itself.
 """
