@@ -18,7 +18,7 @@ from .dicache_core import (
     check_threshold,
     resolve,
 )
-from .model_patchers import known_family, attach, nothing, show_text
+from .model_patchers import attach, known_family, nothing, show_text
 from .nodes_compare import DiCacheCompare
 from .nodes_policy import DiCacheCalibrate, DiCachePolicy
 from .nodes_shared import ALIASES, CATEGORY, NUMBER, PolicyType, Statistics, checkable

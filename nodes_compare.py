@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 
 from . import reporting
 from .dicache_core import parse_settings, settings_of
-from .model_patchers import SAMPLERS, SCHEDULERS, Sampling, known_family, as_latent, compare, decode, nothing, show_text
+from .model_patchers import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, known_family, nothing, show_text
 from .nodes_shared import ALIASES, CATEGORY, checkable
 
 

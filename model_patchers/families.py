@@ -210,6 +210,7 @@ FAMILIES: list[Family] = [
         width="vid_in.proj.out_features",
         batch_dim=None,
         rows=traits.swapped_conds,
+        opening=1,  # repeats the time's embedding per token, for the head too
     ),
     Family(
         "Kandinsky 5",

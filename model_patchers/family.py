@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from inspect import Parameter, signature
 from math import prod
 from typing import Any
@@ -93,6 +93,7 @@ class Family:
         rows: order of the samples in a hidden state, where it is not that of the model's output.
         left_out: keys of blocks that a network has and does not run.
         must_run: whether a block's other results are needed even on a skipped pass, from its arguments.
+        opening: blocks that run on every pass, as what is behind the stack needs something that they leave behind.
         modulated: modulated input of the first block, from its arguments: what TeaCache looks at.
         side_work: work beside the stack that a skipped pass must not pay for; what the host adds behind the last block
             acts on the estimate as on a computed output, so that has to stay.
@@ -113,6 +114,7 @@ class Family:
     rows: Callable[[Arguments, int], Sequence[int] | None] | None = None
     left_out: Callable[[nn.Module], set[tuple[str, int]]] | None = None
     must_run: Callable[[Arguments], bool] | None = None
+    opening: int = 0
     modulated: Callable[[nn.Module, Arguments], Tensor] | None = None
     side_work: Callable[[nn.Module, int], list[SideWork]] | None = None
     batched: tuple[str, ...] = ()
@@ -122,7 +124,9 @@ class Family:
     def blocks(self, network: nn.Module) -> list[Block]:
         """The stack in the order in which it runs."""
         left_out = self.left_out(network) if self.left_out else set()
-        found = [Block(m, part, (part.key, i)) for part in self.parts for i, m in enumerate(_listed(network, part.path))]
+        found = [
+            Block(m, part, (part.key, i)) for part in self.parts for i, m in enumerate(_listed(network, part.path))
+        ]
         return [block for block in found if block.key not in left_out]
 
     def size(self, network: nn.Module, latent: Sequence[int]) -> tuple[int, int]:
@@ -167,7 +171,7 @@ def class_name(model: nn.Module) -> str:
     return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
-@lru_cache(maxsize=None)  # of classes: as many as the host has
+@cache  # of classes: as many as the host has
 def parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
     """Names of a method's parameters that can be given by place."""
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)

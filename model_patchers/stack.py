@@ -46,7 +46,7 @@ def stack_around(family: Family, network: nn.Module, cache: ForwardPass) -> Iter
     def around(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def call(*args: Any, **kwargs: Any) -> Any:
-            bound = signature_of(original).bind(*args, **kwargs)
+            bound = signature_in(type(network), name).bind(*args, **kwargs)
             bound.apply_defaults()
             return stack.run(original, bound)
 
@@ -152,8 +152,8 @@ class CachedStack:
                 self.cache.probe(self.picture.read(call.hidden_of(result), call.part))
                 self._decide(call)
             return result
-        if not self.decided:  # another pack's forward, which left out a block of the probe
-            return call.run()
+        if not self.decided or index < self.family.opening:
+            return call.run()  # not decided: another pack's forward, which left out a block of the probe
         if self.skipping:
             return call.handed_through(self._estimated(call) if index == self.last else call.hidden)
         result = self._rest(call, last=index == self.last)
@@ -244,14 +244,11 @@ def set_options(bound: inspect.BoundArguments, options: Mapping[str, Any]) -> No
             return
 
 
-def signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    """The signature of a network's forward; reading one takes longer than all else here."""
-    if not inspect.ismethod(function):
-        return inspect.signature(function)
-    whole = _signature_in_class(function.__func__)
+@functools.cache  # of classes: as many as the host has
+def signature_in(network: type[nn.Module], name: str) -> inspect.Signature:
+    """The signature of a class's method as it is called; reading one takes longer than all else here.
+
+    Of the class, as what another pack has put on the instance may take anything.
+    """
+    whole = inspect.signature(getattr(network, name))
     return whole.replace(parameters=list(whole.parameters.values())[1:])
-
-
-@functools.lru_cache(maxsize=None)  # of classes: as many as the host has
-def _signature_in_class(function: Callable[..., Any]) -> inspect.Signature:
-    return inspect.signature(function)

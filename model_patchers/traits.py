@@ -10,7 +10,7 @@ from comfy.ldm.flux.layers import apply_mod
 from comfy.ldm.wan.model import repeat_e
 from torch import Tensor, nn
 
-from .family import Arguments, SideWork, patch_edges, patches_in, patches_of
+from .family import Arguments, SideWork, patch_edges, patches_in
 
 Picture = Callable[[nn.Module, Arguments], slice]
 

@@ -125,7 +125,9 @@ def test_arguments_whose_rows_nobody_knows_keep_the_batch_whole(pack):
     assert split.fits({"img": torch.zeros(3, 4, 2), "vec": (torch.zeros(1, 2), [torch.zeros(3, 2)]), "pe": None})
     assert not split.fits({"img": torch.zeros(3, 4, 2), "vec": torch.zeros(6, 2)})
     assert not split.fits({"img": torch.zeros(3, 4, 2), "vec": object()})
-    narrow = split.narrow({"img": torch.arange(3)[:, None], "vec": (torch.zeros(1, 2),), "transformer_options": 7}, "img")
+    narrow = split.narrow(
+        {"img": torch.arange(3)[:, None], "vec": (torch.zeros(1, 2),), "transformer_options": 7}, "img"
+    )
     assert narrow["img"].tolist() == [[1], [2]]
     assert narrow["vec"][0].shape == (1, 2)
     assert narrow["transformer_options"] == 7

@@ -51,7 +51,10 @@ def test_span_is_what_the_head_keeps(variant, cached):
         kept["img"] = kept["img"].detach().clone().requires_grad_()
         return (kept["img"].clone(), *out[1:]) if isinstance(out, tuple) else kept["img"].clone()
 
-    handles = [first.module.register_forward_pre_hook(into, with_kwargs=True), last.module.register_forward_hook(behind)]
+    handles = [
+        first.module.register_forward_pre_hook(into, with_kwargs=True),
+        last.module.register_forward_hook(behind),
+    ]
     plain(variant, variant.x).square().sum().backward()
     for handle in handles:
         handle.remove()
