@@ -75,8 +75,9 @@ class SampleCache:
     def fits(self, kind: str, row: Tensor) -> bool:
         """Whether the history was made with rows of this shape, dtype and device.
 
-        ``kind`` is "latent" for the model's input ``(C, ...)``, "hidden" for the stack's ``(T, D)``.  Neither follows
-        from the other: latents of different sizes, padded to whole patches, can have the same number of tokens.
+        ``kind`` is "latent" for the model's input ``(C, ...)``, "hidden" for the stack's ``(T, D)``, "deep" for a
+        U-Net's deep feature ``(C, H, W)``.  None follows from another: latents of different sizes, padded to whole
+        patches, can have the same number of tokens.
         """
         return self.layouts.setdefault(kind, layout_of(row)) == layout_of(row)
 

@@ -151,9 +151,10 @@ class ForwardPass:
         rows = [None] * len(keys) if latents is None else list(latents)
         self.seen = [Observation(step, latent=row) for row in rows]
         self.decisions: list[Decision] = []
+        self._keeps_whole = False
         self._inputs: list[Tensor] = []  # own copies of h0, (T, D) each: blocks may change their input in place
         if latents is not None:
-            self._renew_misfits("latent", latents)
+            self.renew_misfits("latent", latents)
 
     @property
     def reuse(self) -> tuple[bool, ...]:
@@ -164,11 +165,16 @@ class ForwardPass:
     def all_reused(self) -> bool:
         return bool(self.decisions) and all(self.reuse)
 
-    def enter(self, h0: Tensor, modulated: Tensor | None = None) -> None:
-        """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed."""
-        self._renew_misfits("hidden", h0)
+    def enter(self, h0: Tensor, modulated: Tensor | None = None, *, keeps_whole: bool = False) -> None:
+        """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed.
+
+        With ``keeps_whole`` the cache keeps ``hM`` itself in place of the residual ``hM - h0``: where channels change
+        on the way there is none.
+        """
+        self.renew_misfits("hidden", h0)
+        self._keeps_whole = keeps_whole
         with self.session.own_memory():
-            if self.session.space is Space.RESIDUAL:
+            if self.session.space is Space.RESIDUAL and not keeps_whole:
                 self._inputs = [row.clone() for row in h0]
             for seen, row in zip(self.seen, self._probe_tokens(h0, self._inputs), strict=True):
                 seen.h0 = row
@@ -204,6 +210,8 @@ class ForwardPass:
             for i, row in enumerate(hM):
                 if self.decisions[i].reuse:
                     self._rebuild(i, row)
+                elif self._keeps_whole:
+                    self.samples[i].record(self.seen[i], row.clone())
                 else:
                     entered = self._inputs[i]
                     free = None if entered is self.seen[i].h0 else entered  # memory that nobody reads any more
@@ -233,15 +241,20 @@ class ForwardPass:
         newest = [sample.predictor.held[-1] for sample in self.samples]
         return self.observe(torch.stack(newest))
 
-    def _renew_misfits(self, kind: str, rows: Tensor) -> None:
+    def renew_misfits(self, kind: str, rows: Tensor) -> None:
         """Start histories again that were made with tensors of another layout."""
         for i, row in enumerate(rows):
             if not self.samples[i].fits(kind, row):
                 self.samples[i] = self.session.replace(self.keys[i], self.samples[i].renewed(kind, row))
 
+    def shape_of(self, kind: str) -> torch.Size:
+        """Shape of the rows that the histories were made with."""
+        return self.samples[0].layouts[kind][0]
+
     def _rebuild(self, i: int, row: Tensor) -> None:
         self.samples[i].predictor.forecast(row)
-        row.add_(self._inputs[i])
+        if not self._keeps_whole:
+            row.add_(self._inputs[i])
 
     def _probe_tokens(self, h: Tensor, copies: Sequence[Tensor] = ()) -> Sequence[Tensor]:
         """Own copies ``(K, D)`` of the probe tokens of ``h`` ``(N, T, D)``.

@@ -38,6 +38,7 @@ from .registry import known_family
 from .reporter import Reporter, current_prompt
 from .sigma import SigmaReading
 from .stack import CachedStack, exclusive
+from .unet import CachedUNet
 
 KEY = "dicache"
 
@@ -59,7 +60,7 @@ def attach(
     and rules that lack something (a curve, say) or do not go together.
     """
     family = known_family(model.model.diffusion_model)
-    blocks = len(family.blocks(model.model.diffusion_model))
+    blocks = family.depth(model.model.diffusion_model)
     if config.probe_depth >= blocks:
         raise ValueError(
             f"probe_depth is {config.probe_depth}, but this {family.name} model has {blocks} blocks: "
@@ -190,7 +191,8 @@ class CachedForward:
         if self.session.needs_no_stack:
             return cache.forecast() if all(cache.decide()) else cache.observe(executor(*call.args, **call.kwargs))
         with exclusive(executor.class_obj):
-            return cache.observe(CachedStack(self.family, executor.class_obj, cache).run(executor, call))
+            kind = CachedUNet if self.family.unet else CachedStack
+            return cache.observe(kind(self.family, executor.class_obj, cache).run(executor, call))
 
 
 def check_modulated(family: Family, config: CacheConfig) -> None:

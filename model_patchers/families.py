@@ -357,4 +357,12 @@ FAMILIES: list[Family] = [
         values="in_channels",
         side_work=traits.triposplat_positions,
     ),
+    Family(
+        "Stable Diffusion and SDXL (U-Net)",
+        "unet",
+        ("comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel",),
+        (),
+        width="model_channels",
+        unet=True,
+    ),
 ]

@@ -99,6 +99,7 @@ class Family:
             acts on the estimate as on a computed output, so that has to stay.
         batched: arguments of a block with one row per sample, where a batch may be split; empty where it may not.
         entangled: those of ``models`` whose loop needs the whole batch beside the blocks.
+        unet: whether it is a U-Net, whose deep part has the place of a stack; ``parts`` is empty then.
         streams_weights: whether the host may load the weights of skipped blocks all the same.
     """
 
@@ -119,6 +120,7 @@ class Family:
     side_work: Callable[[nn.Module, int], list[SideWork]] | None = None
     batched: tuple[str, ...] = ()
     entangled: tuple[str, ...] = ()
+    unet: bool = False
     streams_weights: bool = False
 
     def blocks(self, network: nn.Module) -> list[Block]:
@@ -128,6 +130,10 @@ class Family:
             Block(m, part, (part.key, i)) for part in self.parts for i, m in enumerate(_listed(network, part.path))
         ]
         return [block for block in found if block.key not in left_out]
+
+    def depth(self, network: nn.Module) -> int:
+        """Blocks of which some, but not all, can be the probe; on a U-Net those of one side."""
+        return len(network.input_blocks) if self.unet else len(self.blocks(network))
 
     def size(self, network: nn.Module, latent: Sequence[int]) -> tuple[int, int]:
         """Tokens and width of one sample of a latent ``(N, C, ...)``, before any call; references aside."""

@@ -22,12 +22,12 @@ from torch import nn
 from ..dicache_core import ForwardPass
 from .block_call import BlockCall, ForwardCall, ReplacementCall
 from .family import Block, Family
+from .forwards import by_name, replace, set_options, signature_in
 from .picture import Picture
 from .subbatch import SubBatch, can_split
+from .unet import CachedUNet
 
 log = logging.getLogger("dicache")
-
-NOTHING = object()
 
 _locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _locks_lock = threading.Lock()
@@ -37,9 +37,9 @@ _locks_lock = threading.Lock()
 def stack_around(family: Family, network: nn.Module, cache: ForwardPass) -> Iterator[None]:
     """Puts ``cache`` around the stack of ``network`` for one call of it, and takes everything away again.
 
-    ``network`` is the host's ``diffusion_model``; one thread at a time has it.
+    ``network`` is the host's ``diffusion_model``; one thread at a time has it.  A U-Net's deep part is its stack.
     """
-    stack = CachedStack(family, network, cache)
+    stack = (CachedUNet if family.unet else CachedStack)(family, network, cache)
     # The inner function where there is one: other packs' wrappers around it may change the arguments.
     name = "_forward" if hasattr(network, "_forward") else "forward"
 
@@ -64,22 +64,6 @@ def exclusive(network: nn.Module) -> Iterator[None]:
         lock = _locks.setdefault(network, threading.RLock())
     with lock:
         yield
-
-
-def replace(
-    module: nn.Module, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]], restored: ExitStack
-) -> None:
-    """Put ``around(method)`` in place of a method of one instance, until ``restored`` closes."""
-    own = vars(module).get(name, NOTHING)  # torch.compile and other packs leave one on the instance too
-    vars(module)[name] = around(getattr(module, name))
-    restored.callback(_put_back, module, name, own)
-
-
-def _put_back(module: nn.Module, name: str, own: object) -> None:
-    if own is NOTHING:
-        vars(module).pop(name, None)
-    else:
-        vars(module)[name] = own
 
 
 class CachedStack:
@@ -221,34 +205,3 @@ class CachedStack:
         tokens = self.picture.read(hidden, call.part)
         self.cache.estimate(tokens)
         return self.picture.write(hidden, call.part, tokens)
-
-
-def by_name(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """A call's arguments by name, those that its function takes as ``**kwargs`` among them."""
-    call: dict[str, Any] = {}
-    for name, value in bound.arguments.items():
-        more = bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
-        call.update(value if more else {name: value})
-    return call
-
-
-def set_options(bound: inspect.BoundArguments, options: Mapping[str, Any]) -> None:
-    """Give a call other ``transformer_options``, wherever its function takes them."""
-    if "transformer_options" in bound.arguments:
-        bound.arguments["transformer_options"] = options
-        return
-    for name, value in bound.arguments.items():
-        more = bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
-        if more and "transformer_options" in value:
-            bound.arguments[name] = {**value, "transformer_options": options}
-            return
-
-
-@functools.cache  # of classes: as many as the host has
-def signature_in(network: type[nn.Module], name: str) -> inspect.Signature:
-    """The signature of a class's method as it is called; reading one takes longer than all else here.
-
-    Of the class, as what another pack has put on the instance may take anything.
-    """
-    whole = inspect.signature(getattr(network, name))
-    return whole.replace(parameters=list(whole.parameters.values())[1:])

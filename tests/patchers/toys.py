@@ -41,11 +41,11 @@ class Toy:
     def batch(self) -> int:
         return len(self.x if isinstance(self.x, Tensor) else self.x[0])
 
-    def __call__(self, x: Any, options: dict, rows: list[int] | None = None) -> Any:
+    def __call__(self, x: Any, options: dict, rows: list[int] | None = None, **more: Any) -> Any:
         rows = list(range(self.batch)) if rows is None else rows
         arguments = {name: take(value, rows) for name, value in self.arguments.items()}
         options = options | self.options(rows)
-        return self.model(copied(x), take(self.timestep, rows), transformer_options=options, **arguments)
+        return self.model(copied(x), take(self.timestep, rows), transformer_options=options, **arguments, **more)
 
 
 def take(value: Any, rows: list[int]) -> Any:
