@@ -150,10 +150,7 @@ FAMILIES: list[Family] = [
         "AuraFlow",
         "aura_flow",
         ("comfy.ldm.aura.mmdit.MMDiT",),
-        (
-            Part("double_layers", "x", ("c", "x"), key="double_block"),
-            Part("single_layers", "cx", key="single_block"),
-        ),
+        (Part("double_layers", "x", ("c", "x"), key="double_block"), Part("single_layers", "cx", key="single_block")),
         patch="patch_size",
         width="init_x_linear.out_features",
         picture=traits.last("patch_size"),
@@ -333,13 +330,7 @@ FAMILIES: list[Family] = [
         patch="decoder.patch_size",
         width="decoder.condition_embedder.out_features",
     ),
-    Family(
-        "PixArt",
-        "pixart",
-        ("comfy.ldm.pixart.pixartms.PixArtMS",),
-        (Part("blocks", "x"),),
-        patch="patch_size",
-    ),
+    Family("PixArt", "pixart", ("comfy.ldm.pixart.pixartms.PixArtMS",), (Part("blocks", "x"),), patch="patch_size"),
     Family(
         "CogVideoX",
         "cogvideox",

@@ -1,16 +1,22 @@
-"""Methods of single modules replaced for the length of one call, and a call's arguments by name."""
+"""What putting a cache around part of a network takes: methods replaced for one call, a call's arguments by name."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from torch import nn
 
+from ..dicache_core import ForwardPass
+from .family import Family
+
 NOTHING = object()
+
+log = logging.getLogger("dicache")
 
 
 def replace(
@@ -58,3 +64,15 @@ def signature_in(network: type[nn.Module], name: str) -> inspect.Signature:
     """
     whole = inspect.signature(getattr(network, name))
     return whole.replace(parameters=list(whole.parameters.values())[1:])
+
+
+def end_of_cache(cache: ForwardPass, family: Family) -> None:
+    """The blocks run more than once per call: which of their runs a history is of, nobody can tell."""
+    if cache.session.abandoned:
+        return
+    log.warning(
+        "DiCache: this %s model runs its blocks several times per call, which cannot be cached soundly; "
+        "the rest of this run is computed.",
+        family.name,
+    )
+    cache.session.abandon("blocks run several times")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,12 +21,10 @@ from torch import nn
 from ..dicache_core import ForwardPass
 from .block_call import BlockCall, ForwardCall, ReplacementCall
 from .family import Block, Family
-from .forwards import by_name, replace, set_options, signature_in
+from .forwards import by_name, end_of_cache, replace, set_options, signature_in
 from .picture import Picture
 from .subbatch import SubBatch, can_split
 from .unet import CachedUNet
-
-log = logging.getLogger("dicache")
 
 _locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _locks_lock = threading.Lock()
@@ -158,15 +155,8 @@ class CachedStack:
             self._decide(call)
 
     def _end(self) -> None:
-        """The stack runs more than once per call: which of its runs a history is of, nobody can tell."""
         self.ended, self.skipping, self.split = True, False, None
-        if not self.cache.session.abandoned:
-            log.warning(
-                "DiCache: this %s model runs its blocks several times per call, which cannot be cached soundly; "
-                "the rest of this run is computed.",
-                self.family.name,
-            )
-            self.cache.session.abandon("blocks run several times")
+        end_of_cache(self.cache, self.family)
 
     def _decide(self, call: BlockCall) -> None:
         """Where samples disagree, the rest of the stack gets fewer of them; work beside it stops with the stack."""

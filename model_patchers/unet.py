@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..dicache_core import ForwardPass
 from .family import Family
-from .forwards import by_name, replace
+from .forwards import by_name, end_of_cache, replace
 
 
 class CachedUNet:
@@ -33,6 +33,7 @@ class CachedUNet:
         self.outer = cache.session.config.probe_depth
         self.control: dict[str, list[Tensor | None]] = {}
         self.entered = False
+        self.ended = False  # the cache cannot follow this call
         self.skipping = False
 
     def run(self, original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
@@ -73,7 +74,7 @@ class CachedUNet:
                 self.cache.estimate(tokens_of(deep))
                 return deep
             deep = original(h, *args, **kwargs)
-            if self.entered:
+            if self.entered and not self.ended:
                 if not any(self.cache.reuse):
                     self.cache.renew_misfits("deep", deep)
                 self.cache.complete(tokens_of(deep))
@@ -82,6 +83,10 @@ class CachedUNet:
         return forward
 
     def _decide(self, probe: Tensor) -> None:
+        if self.entered:
+            self.ended, self.skipping = True, False
+            end_of_cache(self.cache, self.family)
+            return
         nothing = probe.new_zeros(1, 1, 1).expand_as(probe)
         self.cache.enter(nothing, keeps_whole=True)
         self.entered = True

@@ -9,6 +9,7 @@ import torch
 import toys
 import variants
 from cached import ALWAYS, NEVER, Cached, counted, options_of
+from test_unet import sd_1
 from toys import copied
 
 STEPS = 3
@@ -309,7 +310,7 @@ def test_keys_are_kept_from_a_pass_that_is_reused(pack):
 
 
 @pytest.mark.parametrize(
-    "make", [toys.lumina_2, toys.stable_diffusion_3, variants.flux], ids=lambda make: make.__name__
+    "make", [toys.lumina_2, toys.stable_diffusion_3, variants.flux, sd_1], ids=lambda make: make.__name__
 )
 def test_a_stack_that_runs_twice_per_call_ends_the_cache(pack, make, caplog):
     """What such a pass computes is right, whichever pass it first happens in, and the log says so once."""

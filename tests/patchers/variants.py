@@ -52,14 +52,18 @@ def build(name: str, **settings: Any) -> nn.Module:
     except (ImportError, AttributeError):
         pytest.skip(f"this ComfyUI has no comfy.ldm.{name}")
     operations = importlib.import_module("comfy.ops").disable_weight_init
-    model = found(**settings, dtype=torch.float32, device="cpu", operations=operations)
+    torch.use_deterministic_algorithms(True, warn_only=True)  # memory that a checkpoint is to fill is NaN then
+    try:
+        model = found(**settings, dtype=torch.float32, device="cpu", operations=operations)
+    finally:
+        torch.use_deterministic_algorithms(False)
     generator = torch.Generator().manual_seed(7)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
         if parameter.is_floating_point():
             fan_in = parameter.shape[1:].numel() if parameter.ndim > 1 else 4
             nn.init.normal_(parameter, std=fan_in**-0.5, generator=generator)
-    for place, buffer in model.named_buffers():  # some are left unset for a checkpoint to fill
+    for place, buffer in model.named_buffers():
         if buffer.is_floating_point() and ("inv_freq" in place or not buffer.isfinite().all()):
             buffer.fill_(0.5)
     return model.eval()
