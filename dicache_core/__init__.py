@@ -19,7 +19,7 @@ from .registry import lookup
 from .run_log import RunLog
 from .sample import UNDECIDED, Decision, SampleCache
 from .schedule import Lane, LaneBook, Schedule, Step, in_lanes
-from .session import CacheSession, ForwardPass
+from .session import CacheSession, ForwardPass, needs_stack
 from .statistics import PassRecord, RunStatistics, SampleKey, finite
 from .storage import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, Storage, Stored
 from .target import FEW_STEPS, Target
@@ -76,6 +76,7 @@ __all__ = [
     "indicator_class",
     "lookup",
     "named_policy",
+    "needs_stack",
     "parse_settings",
     "peak_bytes",
     "predictor_class",

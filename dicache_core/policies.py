@@ -32,6 +32,8 @@ POLICIES: dict[str, Policy] = {
     "hyca": Policy("fixed", "hyca", threshold=3.0, warmup_steps=4),
     "sensitivity": Policy("sensitivity", "output_reuse", thresholds=_everywhere(0.1)),
     "fixed_interval": Policy("fixed", "reuse", threshold=2.0, warmup_steps=1),
+    # Interval 3 and branch 0 (here: probe depth 1), as published; on a U-Net the deep feature is what is reused.
+    "deepcache": Policy("fixed", "reuse", threshold=3.0, probe_depth=1, warmup_steps=1),
     "step_mask": Policy(
         "mask",
         "reuse",

@@ -33,7 +33,7 @@ class Decision:
 
     ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of
     "threshold 0", "warm-up", "last step", "outside start and end percent", "no anchor yet", "new noise", "run limit",
-    "error", "reused", "out of memory", "stack left early" and "no block seen".
+    "error", "reused", "out of memory", "stack left early", "blocks run several times" and "no block seen".
     """
 
     reuse: bool
@@ -84,8 +84,9 @@ class SampleCache:
     def fits(self, kind: str, row: Tensor) -> bool:
         """Whether the history was made with rows of this shape, dtype and device.
 
-        ``kind`` is "latent" for the model's input ``(C, ...)``, "hidden" for the stack's ``(T, D)``.  Neither follows
-        from the other: latents of different sizes, padded to whole patches, can have the same number of tokens.
+        ``kind`` is "latent" for the model's input ``(C, ...)``, "hidden" for the stack's ``(T, D)``, "deep" for a
+        U-Net's deep feature ``(C, H, W)``.  None follows from another: latents of different sizes, padded to whole
+        patches, can have the same number of tokens.
         """
         return self.layouts.setdefault(kind, layout_of(row)) == layout_of(row)
 

@@ -57,6 +57,7 @@ PRESETS = ["published", "fidelity", "balanced", "fast"]
 POLICIES = {
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "taylorseer_1", "taylorseer_2",
     "foca", "hyca", "sensitivity", "fixed_interval", "step_mask", "trajectory_error", "trajectory_error_output",
+    "deepcache",
     "output_reuse", "corrected_line", "foreseen", "output_line",
 }  # fmt: skip
 
