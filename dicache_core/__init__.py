@@ -3,18 +3,20 @@
 arXiv 2508.17356 (Bu et al.).  Nothing in here knows which model or which host it serves.
 """
 
-from .config import CACHE_DEVICES, RESIDUAL_BITS, CacheConfig
+from .comparison import parse_settings, settings_of
+from .config import CACHE_DEVICES, LARGEST_COUNT, LARGEST_THRESHOLD, RESIDUAL_BITS, CacheConfig, check_threshold
 from .curve import LARGEST_FILE, Curve, calibration, curve_of
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
 from .measure import Reducer
 from .memory import expected_bytes, fits
+from .names import display_name
 from .observation import Observation
 from .outcome import Outcome
-from .policies import POLICIES, named_policy
+from .policies import POLICIES, chosen_policy, named_policy
 from .policy import Policy
 from .predictors import PREDICTORS, Predictor, Space, predictor_class
-from .presets import LARGEST_THRESHOLD, PRESETS, check_threshold, parse_settings, preset_config, resolve, settings_of
-from .published import PUBLISHED, published
+from .presets import DEFAULT_PRESET, PRESETS, every_nth_step, limit_text, own_config, preset_config, resolve
+from .published import PUBLISHED, papers_method, published, published_note
 from .registry import lookup
 from .run_log import RunLog
 from .sample import Decision, SampleCache
@@ -27,8 +29,10 @@ from .timing import Stopwatch
 
 __all__ = [
     "CACHE_DEVICES",
+    "DEFAULT_PRESET",
     "FEW_STEPS",
     "INDICATORS",
+    "LARGEST_COUNT",
     "LARGEST_FILE",
     "LARGEST_THRESHOLD",
     "OUT_OF_MEMORY",
@@ -64,16 +68,23 @@ __all__ = [
     "Target",
     "calibration",
     "check_threshold",
+    "chosen_policy",
     "curve_of",
+    "display_name",
+    "every_nth_step",
     "expected_bytes",
     "fits",
     "indicator_class",
+    "limit_text",
     "lookup",
     "named_policy",
+    "own_config",
+    "papers_method",
     "parse_settings",
     "predictor_class",
     "preset_config",
     "published",
+    "published_note",
     "resolve",
     "settings_of",
 ]

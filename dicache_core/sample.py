@@ -30,8 +30,8 @@ class Decision:
     """What was decided for one sample at one step, and why.
 
     ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of
-    "threshold 0", "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit", "error",
-    "reused" and "out of memory".
+    "threshold 0", "few steps", "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit",
+    "error", "reused" and "out of memory".
     """
 
     reuse: bool
@@ -58,7 +58,7 @@ class SampleCache:
     def _gate(self) -> Gate:
         if self.config.target:
             return SteeredGate(self.config, self.indicator)
-        return Gate(self.config.threshold, self.indicator.accumulates)
+        return Gate(self.indicator.limit(self.config), self.indicator.accumulates)
 
     @property
     def held(self) -> list[Tensor]:

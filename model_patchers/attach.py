@@ -62,7 +62,7 @@ def attach(
     if config.probe_depth >= blocks:
         raise ValueError(
             f"probe_depth is {config.probe_depth}, but this {adapter.name} model has {blocks} blocks: "
-            f"write 1 to {blocks - 1}, or 0 for the published depth"
+            f"write 1 to {blocks - 1}, or -1 (automatic)"
         )
     SampleCache(config)  # rules complain here about what they lack, not in the middle of a run
     patched = detach(model)

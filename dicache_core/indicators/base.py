@@ -29,6 +29,7 @@ class Indicator(ABC):
     """
 
     stage: ClassVar[Stage] = Stage.PROBE
+    limited_by: ClassVar[str] = "threshold"  # the setting that bounds what is skipped; "interval", "mask" or "target"
     accumulates: ClassVar[bool] = True  # whether the gate adds errors up, or judges each one alone
     foresees: ClassVar[bool] = False  # whether ``foresee`` tells every error beforehand, exactly
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
@@ -44,6 +45,11 @@ class Indicator(ABC):
     @abstractmethod
     def error(self, seen: Observation, sums: Sequence[float]) -> float:
         """Error of reusing this step, 0 or more; infinity where it cannot be told (the step is then computed)."""
+
+    @classmethod
+    def limit(cls, config: CacheConfig) -> float:
+        """What the gate compares errors with where no target steers it."""
+        return config.threshold
 
     @property
     def held(self) -> Sequence[Tensor]:
