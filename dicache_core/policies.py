@@ -20,22 +20,31 @@ def _everywhere(threshold: float, **others: float) -> dict[str, float]:
     return {ELSEWHERE: threshold, **others}
 
 
+# In groups, in the order of the menu.
 POLICIES: dict[str, Policy] = {
     # The paper, and its variant, with the published thresholds.
     "dicache": Policy("delta_y", "trajectory"),
     "dicache_delta_minus": Policy("delta_minus", "trajectory"),
-    # Known methods.
+    # This pack's own: better gates, and the output in place of the stack's residual.
+    "foreseen": Policy("foreseen", "corrected_line", warmup_steps=2),
+    "corrected_line": Policy("fixed", "corrected_line", interval=2, warmup_steps=2),
+    "trajectory_error": Policy("trajectory_error", "trajectory", thresholds=_everywhere(0.1)),
+    "trajectory_error_output": Policy("trajectory_error", "output_line", thresholds=_everywhere(0.1)),
+    "output_line": Policy("fixed", "output_line", interval=2, warmup_steps=3),
+    "output_reuse": Policy("fixed", "output_reuse", interval=2, warmup_steps=3),
+    # Known methods that decide on every step.
     "fbcache": Policy("first_block", "reuse", thresholds=_everywhere(0.1, flux=0.12)),
     "teacache": Policy("teacache", "reuse", warmup_steps=1, thresholds=_everywhere(0.2, flux=0.4, hunyuan_video=0.15)),
     "easycache": Policy("easycache", "output_difference", thresholds=_everywhere(0.05)),
     "magcache": Policy(
         "magcache", "reuse", max_consecutive=4, thresholds=_everywhere(0.12, flux=0.24, hunyuan_video=0.06)
     ),
+    "sensitivity": Policy("sensitivity", "output_reuse", thresholds=_everywhere(0.1)),
+    # Known methods that compute every n-th step, and a plan written down beforehand.
     "taylorseer_1": Policy("fixed", "taylor1", interval=3, warmup_steps=3),
     "taylorseer_2": Policy("fixed", "taylor2", interval=3, warmup_steps=3),
     "foca": Policy("fixed", "foca", interval=3, warmup_steps=3),
     "hyca": Policy("fixed", "hyca", interval=3, warmup_steps=4),
-    "sensitivity": Policy("sensitivity", "output_reuse", thresholds=_everywhere(0.1)),
     "fixed_interval": Policy("fixed", "reuse", interval=2, warmup_steps=1),
     "step_mask": Policy(
         "mask",
@@ -43,13 +52,6 @@ POLICIES: dict[str, Policy] = {
         warmup_steps=0,
         mask="1,1,1,1,1,0,1,0,1,0,1,0,1,0,0,1,0,0,1,0,0,1,0,0,1,0,0,1,0,1",
     ),
-    # Better gates and the output in place of the stack's residual.
-    "trajectory_error": Policy("trajectory_error", "trajectory", thresholds=_everywhere(0.1)),
-    "trajectory_error_output": Policy("trajectory_error", "output_line", thresholds=_everywhere(0.1)),
-    "output_reuse": Policy("fixed", "output_reuse", interval=2, warmup_steps=3),
-    "corrected_line": Policy("fixed", "corrected_line", interval=2, warmup_steps=2),
-    "foreseen": Policy("foreseen", "corrected_line", warmup_steps=2),
-    "output_line": Policy("fixed", "output_line", interval=2, warmup_steps=3),
 }
 
 

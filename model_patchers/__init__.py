@@ -3,7 +3,7 @@
 from .adapter import Adapter
 from .attach import attach, detach
 from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, nothing
-from .curves import calibrate, check_curve_name, load_curve
+from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
 from .registry import ADAPTERS, adapter_for
 from .reporter import show_text
 
@@ -19,6 +19,7 @@ __all__ = [
     "calibrate",
     "check_curve_name",
     "compare",
+    "curve_fingerprint",
     "decode",
     "detach",
     "load_curve",
