@@ -81,11 +81,16 @@ def test_a_link_that_leads_nowhere(server, graph, link):
         server.run(graph)
 
 
-@pytest.mark.parametrize("missing", ["threshold", "probe_depth", "warmup_steps", "model"])
-def test_a_missing_widget_is_named(server, graph, missing):
-    del graph[APPLY]["inputs"][missing]
+def test_a_missing_model_is_named(server, graph):
+    del graph[APPLY]["inputs"]["model"]
     (error,) = refusal(server, graph)[APPLY]["errors"]
-    assert missing in error["details"]
+    assert "model" in error["details"]
+
+
+@pytest.mark.parametrize("missing", ["preset", "threshold", "probe_depth", "warmup_steps"])
+def test_a_missing_widget_means_its_default(server, graph, missing):
+    del graph[APPLY]["inputs"][missing]
+    assert server.run(graph).error is None
 
 
 @pytest.mark.parametrize("policy", ["dicache", 7, {"indicator": "delta_y"}, ["a", "b", "c"]], ids=repr)

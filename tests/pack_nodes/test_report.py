@@ -18,7 +18,7 @@ def sampled(comfy, pack, load_model, sample):
     """``sampled(captions, widget=..., **sample)``: the log of a node whose model has sampled."""
 
     def run(captions=CAPTIONS[0], widgets=None, **options):
-        model, log = comfy.node("DiCacheApply", model=load_model("flux"), **(widgets or {}))
+        model, log = comfy.node("DiCacheApply", model=load_model("flux"), **({"preset": "published"} | (widgets or {})))
         sample(model, captions, **{"steps": 12, "size": 16, **options})
         return log
 
