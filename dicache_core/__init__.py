@@ -6,10 +6,11 @@ arXiv 2508.17356 (Bu et al.).  Nothing in here knows which model or which host i
 from .comparison import parse_settings, settings_of
 from .config import CACHE_DEVICES, LARGEST_COUNT, LARGEST_THRESHOLD, RESIDUAL_BITS, CacheConfig, check_threshold
 from .curve import LARGEST_FILE, Curve, calibration, curve_of
+from .explain import Nothing, interval_of, method_of, probe_depth_of, threshold_of, why_nothing
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
 from .measure import Reducer
 from .memory import expected_bytes, fits
-from .names import display_name
+from .names import TITLES, display_name, title
 from .observation import Observation
 from .outcome import Outcome
 from .policies import POLICIES, chosen_policy, named_policy
@@ -41,6 +42,7 @@ __all__ = [
     "PRESETS",
     "PUBLISHED",
     "RESIDUAL_BITS",
+    "TITLES",
     "CacheConfig",
     "CacheOutOfMemoryError",
     "CacheSession",
@@ -48,6 +50,7 @@ __all__ = [
     "Decision",
     "ForwardPass",
     "Indicator",
+    "Nothing",
     "Observation",
     "Outcome",
     "PassRecord",
@@ -75,16 +78,22 @@ __all__ = [
     "expected_bytes",
     "fits",
     "indicator_class",
+    "interval_of",
     "limit_text",
     "lookup",
+    "method_of",
     "named_policy",
     "own_config",
     "papers_method",
     "parse_settings",
     "predictor_class",
     "preset_config",
+    "probe_depth_of",
     "published",
     "published_note",
     "resolve",
     "settings_of",
+    "threshold_of",
+    "title",
+    "why_nothing",
 ]

@@ -65,7 +65,7 @@ class Policy:
     @property
     def probes(self) -> bool:
         """Whether blocks run on every step, so that a probe depth means something."""
-        return indicator_class(self.indicator).stage is Stage.PROBE or predictor_class(self.predictor).probes > 0
+        return runs_probe(self.indicator, self.predictor)
 
     def rules_are_of(self, config: CacheConfig) -> bool:
         """Whether ``config`` already decides and rebuilds as this policy does."""
@@ -92,6 +92,11 @@ class Policy:
             target = DEFAULT_SPEED
         known = {name: value for name, value in mine.items() if value is not None}
         return replace(config, indicator=self.indicator, predictor=self.predictor, target=target, **known)
+
+
+def runs_probe(indicator: str, predictor: str) -> bool:
+    """Whether the first blocks have to run on every step, for the one rule or the other."""
+    return indicator_class(indicator).stage is Stage.PROBE or predictor_class(predictor).probes > 0
 
 
 # Why a rule has no threshold, and what to write instead.

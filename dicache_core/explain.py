@@ -1,0 +1,81 @@
+"""What users are told of a run: the method and the limit that were in force, and why nothing was skipped.
+
+Codes and numbers, so that every place that shows them can say it in its own words and language.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .config import CacheConfig
+from .indicators import indicator_class
+from .policies import POLICIES
+from .policy import runs_probe
+from .statistics import RunStatistics
+from .target import FEW_STEPS
+
+CLOSED = {"warm-up", "last step", "outside start and end percent"}
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Why a run skipped nothing.
+
+    Slots:
+        reason: "threshold 0", "memory" (ran out of it), "few steps" (so few that all are computed), "target" (it asks
+            for all), "closed" (warm-up, last step, outside start and end percent), "no history" (every pass was a new
+            one, with nothing to go by), "interval" (every step) or "error" (always too large).
+        smallest: for "error", the smallest error that added up.
+    """
+
+    reason: str
+    smallest: float | None = None
+
+
+def method_of(config: CacheConfig) -> str | None:
+    """The name of the policy whose rules these are; ``None`` for rules that no policy has."""
+    return next((name for name, policy in POLICIES.items() if policy.rules_are_of(config)), None)
+
+
+def probe_depth_of(config: CacheConfig) -> int:
+    """Blocks that run on every step: none for rules that decide without running any."""
+    return config.probe_depth if runs_probe(config.indicator, config.predictor) else 0
+
+
+def threshold_of(config: CacheConfig) -> float | None:
+    """The threshold in force; ``None`` where a target steers it, or where the rule has another limit."""
+    if config.threshold == 0:
+        return 0.0
+    limited_by = indicator_class(config.indicator).limited_by
+    return None if config.target or limited_by != "threshold" else config.threshold
+
+
+def interval_of(config: CacheConfig) -> int | None:
+    """The interval in force; ``None`` where none is."""
+    counts = indicator_class(config.indicator).limited_by == "interval"
+    return config.interval if counts and config.threshold and not config.target else None
+
+
+def why_nothing(run: RunStatistics) -> Nothing | None:
+    """Why a run skipped nothing; ``None`` where it skipped something, is not whole, or there is no telling."""
+    if run.reused or "m" in run.cells or "-" in run.cells:
+        return None
+    config, total, threshold = run.config, run.schedule.total, threshold_of(run.config)
+    decisions = [d for passed in run.passes for d in passed.decisions]
+    reasons = {d.reason for d in decisions}
+    errors = [d.accumulated for d in decisions if d.accumulated is not None and math.isfinite(d.accumulated)]
+    smallest = min(errors, default=None)
+    protected = max(config.few_steps, FEW_STEPS if config.goal and not config.goal.count else 0)
+    holds = {
+        "threshold 0": config.threshold == 0,
+        "memory": "out of memory" in reasons,
+        "few steps": total <= protected,
+        "target": config.goal is not None and config.goal.computed(total) >= total,
+        "closed": bool(reasons) and reasons <= CLOSED,
+        "no history": bool(reasons) and reasons <= {*CLOSED, "no anchor yet"},
+        "interval": interval_of(config) == 1,
+        "error": None not in (threshold, smallest) and smallest >= threshold,
+    }  # the first one that holds explains the others
+    reason = next((reason for reason, found in holds.items() if found), None)
+    return None if reason is None else Nothing(reason, smallest if reason == "error" else None)
