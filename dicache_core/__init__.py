@@ -6,8 +6,9 @@ arXiv 2508.17356 (Bu et al.).  Nothing in here knows which model or which host i
 from .comparison import parse_settings, settings_of
 from .config import CACHE_DEVICES, LARGEST_COUNT, LARGEST_THRESHOLD, RESIDUAL_BITS, CacheConfig, check_threshold
 from .curve import LARGEST_FILE, Curve, calibration, curve_of
-from .explain import Nothing, interval_of, method_of, probe_depth_of, threshold_of, why_nothing
+from .explain import Nothing, method_of, why_nothing
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
+from .limits import every_nth_step, in_force, interval_of, limit_text, probe_depth_of, threshold_of
 from .measure import Reducer
 from .memory import expected_bytes, fits
 from .names import TITLES, display_name, title
@@ -16,7 +17,7 @@ from .outcome import Outcome
 from .policies import POLICIES, chosen_policy, named_policy
 from .policy import Policy
 from .predictors import PREDICTORS, Predictor, Space, predictor_class
-from .presets import DEFAULT_PRESET, PRESETS, every_nth_step, limit_text, own_config, preset_config, resolve
+from .presets import DEFAULT_PRESET, PRESETS, own_config, preset_config, resolve
 from .published import PUBLISHED, papers_method, published, published_note
 from .registry import lookup
 from .run_log import RunLog
@@ -77,6 +78,7 @@ __all__ = [
     "every_nth_step",
     "expected_bytes",
     "fits",
+    "in_force",
     "indicator_class",
     "interval_of",
     "limit_text",

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 from .config import CacheConfig, check_threshold
+from .limits import limit_text
 from .policies import POLICIES
-from .presets import PRESETS, PUBLISHED_PRESET, limit_text, own_config, resolve
+from .presets import PRESETS, PUBLISHED_PRESET, own_config, resolve
 from .target import Target
 
 WRITE = f"presets ({', '.join(PRESETS)}), speeds (2x), numbers of computed steps (12), thresholds (0.2) or policies"

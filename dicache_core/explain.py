@@ -1,4 +1,4 @@
-"""What users are told of a run: the method and the limit that were in force, and why nothing was skipped.
+"""What users are told of a run: the method that was in force, and why nothing was skipped.
 
 Codes and numbers, so that every place that shows them can say it in its own words and language.
 """
@@ -9,9 +9,8 @@ import math
 from dataclasses import dataclass
 
 from .config import CacheConfig
-from .indicators import indicator_class
+from .limits import interval_of, threshold_of
 from .policies import POLICIES
-from .policy import runs_probe
 from .statistics import RunStatistics
 from .target import FEW_STEPS
 
@@ -36,25 +35,6 @@ class Nothing:
 def method_of(config: CacheConfig) -> str | None:
     """The name of the policy whose rules these are; ``None`` for rules that no policy has."""
     return next((name for name, policy in POLICIES.items() if policy.rules_are_of(config)), None)
-
-
-def probe_depth_of(config: CacheConfig) -> int:
-    """Blocks that run on every step: none for rules that decide without running any."""
-    return config.probe_depth if runs_probe(config.indicator, config.predictor) else 0
-
-
-def threshold_of(config: CacheConfig) -> float | None:
-    """The threshold in force; ``None`` where a target steers it, or where the rule has another limit."""
-    if config.threshold == 0:
-        return 0.0
-    limited_by = indicator_class(config.indicator).limited_by
-    return None if config.target or limited_by != "threshold" else config.threshold
-
-
-def interval_of(config: CacheConfig) -> int | None:
-    """The interval in force; ``None`` where none is."""
-    counts = indicator_class(config.indicator).limited_by == "interval"
-    return config.interval if counts and config.threshold and not config.target else None
 
 
 def why_nothing(run: RunStatistics) -> Nothing | None:

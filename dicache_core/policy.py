@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from .config import CacheConfig
 from .curve import Curve
-from .indicators import Stage, indicator_class
+from .indicators import indicator_class
+from .limits import runs_probe
 from .predictors import predictor_class
 
 ELSEWHERE = ""  # in ``thresholds``: every architecture that is not named
@@ -92,11 +93,6 @@ class Policy:
             target = DEFAULT_SPEED
         known = {name: value for name, value in mine.items() if value is not None}
         return replace(config, indicator=self.indicator, predictor=self.predictor, target=target, **known)
-
-
-def runs_probe(indicator: str, predictor: str) -> bool:
-    """Whether the first blocks have to run on every step, for the one rule or the other."""
-    return indicator_class(indicator).stage is Stage.PROBE or predictor_class(predictor).probes > 0
 
 
 # Why a rule has no threshold, and what to write instead.

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .config import CacheConfig, check_threshold
-from .indicators import indicator_class
 from .policies import named_policy
 from .policy import LIMITS, Policy
 from .published import papers_method, published, published_note
@@ -85,26 +84,6 @@ def resolve(
         cache_device=cache_device,
         residual_bits=residual_bits,
     )
-
-
-def limit_text(config: CacheConfig) -> str:
-    """What says how much is skipped, in a word or three: "2x", "12 steps", "every 3rd step", "mask" or "0.4"."""
-    if config.threshold == 0:
-        return "0"
-    if config.goal:
-        return f"{config.goal.count} steps" if config.goal.count else config.target.strip()
-    limited_by = indicator_class(config.indicator).limited_by
-    if limited_by == "interval":
-        return every_nth_step(config.interval)
-    return "mask" if limited_by == "mask" else f"{config.threshold:g}"
-
-
-def every_nth_step(interval: int) -> str:
-    """``3`` -> ``"every 3rd step"``."""
-    if interval == 1:
-        return "every step"
-    ending = "th" if interval % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(interval % 10, "th")
-    return f"every {interval}{ending} step"
 
 
 def _refuse_unknown_numbers(policy: Policy, threshold: float, probe_depth: int) -> None:

@@ -9,15 +9,7 @@ from typing import Any
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
-from ..dicache_core import (
-    FEW_STEPS,
-    RunStatistics,
-    interval_of,
-    method_of,
-    probe_depth_of,
-    threshold_of,
-    why_nothing,
-)
+from ..dicache_core import FEW_STEPS, RunStatistics, in_force, method_of, why_nothing
 
 EVENT = "dicache.step"
 SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
@@ -80,9 +72,7 @@ class Reporter:
             "step": last.step.index + 1 if last else 0,
             "steps": s.schedule.steps,
             "cells": s.cells,
-            "threshold": threshold_of(s.config),
-            "interval": interval_of(s.config),
-            "target": s.config.target.strip() or None,
+            **in_force(s.config),
             "error": _finite(max(errors)) if errors else None,
             "accumulated": history[last.step.index] if last else None,
             "history": history,
@@ -90,7 +80,6 @@ class Reporter:
             "reused": s.reused,
             "speedup": s.speedup,
             "policy": method_of(s.config),
-            "probe_depth": probe_depth_of(s.config) or None,
             "warmup_steps": s.config.warmup_of(s.schedule.total),
             "nothing": nothing and {"reason": nothing.reason, "smallest": nothing.smallest},
             "finished": finished,

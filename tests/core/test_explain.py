@@ -100,14 +100,14 @@ def test_presets_and_rules_of_ones_own():
     ("config", "threshold", "interval", "depth"),
     [
         (published("flux"), 0.4, None, 1),
-        (resolve("flux", "balanced"), None, None, 0),
+        (resolve("flux", "balanced"), None, None, None),
         (resolve("flux", "balanced", probe_depth=3), 0.4, None, 3),
-        (resolve("flux", policy=named_policy("foca")), None, 3, 0),
+        (resolve("flux", policy=named_policy("foca")), None, 3, None),
         (resolve("flux", policy=named_policy("hyca")), None, 3, 1),  # its predictor looks at the probe
-        (resolve("flux", policy=chosen_policy("foca", target="2x")), None, None, 0),
-        (resolve("flux", policy=chosen_policy("foca", threshold=0.0)), 0.0, None, 0),
-        (resolve("flux", policy=named_policy("step_mask")), None, None, 0),
-        (resolve("flux", policy=named_policy("teacache")), 0.4, None, 0),
+        (resolve("flux", policy=chosen_policy("foca", target="2x")), None, None, None),
+        (resolve("flux", policy=chosen_policy("foca", threshold=0.0)), 0.0, None, None),
+        (resolve("flux", policy=named_policy("step_mask")), None, None, None),
+        (resolve("flux", policy=named_policy("teacache")), 0.4, None, None),
     ],
 )
 def test_only_what_is_in_force_is_shown(config, threshold, interval, depth):
