@@ -18,7 +18,7 @@ TITLES: dict[str, str] = {
     "trajectory_error": "trajectory error (this pack's own)",
     "trajectory_error_output": "trajectory error of the output (this pack's own)",
     "output_line": "output line (this pack's own)",
-    "output_reuse": "output reuse (this pack's own)",
+    "output_reuse": "last output (this pack's own)",
     "fbcache": "FBCache",
     "teacache": "TeaCache",
     "easycache": "EasyCache",
