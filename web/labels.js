@@ -1,4 +1,4 @@
-// The policies' names, and the groups that the menu of DiCache Policy shows them in, per language of the front end.
+// The policies' names, and the groups that they stand in on the menu of DiCache Policy, per language of the front end.
 
 const NAMES = {
   dicache: ["paper", "DiCache"],
@@ -23,15 +23,15 @@ const NAMES = {
 };
 
 const GROUPS = {
-  en: { paper: "The paper", own: "This pack", "every step": "Decides on every step", interval: "Every n-th step", plan: "By hand" },
+  en: { paper: "the paper", own: "this pack", "every step": "judges every step", interval: "every n-th step", plan: "by hand" },
   zh: { paper: "论文", own: "本插件", "every step": "每步判断", interval: "每 n 步", plan: "手动" },
   "zh-TW": { paper: "論文", own: "本套件", "every step": "每步判斷", interval: "每 n 步", plan: "手動" },
   ja: { paper: "論文", own: "独自", "every step": "毎ステップ判断", interval: "n ステップごと", plan: "手動" },
 };
 
-/** "teacache" -> "Decides on every step · TeaCache"; an id that has no name stays as it is. */
+/** "foca" -> "FoCa · every n-th step"; an id that has no name stays as it is. */
 export function policyLabel(id, locale) {
   if (!(id in NAMES)) return id;
   const [group, name] = NAMES[id];
-  return `${(GROUPS[locale] ?? GROUPS.en)[group]} · ${name}`;
+  return `${name} · ${(GROUPS[locale] ?? GROUPS.en)[group]}`;
 }

@@ -20,12 +20,12 @@ def test_policies_have_names_in_groups_and_ids_in_the_graph(desk):
     assert list(labels) == offered
     assert len(set(labels.values())) == len(offered)
     assert all(" · " in label for label in labels.values()), "a policy without a name"
-    groups = [label.split(" · ")[0] for label in labels.values()]
+    groups = [label.split(" · ")[1] for label in labels.values()]
     assert groups == sorted(groups, key=groups.index), "a group is in two places of the menu"
     desk.page.evaluate("() => { widget.value = 'teacache'; app.canvas.setDirty(true, true); }")
     desk.screenshot("policies")
     if desk.renderer == "nodes2":
-        desk.page.get_by_text("Decides on every step · TeaCache").first.wait_for()
+        desk.page.get_by_text("TeaCache · judges every step").first.wait_for()
     saved, prompt = desk.page.evaluate("async () => [app.graph.serialize(), (await app.graphToPrompt()).output]")
     (node,) = (node for node in saved["nodes"] if node["type"] == "DiCachePolicy")
     assert node["widgets_values"][0] == "teacache"
