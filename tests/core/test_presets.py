@@ -76,7 +76,8 @@ def test_where_nothing_was_published_the_papers_rule_is_steered_and_says_so():
     assert config == CacheConfig(architecture="qwen_image", gamma_max=1.5, target="2x")
     assert rules(config) == ("delta_y", "trajectory")
     assert config.warmup_of(30) == 6
-    assert published_note("qwen_image") == "Nothing was published for qwen image: the paper's rule, steered to 2x."
+    assert published_note("qwen_image") == "Nothing was published for Qwen-Image: the paper's rule, steered to 2x."
+    assert published_note("no_such_model").startswith("Nothing was published for no such model: ")
     assert published_note("wan") is None
 
 
