@@ -22,7 +22,7 @@ from .published import PUBLISHED, papers_method, published, published_note
 from .registry import lookup
 from .run_log import RunLog
 from .sample import Decision, SampleCache
-from .schedule import Schedule, Step
+from .schedule import Lane, LaneBook, Schedule, Step, in_lanes
 from .session import CacheSession, ForwardPass
 from .statistics import PassRecord, RunStatistics, SampleKey
 from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage, Stored
@@ -51,6 +51,8 @@ __all__ = [
     "Decision",
     "ForwardPass",
     "Indicator",
+    "Lane",
+    "LaneBook",
     "Nothing",
     "Observation",
     "Outcome",
@@ -79,6 +81,7 @@ __all__ = [
     "expected_bytes",
     "fits",
     "in_force",
+    "in_lanes",
     "indicator_class",
     "interval_of",
     "limit_text",
