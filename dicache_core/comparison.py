@@ -58,7 +58,7 @@ def _setting(word: str) -> Setting:
     if word in PRESETS:
         return Setting(preset=word)
     if word in POLICIES:
-        if POLICIES[word].indicator == "magcache":
+        if POLICIES[word].calibrated:
             raise ValueError(f"settings has {word!r}, which needs a curve: use DiCache Policy and DiCache Apply for it")
         return Setting(policy=word)
     if re.fullmatch(r"[\d.]+\s*x", word) or (re.fullmatch(r"\d{1,5}", word) and int(word) >= 2):

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from .config import CacheConfig
 from .names import display_name
@@ -23,14 +24,17 @@ class Curve:
     architecture: str
     ratios: tuple[float, ...]
 
-    def ratios_for(self, architecture: str) -> tuple[float, ...]:
-        """The ratios, or a ``ValueError`` where the model at hand is another one; an empty name fits every curve."""
+    def settings_for(self, architecture: str) -> dict[str, Any]:
+        """What it fills of ``CacheConfig``, or a ``ValueError`` where the model at hand is another one.
+
+        An empty name fits every curve.
+        """
         if architecture and architecture != self.architecture:
             raise ValueError(
                 f"the curve was calibrated for {display_name(self.architecture)}, but this model is "
                 f"{display_name(architecture)}: calibrate this one with DiCache Calibrate, and name that curve"
             )
-        return self.ratios
+        return {"curve": self.ratios}
 
     def to_json(self) -> str:
         return json.dumps({"architecture": self.architecture, "ratios": self.ratios})

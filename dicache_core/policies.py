@@ -93,6 +93,6 @@ def chosen_policy(
         typed["warmup_steps"] = warmup_steps
     if mask and policy.limited_by == "mask":
         typed["mask"] = mask
-    if curve is not None and policy.indicator == "magcache":
+    if curve is not None and policy.calibrated:
         typed["curve"] = curve
     return replace(policy, **typed)

@@ -30,7 +30,7 @@ class Policy:
         max_consecutive: longest run of reused steps.
         target: speed to meet in place of the rule's own limit.
         mask: as in ``CacheConfig``.
-        curve: for the rule "magcache"; belongs to one architecture.
+        curve: for calibrated rules; belongs to one architecture.
         thresholds: per architecture, for where ``threshold`` is ``None``.
 
     Raises ``ValueError`` for a limit that the rule does not know.
@@ -64,6 +64,11 @@ class Policy:
         return indicator_class(self.indicator).limited_by
 
     @property
+    def calibrated(self) -> bool:
+        """Whether it needs a curve."""
+        return indicator_class(self.indicator).calibrated
+
+    @property
     def probes(self) -> bool:
         """Whether blocks run on every step, so that a probe depth means something."""
         return runs_probe(self.indicator, self.predictor)
@@ -85,7 +90,7 @@ class Policy:
             "probe_depth": self.probe_depth,
             "warmup_steps": self.warmup_steps,
             "max_consecutive": self.max_consecutive,
-            "curve": None if self.curve is None else self.curve.ratios_for(config.architecture),
+            **(self.curve.settings_for(config.architecture) if self.curve else {}),
         }
         limited = any(mine[name] is not None for name in ("threshold", "interval", "mask"))
         target = self.target if self.target is not None else "" if limited else config.target

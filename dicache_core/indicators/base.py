@@ -33,6 +33,7 @@ class Indicator(ABC):
     limited_by: ClassVar[str] = "threshold"  # the setting that bounds what is skipped; "interval", "mask" or "target"
     accumulates: ClassVar[bool] = True  # whether the gate adds errors up, or judges each one alone
     foresees: ClassVar[bool] = False  # whether ``pace`` tells every error beforehand, exactly
+    calibrated: ClassVar[bool] = False  # whether it needs what DiCache Calibrate records
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
 
