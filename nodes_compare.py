@@ -38,7 +38,7 @@ class DiCacheCompare(io.ComfyNode):
             ),
             search_aliases=[*ALIASES, "compare", "benchmark", "psnr", "ssim"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to sample with. A DiCache that it already has is left out."),
+                io.Model.Input("model", tooltip="The model to sample with. A DiCache Apply in front of it is ignored."),
                 io.Conditioning.Input("positive", tooltip="What the picture should show."),
                 io.Conditioning.Input("negative", tooltip="What it should not show."),
                 io.Latent.Input("latent_image", tooltip="The latent to denoise."),
@@ -74,10 +74,11 @@ class DiCacheCompare(io.ComfyNode):
                 ),
                 io.String.Input(
                     "settings",
-                    default="published, fast",
+                    default="published, balanced",
                     tooltip=(
-                        "What to compare, with commas in between: presets (published, fidelity, balanced, fast) and "
-                        'thresholds, such as "published, 0.2, fast". Each costs one run.'
+                        "What to compare, with commas in between: presets (fidelity, balanced, fast, published), "
+                        "speeds such as 2x, numbers of computed steps such as 12, thresholds of the paper's method "
+                        "such as 0.2, and policies such as fbcache. Each costs one run."
                     ),
                 ),
                 io.Vae.Input(

@@ -90,7 +90,7 @@ def rows_of(lab, name: str, levels: list[int]):
             lab.curve = lab.curve or lab.calibrate()
             policy = replace(policy, curve=lab.curve)
         config = core.resolve(lab.architecture, policy=policy)
-        steered = policy.indicator == "fixed" or policy.target is not None
+        steered = policy.limited_by != "threshold"
         matcher = Matcher(
             lambda t: float(np.mean(run_policy(lab, replace(config, threshold=t), captions).computed)), config.threshold
         )

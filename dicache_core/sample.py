@@ -32,8 +32,9 @@ class Decision:
     """What was decided for one sample at one step, and why.
 
     ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of
-    "threshold 0", "warm-up", "last step", "outside start and end percent", "no anchor yet", "new noise", "run limit",
-    "error", "reused", "out of memory", "stack left early", "blocks run several times" and "no block seen".
+    "threshold 0", "few steps", "warm-up", "last step", "outside start and end percent", "no anchor yet", "new noise",
+    "run limit", "error", "reused", "no block seen", and what ended the cache of a run: "out of memory", "stack left
+    early", "blocks run several times", "pictures", "sampler".
     """
 
     reuse: bool
@@ -65,7 +66,7 @@ class SampleCache:
     def _gate(self) -> Gate:
         if self.config.target:
             return SteeredGate(self.config, self.indicator)
-        return Gate(self.config.threshold, self.indicator.accumulates)
+        return Gate(self.indicator.limit(self.config), self.indicator.accumulates)
 
     @property
     def held(self) -> list[Tensor]:

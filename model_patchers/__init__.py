@@ -2,7 +2,7 @@
 
 from .attach import attach, detach
 from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, nothing
-from .curves import calibrate, check_curve_name, load_curve
+from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
 from .families import FAMILIES
 from .family import Family, Part
 from .registry import architecture_of, family_of
@@ -21,6 +21,7 @@ __all__ = [
     "calibrate",
     "check_curve_name",
     "compare",
+    "curve_fingerprint",
     "decode",
     "detach",
     "family_of",

@@ -6,7 +6,6 @@ adds an ``APPLY_MODEL`` wrapper to the run's options; both end with the run, whi
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import logging
 from typing import Any
@@ -101,9 +100,9 @@ class CachedSampling:
         guider = executor.class_obj
         sampling = guider.model_patcher.get_model_object("model_sampling")
         answer = ask(run["sampler"], sigmas, sampling)
-        session = CacheSession(
-            self._settings(run["sampler"], sampling, answer), schedule_of(sigmas, sampling, answer.lanes), self.reduce
-        )
+        session = CacheSession(self.config, schedule_of(sigmas, sampling, answer.lanes), self.reduce)
+        if reason := unsound(run["sampler"], sampling, answer):
+            session.abandon(reason)
         reporter = self._reporter(session)
         original = guider.model_options
         try:
@@ -114,21 +113,6 @@ class CachedSampling:
             guider.model_options = original
             session.statistics.finished = True
             reporter.end()
-
-    def _settings(self, sampler: Sampler, sampling: Any, answer: SamplerAnswer) -> CacheConfig:
-        """The config, or one that computes everything where nothing can be skipped soundly."""
-        if is_autoregressive(sampler):
-            log.warning(
-                "DiCache: the sampler ar_video makes a video block by block and needs every call of the model: all is "
-                "computed. Causal Wan is cached under the other samplers."
-            )
-        elif puts_out_pictures(sampling):
-            log.info("DiCache: this model puts out the picture itself, so nothing can be forecast: all is computed.")
-        elif answer.conduct is Conduct.ERRATIC:
-            log.info("DiCache: this sampler chooses its steps by what it sees, so none is skipped: all is computed.")
-        else:
-            return self.config
-        return dataclasses.replace(self.config, threshold=0.0)
 
     def _reporter(self, session: CacheSession) -> Reporter:
         session.statistics.architecture = self.architecture
@@ -153,6 +137,23 @@ class CachedSampling:
             add_wrapper_with_key(kind, KEY, wrapper, options, is_model_options=True)
 
 
+def unsound(sampler: Sampler, model_sampling: Any, answer: SamplerAnswer) -> str | None:
+    """Why nothing can be skipped in a run, whatever the rules; ``None`` where it can. Said in the log."""
+    if is_autoregressive(sampler):
+        log.warning(
+            "DiCache: the sampler ar_video makes a video block by block and needs every call of the model: all is "
+            "computed. Causal Wan is cached under the other samplers."
+        )
+        return "sampler"
+    if answer.conduct is Conduct.ERRATIC:
+        log.info("DiCache: this sampler chooses its steps by what it sees, so none is skipped: all is computed.")
+        return "sampler"
+    if puts_out_pictures(model_sampling):
+        log.info("DiCache: this model puts out the picture itself, so nothing can be forecast: all is computed.")
+        return "pictures"
+    return None
+
+
 def check_stack(family: Family | None, network: nn.Module, config: CacheConfig) -> None:
     """Raise a ``ValueError`` where a rule looks at blocks that are not known, or at more of them than there are."""
     if family is None:
@@ -164,7 +165,7 @@ def check_stack(family: Family | None, network: nn.Module, config: CacheConfig) 
     if config.probe_depth >= blocks:
         raise ValueError(
             f"probe_depth is {config.probe_depth}, but this {family.name} model has {blocks} blocks: "
-            f"write 1 to {blocks - 1}, or -1 for the published depth"
+            f"write 1 to {blocks - 1}, or -1 (automatic)"
         )
     if indicator_class(config.indicator).wants_modulated and family.modulated is None:
         raise ValueError(

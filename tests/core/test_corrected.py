@@ -162,6 +162,7 @@ def test_the_own_policy_keeps_the_worst_run_of_skipped_steps_as_small_as_can_be(
     assert worst(ours) == pytest.approx(min(worst(mask) for mask in masks if sum(mask) == int(target)))
 
 
-def test_a_typed_threshold_ends_the_steering():
+def test_a_typed_threshold_ends_the_steering_together_with_the_rule():
     assert resolve("flux", policy=POLICIES["foreseen"]).target == "2x"
-    assert resolve("flux", policy=POLICIES["foreseen"], threshold=0.3).target == ""
+    config = resolve("flux", "balanced", threshold=0.3)
+    assert (config.target, config.indicator, config.predictor) == ("", "delta_y", "trajectory")

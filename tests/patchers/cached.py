@@ -27,7 +27,7 @@ class Cached:
     def __post_init__(self):
         core, patchers = self.pack.dicache_core, self.pack.model_patchers
         self.core, self.stack = core, sys.modules[f"{patchers.__name__}.stack"]
-        self.family = patchers.known_family(self.variant.model)
+        self.family = patchers.family_of(self.variant.model)
         settings = dict(warmup_steps=0, predictor="reuse") | self.settings
         config = core.CacheConfig(threshold=self.threshold, **settings)
         self.session = core.CacheSession(config, core.Schedule(SIGMAS))
