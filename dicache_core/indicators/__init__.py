@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from ..indicator import Indicator, Stage
+from ..known.easycache import EasyCache
+from ..known.fbcache import FirstBlock
+from ..known.magcache import MagCache, Magnitudes
+from ..known.planned import FixedInterval, StepMask
+from ..known.sensitivity import Sensitivity
+from ..known.teacache import TeaCache
 from ..registry import lookup
-from .base import Indicator, Stage
 from .delta import DeltaMinus, DeltaY
-from .easycache import EasyCache
-from .fbcache import FirstBlock
 from .foreseen import Foreseen
-from .magcache import MagCache, Magnitudes
-from .planned import FixedInterval, StepMask
-from .sensitivity import Sensitivity
-from .teacache import TeaCache
 from .trajectory_error import TrajectoryError
 
 INDICATORS: dict[str, type[Indicator]] = {
@@ -19,6 +19,7 @@ INDICATORS: dict[str, type[Indicator]] = {
     "delta_minus": DeltaMinus,
     "trajectory_error": TrajectoryError,
     "foreseen": Foreseen,
+    # Known methods.
     "first_block": FirstBlock,
     "teacache": TeaCache,
     "easycache": EasyCache,

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..config import CacheConfig
+from ..indicator import Indicator
 from ..measure import abs_sum, distance, ratio
 from ..observation import Observation
 from ..predictors import predictor_class
-from .base import Indicator
 
 
 class TrajectoryError(Indicator):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from ..known.easycache import OutputDifference
+from ..known.foca import FoCa
+from ..known.hyca import HyCa
+from ..known.reuse import OutputReuse, Reuse
+from ..known.taylorseer import Taylor1, Taylor2
+from ..predictor import Predictor, Space
 from ..registry import lookup
-from .base import Predictor, Space
 from .corrected import CorrectedLine
-from .foca import FoCa
-from .hyca import HyCa
-from .output import OutputDifference, OutputLine, OutputReuse
-from .reuse import Reuse
-from .taylor import Taylor1, Taylor2
+from .output import OutputLine
 from .trajectory import TrajectoryAlignment
 
 PREDICTORS: dict[str, type[Predictor]] = {
     "trajectory": TrajectoryAlignment,
+    "output_line": OutputLine,
+    "corrected_line": CorrectedLine,
+    # Known methods.
     "reuse": Reuse,
     "taylor1": Taylor1,
     "taylor2": Taylor2,
@@ -21,8 +25,6 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "hyca": HyCa,
     "output_reuse": OutputReuse,
     "output_difference": OutputDifference,
-    "output_line": OutputLine,
-    "corrected_line": CorrectedLine,
 }
 
 

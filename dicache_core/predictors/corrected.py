@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
+from ..predictor import Predictor, Space
 from ..schedule import Step
-from .base import Predictor, Space
 
 EDGE = 0.005  # keeps log-SNR finite at both ends of the schedule
 BETWEEN = 0.01  # of a step: beyond it a call is between two points of the schedule; sigmas are rounded

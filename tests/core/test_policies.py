@@ -26,8 +26,8 @@ from dicache_core import (
     predictor_class,
     resolve,
 )
-from dicache_core.predictors.extrapolation import adams_bashforth2, bdf2, bdf2_heun, hold, linear, taylor2
-from dicache_core.predictors.hyca import CLUSTERS, cluster_channels, describe
+from dicache_core.known.extrapolation import adams_bashforth2, bdf2, bdf2_heun, hold, linear, taylor2
+from dicache_core.known.hyca import CLUSTERS, cluster_channels, describe
 
 TEN = schedule()  # sigmas 1, 0.9, ... 0.1, 0
 
@@ -244,7 +244,7 @@ def test_output_line_shrinks_by_what_its_last_forecast_was_worth():
 
 def test_hyca_gives_each_channel_its_solver():
     """32 channels stand still, 32 move on a line, 32 on a parabola: each kind gets a solver that fits it."""
-    from dicache_core.predictors.hyca import HyCa
+    from dicache_core.known.hyca import HyCa
 
     scale = torch.linspace(1, 2, 32)
 

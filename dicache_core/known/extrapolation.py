@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
+from ..predictor import Predictor, Space
 from ..storage import Stored
-from .base import Predictor, Space
 
 Weights = tuple[float, ...]  # of the newest anchor first; as many as there are anchors
 Times = Sequence[float]  # of the anchors, the newest first, in steps

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..config import CacheConfig
-from ..observation import Observation
+from .config import CacheConfig
+from .observation import Observation
 
 
 class Stage(IntEnum):
