@@ -8,6 +8,7 @@ from ..known.fbcache import FirstBlock
 from ..known.magcache import MagCache, Magnitudes
 from ..known.planned import FixedInterval, StepMask
 from ..known.sensitivity import Sensitivity
+from ..known.spectrum import GrowingWindow
 from ..known.teacache import TeaCache
 from ..registry import lookup
 from .delta import DeltaMinus, DeltaY
@@ -28,6 +29,7 @@ INDICATORS: dict[str, type[Indicator]] = {
     "sensitivity": Sensitivity,
     "fixed": FixedInterval,
     "mask": StepMask,
+    "growing_window": GrowingWindow,
 }
 
 

@@ -33,6 +33,12 @@ class TrajectoryError(Indicator):
                 "input: choose another predictor, or another indicator such as easycache"
             )
 
+        if self.shadow.residuals + self.shadow.probes > self.probes:
+            raise ValueError(
+                f"trajectory_error keeps {self.probes} probe tensors, {config.predictor} needs more: choose trajectory, "
+                "taylor1 or taylor2"
+            )
+
     def measure(self, seen: Observation) -> Sequence[Tensor]:
         if not self.shadow.ready:
             return []

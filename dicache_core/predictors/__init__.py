@@ -6,6 +6,7 @@ from ..known.easycache import OutputDifference
 from ..known.foca import FoCa
 from ..known.hyca import HyCa
 from ..known.reuse import OutputReuse, Reuse
+from ..known.spectrum import Spectrum, SpectrumOutput
 from ..known.taylorseer import Taylor1, Taylor2
 from ..predictor import Predictor, Space
 from ..registry import lookup
@@ -25,6 +26,8 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "hyca": HyCa,
     "output_reuse": OutputReuse,
     "output_difference": OutputDifference,
+    "spectrum": Spectrum,
+    "spectrum_output": SpectrumOutput,
 }
 
 
