@@ -7,6 +7,7 @@ from ..known.easycache import EasyCache
 from ..known.fbcache import FirstBlock
 from ..known.magcache import MagCache, Magnitudes
 from ..known.planned import FixedInterval, StepMask
+from ..known.seacache import SeaCache
 from ..known.sensitivity import Sensitivity
 from ..known.spectrum import GrowingWindow
 from ..known.teacache import TeaCache
@@ -26,6 +27,7 @@ INDICATORS: dict[str, type[Indicator]] = {
     "easycache": EasyCache,
     "magcache": MagCache,
     "magnitudes": Magnitudes,
+    "seacache": SeaCache,
     "sensitivity": Sensitivity,
     "fixed": FixedInterval,
     "mask": StepMask,

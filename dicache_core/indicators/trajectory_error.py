@@ -35,8 +35,8 @@ class TrajectoryError(Indicator):
 
         if self.shadow.residuals + self.shadow.probes > self.probes:
             raise ValueError(
-                f"trajectory_error keeps {self.probes} probe tensors, {config.predictor} needs more: choose trajectory, "
-                "taylor1 or taylor2"
+                f"trajectory_error keeps {self.probes} probe tensors, {config.predictor} needs more: choose the "
+                "predictor trajectory, taylor1 or taylor2"
             )
 
     def measure(self, seen: Observation) -> Sequence[Tensor]:

@@ -26,6 +26,8 @@ KNOWN: dict[str, Policy] = {
     "foca": Policy("fixed", "foca", threshold=3.0, warmup_steps=3),
     "hyca": Policy("fixed", "hyca", threshold=3.0, warmup_steps=4),
     "sensitivity": Policy("sensitivity", "output_reuse", thresholds=everywhere(0.1)),
+    # First and last step computed, as in the authors' code; their thresholds are for the first block's input.
+    "seacache": Policy("seacache", "reuse", warmup_steps=1, thresholds=everywhere(0.2, flux=0.3, chroma=0.3)),
     "spectrum": Policy("growing_window", "spectrum", threshold=1.0, warmup_steps=5),
     "spectrum_output": Policy("growing_window", "spectrum_output", threshold=1.0, warmup_steps=5),
     "fixed_interval": Policy("fixed", "reuse", threshold=2.0, warmup_steps=1),

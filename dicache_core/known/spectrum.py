@@ -1,7 +1,7 @@
-"""Spectrum (Han et al., "Adaptive Spectral Feature Forecasting", arXiv 2603.01623): Chebyshev polynomials over the run.
+"""Spectrum (Han et al., arXiv 2603.01623): Chebyshev polynomials fitted to the whole run so far.
 
-Settings of the authors (github.com/hanjq17/Spectrum): five polynomials, ridge 0.1, five steps of warm-up, a first window
-of 2 that grows by 0.75, and since publication an even mixture with the line through the last two computed steps.
+Settings of the authors (github.com/hanjq17/Spectrum): five polynomials, ridge 0.1, five steps of warm-up, a first
+window of 2 that grows by 0.75, and since publication an even mixture with the line through the last two computed steps.
 """
 
 from __future__ import annotations

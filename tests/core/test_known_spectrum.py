@@ -68,7 +68,7 @@ def test_slots_and_accounts():
 
 
 def test_an_error_on_the_probe_is_not_tried_with_it():
-    with pytest.raises(ValueError, match="choose trajectory"):
+    with pytest.raises(ValueError, match="choose the predictor trajectory"):
         CacheSession(
             CacheConfig(threshold=1.0, warmup_steps=0, indicator="trajectory_error", predictor="spectrum"), TEN
         ).forward([SampleKey("cond", 0)], TEN.step_at(1.0))
