@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from ..known.easycache import OutputDifference
 from ..known.foca import FoCa
+from ..known.freqca import FreqCa
+from ..known.hicache import HiCache
 from ..known.hyca import HyCa
 from ..known.reuse import OutputReuse, Reuse
 from ..known.spectrum import Spectrum, SpectrumOutput
 from ..known.taylorseer import Taylor1, Taylor2
+from ..known.tcpade import TcPade
 from ..predictor import Predictor, Space
 from ..registry import lookup
 from .corrected import CorrectedLine
@@ -24,6 +27,9 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "taylor2": Taylor2,
     "foca": FoCa,
     "hyca": HyCa,
+    "hicache": HiCache,
+    "freqca": FreqCa,
+    "tc_pade": TcPade,
     "output_reuse": OutputReuse,
     "output_difference": OutputDifference,
     "spectrum": Spectrum,

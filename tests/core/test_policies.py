@@ -310,7 +310,8 @@ def test_every_policy_with_threshold_0_looks_at_nothing_and_accounts_for_nothing
         assert torch.equal(v, torch.ones(1, 1, 2, 2))
 
 
-OFF_THE_LINE = {"reuse": 1.0, "spectrum": 1.0}  # by how much at most; all others continue it
+# By how much at most; all others continue it.
+OFF_THE_LINE = {"reuse": 1.0, "spectrum": 1.0, "hicache": 0.8, "freqca": 1.0, "tc_pade": 0.6}
 
 
 @pytest.mark.parametrize("name", [n for n, c in PREDICTORS.items() if c.space is Space.RESIDUAL])
