@@ -11,6 +11,7 @@ from ..known.seacache import SeaCache
 from ..known.sensitivity import Sensitivity
 from ..known.spectrum import GrowingWindow
 from ..known.teacache import TeaCache
+from ..known.worldcache import WorldCache
 from ..registry import lookup
 from .delta import DeltaMinus, DeltaY
 from .foreseen import Foreseen
@@ -31,6 +32,7 @@ INDICATORS: dict[str, type[Indicator]] = {
     "sensitivity": Sensitivity,
     "fixed": FixedInterval,
     "mask": StepMask,
+    "worldcache": WorldCache,
     "growing_window": GrowingWindow,
 }
 

@@ -33,6 +33,7 @@ KNOWN: dict[str, Policy] = {
     "seacache": Policy("seacache", "reuse", warmup_steps=1, thresholds=everywhere(0.2, flux=0.3, chroma=0.3)),
     "spectrum": Policy("growing_window", "spectrum", threshold=1.0, warmup_steps=5),
     "spectrum_output": Policy("growing_window", "spectrum_output", threshold=1.0, warmup_steps=5),
+    "worldcache": Policy("worldcache", "least_squares_gamma", probe_depth=2, thresholds=everywhere(0.06, wan=0.04)),
     "fixed_interval": Policy("fixed", "reuse", threshold=2.0, warmup_steps=1),
     "step_mask": Policy(
         "mask",

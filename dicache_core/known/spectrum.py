@@ -45,9 +45,6 @@ class GrowingWindow(Indicator):
     def error(self, seen: Observation, sums: Sequence[float]) -> float:
         return (self.reused + 1) / int(self.window)
 
-    def foresee(self, sigmas: Sequence[float], index: int, anchor: int) -> float:
-        return (index - anchor) / int(self.window)
-
     def follow(self, seen: Observation) -> None:
         self.reused += 1
 

@@ -11,6 +11,7 @@ from ..known.reuse import OutputReuse, Reuse
 from ..known.spectrum import Spectrum, SpectrumOutput
 from ..known.taylorseer import Taylor1, Taylor2
 from ..known.tcpade import TcPade
+from ..known.worldcache import LeastSquaresGamma
 from ..predictor import Predictor, Space
 from ..registry import lookup
 from .corrected import CorrectedLine
@@ -30,6 +31,7 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "hicache": HiCache,
     "freqca": FreqCa,
     "tc_pade": TcPade,
+    "least_squares_gamma": LeastSquaresGamma,
     "output_reuse": OutputReuse,
     "output_difference": OutputDifference,
     "spectrum": Spectrum,
