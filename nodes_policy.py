@@ -106,7 +106,7 @@ class DiCachePolicy(io.ComfyNode):
         if mask:
             chosen = replace(chosen, mask=mask)
         if curve:
-            chosen = replace(chosen, curve=load_curve(curve).ratios)
+            chosen = replace(chosen, **load_curve(curve).settings)
         return io.NodeOutput(chosen)
 
 

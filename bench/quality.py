@@ -86,9 +86,9 @@ def rows_of(lab, name: str, levels: list[int]):
         from dataclasses import replace
 
         policy = core.POLICIES[name]
-        if policy.indicator == "magcache":
+        if core.indicator_class(policy.indicator).calibrated:
             lab.curve = lab.curve or lab.calibrate()
-            policy = replace(policy, curve=lab.curve)
+            policy = replace(policy, **lab.curve.settings)
         config = core.resolve(lab.architecture, policy=policy)
         steered = policy.indicator == "fixed" or policy.target is not None
         matcher = Matcher(

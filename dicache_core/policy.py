@@ -23,7 +23,7 @@ class Policy:
         warmup_steps: steps at the start that are always computed.
         max_consecutive: longest run of reused steps.
         target: speed to meet; ``None`` ends a preset's own target, which was for the preset's rules.
-        mask, curve: as in ``CacheConfig``.
+        mask, curve, residual_errors, velocity_errors: as in ``CacheConfig``.
         thresholds: per architecture, for where ``threshold`` is ``None``.
     """
 
@@ -37,6 +37,8 @@ class Policy:
     target: str | None = None
     mask: str | None = None
     curve: tuple[float, ...] | None = None
+    residual_errors: tuple[tuple[float, ...], ...] | None = None
+    velocity_errors: tuple[tuple[float, ...], ...] | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:

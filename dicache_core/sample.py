@@ -39,6 +39,7 @@ class Decision:
     error: float | None = None
     accumulated: float | None = None
     gamma: float | None = None
+    measured: tuple[float, ...] = ()  # the indicator's sums, where it ``reports``
 
 
 class SampleCache:
@@ -56,7 +57,7 @@ class SampleCache:
         self.held_bytes = 0
 
     def _gate(self) -> Gate:
-        if self.config.target:
+        if self.config.target and not self.indicator.plans:
             return SteeredGate(self.config, self.indicator)
         return Gate(self.config.threshold, self.indicator.accumulates)
 
@@ -109,7 +110,8 @@ class SampleCache:
         """Decide an open step from the fetched sums."""
         error = self.indicator.error(seen, for_indicator)
         admitted = self.gate.admits(error, seen.step)
-        decision = Decision(admitted, "reused" if admitted else "error", error, self.gate.accumulated)
+        measured = tuple(for_indicator) if self.indicator.reports else ()
+        decision = Decision(admitted, "reused" if admitted else "error", error, self.gate.accumulated, None, measured)
         return replace(decision, gamma=self.predictor.plan(seen, for_predictor)) if admitted else decision
 
     def settle(self, seen: Observation, decision: Decision) -> None:

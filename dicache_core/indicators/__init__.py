@@ -5,10 +5,14 @@ from __future__ import annotations
 from ..indicator import Indicator, Stage
 from ..known.easycache import EasyCache
 from ..known.fbcache import FirstBlock
-from ..known.magcache import MagCache, Magnitudes
+from ..known.magcache import MagCache
+from ..known.meancache import ShortestPath
 from ..known.planned import FixedInterval, StepMask
+from ..known.procache import ProCache
+from ..known.recorder import Recorder
 from ..known.seacache import SeaCache
 from ..known.sensitivity import Sensitivity
+from ..known.smoothcache import SmoothCache
 from ..known.spectrum import GrowingWindow
 from ..known.teacache import TeaCache
 from ..known.worldcache import WorldCache
@@ -27,7 +31,10 @@ INDICATORS: dict[str, type[Indicator]] = {
     "teacache": TeaCache,
     "easycache": EasyCache,
     "magcache": MagCache,
-    "magnitudes": Magnitudes,
+    "recorder": Recorder,
+    "smoothcache": SmoothCache,
+    "procache": ProCache,
+    "shortest_path": ShortestPath,
     "seacache": SeaCache,
     "sensitivity": Sensitivity,
     "fixed": FixedInterval,

@@ -34,6 +34,10 @@ KNOWN: dict[str, Policy] = {
     "spectrum": Policy("growing_window", "spectrum", threshold=1.0, warmup_steps=5),
     "spectrum_output": Policy("growing_window", "spectrum_output", threshold=1.0, warmup_steps=5),
     "worldcache": Policy("worldcache", "least_squares_gamma", probe_depth=2, thresholds=everywhere(0.06, wan=0.04)),
+    # Calibrated, as MagCache is.
+    "smoothcache": Policy("smoothcache", "reuse", warmup_steps=1, max_consecutive=3, thresholds=everywhere(0.18)),
+    "procache": Policy("procache", "taylor2", warmup_steps=1, target="2x"),
+    "meancache": Policy("shortest_path", "mean_velocity", warmup_steps=3, target="2x"),
     "fixed_interval": Policy("fixed", "reuse", threshold=2.0, warmup_steps=1),
     "step_mask": Policy(
         "mask",

@@ -7,6 +7,7 @@ from ..known.foca import FoCa
 from ..known.freqca import FreqCa
 from ..known.hicache import HiCache
 from ..known.hyca import HyCa
+from ..known.meancache import MeanVelocity
 from ..known.reuse import OutputReuse, Reuse
 from ..known.spectrum import Spectrum, SpectrumOutput
 from ..known.taylorseer import Taylor1, Taylor2
@@ -34,6 +35,7 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "least_squares_gamma": LeastSquaresGamma,
     "output_reuse": OutputReuse,
     "output_difference": OutputDifference,
+    "mean_velocity": MeanVelocity,
     "spectrum": Spectrum,
     "spectrum_output": SpectrumOutput,
 }

@@ -299,7 +299,8 @@ def test_an_unknown_policy_names_the_known_ones():
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_policy_with_threshold_0_looks_at_nothing_and_accounts_for_nothing(name):
-    policy = replace(POLICIES[name], threshold=0.0, target="", curve=(0.0, 1.0))
+    recorded = {"curve": (0.0, 1.0), "residual_errors": ((0.1,),), "velocity_errors": ((0.1,),)}
+    policy = replace(POLICIES[name], threshold=0.0, target="", **recorded)
     run = CacheSession(resolve("flux", policy=policy), TEN)
     assert run.needs_no_stack
     for sigma in TEN.sigmas[:-1]:
