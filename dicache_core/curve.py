@@ -6,7 +6,6 @@ Version 1 of the file had the magnitudes alone, for MagCache; it is still read.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -110,12 +109,7 @@ def _is_row(value: object) -> bool:
 
 
 def _is_ratio(value: object) -> bool:
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and 0 <= value <= LARGEST_RATIO
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LARGEST_RATIO
 
 
 def _numbers(row: list[Any]) -> tuple[float, ...]:
