@@ -28,6 +28,7 @@ KNOWN: dict[str, Policy] = {
     "hicache": Policy("fixed", "hicache", threshold=6.0, warmup_steps=3),
     "freqca": Policy("fixed", "freqca", threshold=6.0, warmup_steps=3),
     "tc_pade": Policy("fixed", "tc_pade", threshold=4.0, warmup_steps=3),
+    "cachequant": Policy("fixed", "channel_correction", threshold=5.0, warmup_steps=1),
     "sensitivity": Policy("sensitivity", "output_reuse", thresholds=everywhere(0.1)),
     # First and last step computed, as in the authors' code; their thresholds are for the first block's input.
     "seacache": Policy("seacache", "reuse", warmup_steps=1, thresholds=everywhere(0.2, flux=0.3, chroma=0.3)),

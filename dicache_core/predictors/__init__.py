@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..known.cachequant import ChannelCorrection
 from ..known.easycache import OutputDifference
 from ..known.foca import FoCa
 from ..known.freqca import FreqCa
@@ -33,6 +34,7 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "freqca": FreqCa,
     "tc_pade": TcPade,
     "least_squares_gamma": LeastSquaresGamma,
+    "channel_correction": ChannelCorrection,
     "output_reuse": OutputReuse,
     "output_difference": OutputDifference,
     "mean_velocity": MeanVelocity,
