@@ -18,7 +18,7 @@ from .published import PUBLISHED, published
 from .registry import lookup
 from .run_log import RunLog
 from .sample import Decision, SampleCache
-from .schedule import Schedule, Step
+from .schedule import Lane, LaneBook, Schedule, Step, in_lanes
 from .session import CacheSession, ForwardPass
 from .statistics import PassRecord, RunStatistics, SampleKey
 from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage, Stored
@@ -44,6 +44,8 @@ __all__ = [
     "Decision",
     "ForwardPass",
     "Indicator",
+    "Lane",
+    "LaneBook",
     "Observation",
     "Outcome",
     "PassRecord",
@@ -67,6 +69,7 @@ __all__ = [
     "curve_of",
     "expected_bytes",
     "fits",
+    "in_lanes",
     "indicator_class",
     "lookup",
     "named_policy",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .config import CacheConfig
 from .observation import Observation
+from .schedule import Step
 
 
 class Stage(IntEnum):
@@ -30,7 +31,7 @@ class Indicator(ABC):
 
     stage: ClassVar[Stage] = Stage.PROBE
     accumulates: ClassVar[bool] = True  # whether the gate adds errors up, or judges each one alone
-    foresees: ClassVar[bool] = False  # whether ``foresee`` tells every error beforehand, exactly
+    foresees: ClassVar[bool] = False  # whether ``pace`` tells every error beforehand, exactly
     plans: ClassVar[bool] = False  # whether it meets a target by itself, so that no gate has to be steered
     calibrated: ClassVar[bool] = False  # whether it decides by a recorded run, see ``dicache_core.curve``
     reports: ClassVar[bool] = False  # whether what it measured is wanted afterwards, see ``Decision.measured``
@@ -53,12 +54,19 @@ class Indicator(ABC):
         """Tensors kept between steps, for the memory account."""
         return []
 
-    def foresee(self, sigmas: Sequence[float], index: int, anchor: int) -> float:
-        """Error expected at step ``index`` of a schedule if step ``anchor`` was computed last, in any unit.
+    def foresee(self, step: Step, anchor: int) -> float:
+        """Error expected at a call if call ``anchor`` of its lane was computed last, in any unit.
 
-        A speed target plans with it and finds the unit by itself.  Unless a rule knows better: every step is as bad.
+        A speed target plans with it and finds the unit by itself.  Every call is as bad as the next, unless a rule
+        ``foresees``: then it is ``pace (l - l_anchor)``, ``l`` being log-SNR.
         """
-        return 1.0 if self.accumulates else float(index - anchor)
+        if self.foresees:
+            return self.pace(step) * (step.log_snr - step.at(max(anchor, 0)).log_snr)
+        return 1.0 if self.accumulates else float(step.call - anchor)
+
+    def pace(self, step: Step) -> float:
+        """Of a rule that ``foresees``: error per unit of log-SNR since the last computed call."""
+        raise TypeError(f"{type(self).__name__} foresees nothing")
 
     def follow(self, seen: Observation) -> None:
         """Remember what the next step is compared with; called once on every step, reused or not."""

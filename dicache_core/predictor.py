@@ -53,8 +53,12 @@ class Predictor(ABC):
     def record(self, seen: Observation, value: Tensor) -> None:
         """Keep a computed step's value as the newest anchor; ``value`` belongs to the predictor from now on."""
 
-    def correct(self, out: Tensor) -> None:
-        """Change a computed step's output ``out`` ``(C, ...)`` in place, after ``record``; most leave it as it is."""
+    def correct(self, out: Tensor) -> bool:
+        """Change a computed step's output ``out`` ``(C, ...)`` in place, after ``record``; most leave it as it is.
+
+        Returns whether it was changed.
+        """
+        return False
 
     @abstractmethod
     def forecast(self, out: Tensor) -> None:

@@ -70,6 +70,8 @@ class SampleCache:
         """Whether ``step`` follows on from what this history last saw: no step left out and sigma not rising."""
         if self.last is None:
             return True
+        if step.planned and self.last.planned:
+            return step.lane == self.last.lane and 0 <= step.call - self.last.call <= 1
         rising = step.sigma > self.last.sigma * (1 + SIGMA_TOLERANCE)
         return not rising and 0 <= step.index - self.last.index <= 1
 

@@ -3,31 +3,87 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 # Samplers recompute sigmas in float32 (sigma * s_in, exp(-log sigma)), so equal sigmas differ in the last digits.
 SIGMA_TOLERANCE = 1e-4
+EDGE = 0.005  # keeps log-SNR finite at both ends of the schedule
+
+
+def rectified_flow(sigma: float) -> float:
+    """Noise's share of ``x`` where ``x = sigma noise + (1 - sigma) picture``."""
+    return sigma
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Calls of the model whose sigmas fall: all that a sampler of first order makes, or one of each of its stages.
+
+    Slots:
+        sigmas: of the calls, falling.
+        weights: per role of a cond (0 the positive one, 1 the negative one), what each call's value weighs in the
+            sampler's result; an Euler step's is its own dsigma. Empty where nobody knows.
+    """
+
+    sigmas: tuple[float, ...]
+    weights: tuple[tuple[float, ...], ...] = ()
+
+    def find(self, sigma: float) -> int | None:
+        """The call at this sigma, ``None`` if there is none."""
+        low, high = 0, len(self.sigmas)
+        while low < high:
+            middle = (low + high) // 2
+            if self.sigmas[middle] > sigma and not same_sigma(self.sigmas[middle], sigma):
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < len(self.sigmas) and same_sigma(self.sigmas[low], sigma) else None
+
+
+def same_sigma(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=SIGMA_TOLERANCE, abs_tol=1e-8)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One interval of the schedule, ``sigmas[index] >= sigma > sigmas[index + 1]``.
+    """One call of the model, in the interval ``sigmas[index] >= sigma > sigmas[index + 1]`` of the schedule.
 
     Slots:
-        index: position in this run, from 0.
-        place: position in the whole schedule, from 0; larger than ``index`` when a run starts mid-schedule.
-        total: steps of the whole schedule.
+        schedule: the run's.
+        index: position of the interval in this run, from 0.
         sigma: noise level of this forward pass, in the model's own units.
-        final: whether this is the last interval of the run.
-        sigmas: the whole run's schedule, its end included.
+        lane: the calls that this one belongs to.
+        call: its place among them; of a call that nobody expected, the step's.
+        planned: whether it was expected.
     """
 
+    schedule: Schedule
     index: int
-    place: int
-    total: int
     sigma: float
-    final: bool
-    sigmas: tuple[float, ...]
+    lane: Lane
+    call: int
+    planned: bool = True
+
+    @property
+    def place(self) -> int:
+        """Position in the whole schedule, from 0; larger than ``index`` when a run starts mid-schedule."""
+        return self.schedule.steps_before + self.index
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole schedule."""
+        return self.schedule.total
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """The whole run's schedule, its end included."""
+        return self.schedule.sigmas
+
+    @property
+    def final(self) -> bool:
+        """Whether this is the last interval of the run."""
+        return self.index == self.schedule.steps - 1
 
     @property
     def progress(self) -> float:
@@ -45,27 +101,55 @@ class Step:
         start, end = self.sigmas[self.index], self.next_sigma
         return self.index + (start - self.sigma) / (start - end) if start > end else float(self.index)
 
-    def at(self, index: int) -> Step:
-        """Another step of the same run."""
-        final = index == len(self.sigmas) - 2
-        return Step(index, self.place + index - self.index, self.total, self.sigmas[index], final, self.sigmas)
+    @property
+    def log_snr(self) -> float:
+        """Half the log signal-to-noise ratio here, softened at both ends."""
+        return self.schedule.log_snr(self.sigma)
+
+    @property
+    def next_in_lane(self) -> float:
+        """Sigma of the lane's next call; behind the last one the run's end."""
+        ahead = self.call + 1
+        return self.lane.sigmas[ahead] if ahead < len(self.lane.sigmas) else self.sigmas[-1]
+
+    def at(self, call: int) -> Step:
+        """Another call of the same lane."""
+        sigma = self.lane.sigmas[call]
+        return Step(self.schedule, self.schedule.index_of(sigma), sigma, self.lane, call, self.planned)
+
+    def weight(self, role: int = 0) -> float | None:
+        """What this call's value weighs in the sampler's result; ``None`` where nobody knows."""
+        if not self.planned or not self.lane.weights:
+            return None
+        return self.lane.weights[min(role, len(self.lane.weights) - 1)][self.call]
 
 
 @dataclass(frozen=True)
 class Schedule:
     """The sigmas of one sampling run, falling, with the last one (usually 0) as its end.
 
-    ``steps_before`` and ``steps_after`` say how many steps of the whole schedule other runs take, so that a second
-    expert that starts mid-schedule knows that the structure of the picture is already settled.
+    Slots:
+        steps_before, steps_after: how many steps of the whole schedule other runs take, so that a second expert that
+            starts mid-schedule knows that the structure of the picture is already settled.
+        lanes: the calls that the sampler will make; without them, one per step, each weighing its dsigma.
+        noise_share: sigma -> the noise's share of ``x``, in [0, 1]: what log-SNR is reckoned from.
+        unplanned: where calls stand that nobody expected, one per step.
     """
 
     sigmas: tuple[float, ...]
     steps_before: int = 0
     steps_after: int = 0
+    lanes: tuple[Lane, ...] = ()
+    noise_share: Callable[[float], float] = field(default=rectified_flow, compare=False)
+    unplanned: Lane = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.sigmas) < 2:
             raise ValueError(f"a schedule needs at least two sigmas (one step), got {len(self.sigmas)}")
+        if not self.lanes:
+            widths = [b - a for a, b in zip(self.sigmas, self.sigmas[1:], strict=False)]
+            object.__setattr__(self, "lanes", in_lanes(self.sigmas[:-1], [widths]))
+        object.__setattr__(self, "unplanned", Lane(self.sigmas[:-1]))
 
     @property
     def steps(self) -> int:
@@ -77,16 +161,63 @@ class Schedule:
         """Steps of the whole schedule."""
         return self.steps_before + self.steps + self.steps_after
 
-    def step_at(self, sigma: float) -> Step:
-        """The step that ``sigma`` falls into; samplers also evaluate between and slightly above schedule points."""
+    def log_snr(self, sigma: float) -> float:
+        """Half the log signal-to-noise ratio at ``sigma``, ``log((1 - s) / s)`` with the noise's share ``s``.
+
+        In it a model's output moves at an even pace, so that lines through it reach further than in sigma.
+        """
+        share = self.noise_share(sigma)
+        return math.log((max(0.0, 1.0 - share) + EDGE) / (share + EDGE))
+
+    def step_at(self, sigma: float, lane: int = 0) -> Step:
+        """The step that ``sigma`` falls into; samplers also evaluate between and slightly above schedule points.
+
+        ``lane`` says which of the calls at this sigma it is, for samplers that make several.
+        """
+        index = self.index_of(sigma)
+        if lane < len(self.lanes) and (call := self.lanes[lane].find(sigma)) is not None:
+            return Step(self, index, sigma, self.lanes[lane], call)
+        return Step(self, index, sigma, self.unplanned, index, planned=False)
+
+    def index_of(self, sigma: float) -> int:
+        """The interval that ``sigma`` falls into."""
         index = self.steps - 1
         for i, point in enumerate(self.sigmas):
-            if math.isclose(sigma, point, rel_tol=SIGMA_TOLERANCE, abs_tol=1e-8):
+            if same_sigma(sigma, point):
                 index = i
                 break
             if sigma > point:
                 index = i - 1
                 break
-        index = min(max(index, 0), self.steps - 1)
-        place = self.steps_before + index
-        return Step(index, place, self.total, sigma, final=index == self.steps - 1, sigmas=self.sigmas)
+        return min(max(index, 0), self.steps - 1)
+
+
+class LaneBook:
+    """Sorts the calls of a run into lanes of falling sigmas, each call into the first lane that it continues.
+
+    Heun's method looks at each sigma twice, as the end of one step and as the beginning of the next: two lanes.  The
+    same rule sorts the calls that are expected and the calls that are made, so that both have the same numbers.
+    """
+
+    def __init__(self) -> None:
+        self._last: list[float] = []  # per lane
+
+    def enter(self, sigma: float) -> int:
+        """The lane of a call at ``sigma``."""
+        for lane, last in enumerate(self._last):
+            if sigma < last and not same_sigma(sigma, last):
+                self._last[lane] = sigma
+                return lane
+        self._last.append(sigma)
+        return len(self._last) - 1
+
+
+def in_lanes(sigmas: Sequence[float], weights: Sequence[Sequence[float]]) -> tuple[Lane, ...]:
+    """The calls of a run at these sigmas, in the order in which they are made, with their weights per role."""
+    book = LaneBook()
+    number = [book.enter(sigma) for sigma in sigmas]
+
+    def of(lane: int, values: Sequence[float]) -> tuple[float, ...]:
+        return tuple(value for value, owner in zip(values, number, strict=True) if owner == lane)
+
+    return tuple(Lane(of(i, sigmas), tuple(of(i, w) for w in weights)) for i in range(max(number) + 1))

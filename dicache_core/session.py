@@ -65,10 +65,23 @@ class CacheSession:
         """Whether nothing has to be seen of the blocks: the model's input and output say it all, or none is reused."""
         return self.never_reuses or (self.stage is Stage.INPUT and self.space is Space.OUTPUT)
 
-    def forward(self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None) -> ForwardPass:
+    @property
+    def forecasts_output(self) -> bool:
+        """Whether skipped calls are forecast as the model's output, not as the residual of its stack."""
+        return self.space is Space.OUTPUT
+
+    @property
+    def builds_on_latent(self) -> bool:
+        """Whether a forecast is made from the model's present input."""
+        return predictor_class(self.config.predictor).wants_latent
+
+    def forward(
+        self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None, roles: Sequence[int] = ()
+    ) -> ForwardPass:
         """Begin a forward pass of ``len(keys)`` samples; a key names the stream and the sample's row in it.
 
-        ``latents`` ``(N, C, ...)`` is the model's input, needed only by indicators that look at it.
+        ``latents`` ``(N, C, ...)`` is the model's input, needed only by indicators that look at it.  ``roles`` says of
+        each sample whether its cond is the positive (0) or the negative one (1); without it all are the former.
         """
         with self._lock:
             self._forget_streams_left_behind(step)
@@ -76,7 +89,7 @@ class CacheSession:
         with self.own_memory():
             for sample in samples:
                 sample.prefetch(step)
-        return ForwardPass(self, list(keys), samples, step, latents)
+        return ForwardPass(self, list(keys), samples, step, latents, roles or [0] * len(keys))
 
     def close(self, passed: ForwardPass, stopwatch: Stopwatch) -> None:
         """Enter a finished forward pass in the run's statistics."""
@@ -145,14 +158,17 @@ class ForwardPass:
         samples: list[SampleCache],
         step: Step,
         latents: Tensor | None,
+        roles: Sequence[int],
     ) -> None:
         self.session = session
         self.keys = keys
         self.samples = samples
         self.step = step
         rows = [None] * len(keys) if latents is None else list(latents)
-        self.seen = [Observation(step, latent=row) for row in rows]
+        weights = [step.weight(role) for role in roles]
+        self.seen = [Observation(step, latent=row, weight=w) for row, w in zip(rows, weights, strict=True)]
         self.decisions: list[Decision] = []
+        self.changed = [False] * len(keys)  # per sample, whether its output is not the model's own
         self._inputs: list[Tensor] = []  # own copies of h0, (T, D) each: blocks may change their input in place
         if latents is not None:
             self._renew_misfits("latent", latents)
@@ -218,16 +234,20 @@ class ForwardPass:
         self.complete(out)
 
     def observe(self, v: Tensor) -> Tensor:
-        """See the model's output ``(N, C, ...)``; returns it with the rows of reused samples forecast."""
+        """See the model's output ``(N, C, ...)``; returns it with the rows of reused samples forecast.
+
+        ``changed`` then says which rows are not what the model put out, by a forecast or by a correction.
+        """
         if self.session.space is not Space.OUTPUT:
             return v
         with self.session.own_memory():
             for i, row in enumerate(v):
                 if self.decisions[i].reuse:
                     self.samples[i].predictor.forecast(row)
+                    self.changed[i] = True
                 elif not self.session.never_reuses:  # a pass that had decided before another one ran out of memory
                     self.samples[i].record(self.seen[i], row.clone())
-                    self.samples[i].predictor.correct(row)
+                    self.changed[i] = self.samples[i].predictor.correct(row)
         return v
 
     def forecast(self) -> Tensor:

@@ -3,94 +3,132 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from itertools import accumulate
 
 from .config import CacheConfig
 from .gate import Gate
 from .indicators import Indicator
 from .schedule import Step
 
-BISECTIONS = 24
+PRECISION = 1e-6  # of a planned threshold, relative
+TINY = 1e-9  # where every error ahead is foreseen as 0
 
 
 class SteeredGate(Gate):
-    """A gate that computes as many steps as the target says, where the error is largest.
+    """A gate that computes as many calls as the target says, where the error is largest.
 
-    The sum of errors is shared out: with ``n`` computed steps left to spend on the open steps ahead, the threshold is
+    The sum of errors is shared out: with ``n`` computed calls left to spend on the open calls ahead, the threshold is
     the one that would spend them exactly if errors went on as foreseen (``Indicator.foresee``) times the mean of
     ``measured / foreseen`` so far.  What a sum had above the threshold is carried over to the next one, so that
     thresholds between two whole steps (every 2.5th step) do what they say; a rule that foresees its errors exactly is
     planned exactly and needs no such thing.
+
+    The target is for a whole schedule of steps; the gate's own share of it is that of its calls, counted from the first
+    one that it sees: samplers of higher order make several calls per step, and a cond may come in late.
     """
 
     def __init__(self, config: CacheConfig, indicator: Indicator) -> None:
         super().__init__(math.inf, indicator.accumulates)
         self.config = config
         self.indicator = indicator
-        self.spent = 0  # computed steps so far
-        self.anchor = -1  # index of the last computed step
+        self.plan: Plan | None = None
+        self.spent = 0  # computed calls so far
+        self.anchor = -1  # the last computed call
         self.carried = 0.0
-        self.measured: list[float] = []  # measured / foreseen, per open step
+        self.units = 0.0  # sum of measured / foreseen over the open calls so far
+        self.measured = 0  # how many these are
 
     def admits(self, error: float, step: Step) -> bool:
-        foreseen = self.indicator.foresee(step.sigmas, step.index, self.anchor)
         if not math.isfinite(error):
             return False
+        plan = self._plan_from(step)
+        foreseen = self.indicator.foresee(step, self.anchor)
         if foreseen > 0:
-            self.measured.append(error / foreseen)
-        before = self.accumulated
-        self.accumulated = self.accumulated + error if self.accumulates else self.carried + error
-        ahead = [step.at(i) for i in range(step.index, len(step.sigmas) - 1)]
-        open_steps = [s.index for s in ahead if self.config.closed(s) is None]
-        spare = self._budget(step) - self.spent - (len(ahead) - len(open_steps))
-        if spare <= 0 or spare >= len(open_steps):
+            self.units, self.measured = self.units + error / foreseen, self.measured + 1
+        before = self.accumulated if self.accumulates else self.carried
+        self.accumulated = before + error
+        spare = plan.budget - self.spent - plan.forced_from(step.call)
+        if spare <= 0 or spare >= plan.open_from(step.call):
             return spare <= 0
-        unit = sum(self.measured) / len(self.measured) if self.measured else 1.0
-        start = (before if self.accumulates else self.carried) / unit if unit > 0 else 0.0
-        self.threshold = unit * self._plan(step.sigmas, open_steps, spare, start)
+        unit = self.units / self.measured if self.measured else 1.0
+        start = before / unit if unit > 0 else 0.0
+        self.threshold = unit * self._threshold(step, spare, start)
         return self.accumulated < self.threshold
 
     def computed(self, step: Step) -> None:
+        self._plan_from(step)
+        self.spent += step.planned or step.call != self.anchor  # an unknown sampler may call several times per step
         self.carried = self._carry(self.accumulated, self.threshold) if math.isfinite(self.threshold) else 0.0
         self.accumulated = self.carried
-        self.spent += step.index != self.anchor  # samplers of higher order call several times per step
-        self.anchor = step.index
+        self.anchor = step.call
 
-    def _budget(self, step: Step) -> int:
-        """This run's share of the whole schedule's computed steps."""
-        return round(self.config.goal.computed(step.total) * (len(step.sigmas) - 1) / step.total)
+    def _plan_from(self, step: Step) -> Plan:
+        if self.plan is None or self.plan.lane != step.lane:
+            self.plan, self.spent = Plan(self.config, self.indicator, step), 0
+        return self.plan
 
-    def _plan(self, sigmas: tuple[float, ...], open_steps: list[int], spare: int, start: float) -> float:
-        """A threshold that computes ``spare`` of the open steps.
+    def _threshold(self, step: Step, spare: int, start: float) -> float:
+        """A threshold that computes ``spare`` of the open calls ahead.
 
         A rule that knows its errors beforehand gets the smallest, which keeps the worst skipped step as good as can be;
-        one that only guesses them gets the middle of all that do, where a wrong guess does the least.
+        one that only guesses them, every call as bad as the next, gets the middle of all that do, where a wrong guess
+        does the least.
         """
-        most = start + sum(self.indicator.foresee(sigmas, i, self.anchor) for i in open_steps) + 1.0
-
-        def smallest(count: int) -> float:
-            low, high = 0.0, most
-            for _ in range(BISECTIONS):
-                middle = (low + high) / 2
-                low, high = (low, middle) if self._count(middle, sigmas, open_steps, start) <= count else (middle, high)
-            return high
-
         if self.indicator.foresees:
-            return smallest(spare)
-        return (smallest(spare) + smallest(spare - 1)) / 2
-
-    def _count(self, threshold: float, sigmas: tuple[float, ...], open_steps: list[int], start: float) -> int:
-        """Open steps that this threshold would compute."""
-        count, anchor, carried, total = 0, self.anchor, start, start
-        for index in open_steps:
-            error = self.indicator.foresee(sigmas, index, anchor)
-            total = total + error if self.accumulates else carried + error
-            if total >= threshold:
-                count, anchor = count + 1, index
-                carried = total = self._carry(total, threshold)
-        return count
+            return self.plan.smallest(step.call, self.anchor, spare, start)
+        total = start + self.plan.open_from(step.call)
+        return (total / spare + total / (spare + 1)) / 2
 
     def _carry(self, total: float, threshold: float) -> float:
         """What is left of a sum when its step is computed."""
         if self.indicator.foresees or not math.isfinite(total):
             return 0.0
         return min(max(total - threshold, 0.0), threshold)
+
+
+class Plan:
+    """The calls of one lane from ``first`` on: which are open, and how many may be computed in all."""
+
+    def __init__(self, config: CacheConfig, indicator: Indicator, first: Step) -> None:
+        self.lane = first.lane
+        calls = [first.at(call) for call in range(len(self.lane.sigmas))]
+        closed = [config.closed(call) is not None for call in calls]
+        self.open = [call for call in calls if not closed[call.call]]
+        self._ahead = list(accumulate(map(int, reversed(closed)), initial=0))[::-1]  # closed calls from each one on
+        share = config.goal.share(first.schedule.steps, first.total)
+        self.budget = round(share * (len(calls) - first.call))
+        self._places = [call.log_snr for call in calls]
+        self._paces = [indicator.pace(call) for call in calls] if indicator.foresees else []
+
+    def forced_from(self, call: int) -> int:
+        """Calls ahead that are computed whatever happens."""
+        return self._ahead[call]
+
+    def open_from(self, call: int) -> int:
+        return len(self._ahead) - 1 - call - self._ahead[call]
+
+    def smallest(self, call: int, anchor: int, spare: int, start: float) -> float:
+        """The smallest threshold that computes no more than ``spare`` of the open calls from ``call`` on."""
+        begin = bisect_left(self.open, call, key=lambda step: step.call)
+        ahead = [(self._paces[i], self._places[i]) for i in (step.call for step in self.open[begin:])]
+        place = self._places[max(anchor, 0)]
+        low, high = 0.0, start + sum(pace * (at - place) for pace, at in ahead) + TINY
+        while high - low > PRECISION * high:
+            middle = (low + high) / 2
+            if _computes_more(spare, middle, ahead, place, start):
+                low = middle
+            else:
+                high = middle
+        return high
+
+
+def _computes_more(spare: int, threshold: float, ahead: list[tuple[float, float]], place: float, total: float) -> bool:
+    """Whether a gate with this threshold computes more than ``spare`` of the calls ``ahead``: (pace, place) of each."""
+    for pace, at in ahead:
+        total += pace * (at - place)
+        if total >= threshold:
+            spare, place, total = spare - 1, at, 0.0
+            if spare < 0:
+                return True
+    return False

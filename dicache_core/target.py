@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 FEW_STEPS = 8  # up to here a model is most likely distilled, and every step carries too much to be forecast
 
@@ -19,6 +20,7 @@ class Target:
     count: int = 0
 
     @classmethod
+    @lru_cache  # asked for at every step
     def parse(cls, text: str) -> Target:
         """``"2x"`` computes half of the steps, ``"12"`` twelve of them; a ``ValueError`` for anything else."""
         words = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*x\s*|\s*(\d+)\s*", text.lower())
@@ -32,7 +34,15 @@ class Target:
         )
 
     def computed(self, total: int) -> int:
-        """Computed steps of a whole schedule of ``total`` steps, at least one."""
+        """Computed steps of a schedule of ``total`` steps, at least one."""
         if not self.count and total <= FEW_STEPS:
             return total
         return min(total, self.count or max(1, round(total / self.factor)))
+
+    def share(self, steps: int, total: int) -> float:
+        """Share of the calls that is computed in a run of ``steps`` steps of a whole schedule of ``total``.
+
+        A factor is for the whole schedule, a count for this run.
+        """
+        whole = steps if self.count else total
+        return self.computed(whole) / whole

@@ -9,36 +9,21 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import comfy.model_patcher
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 
-from ..dicache_core import (
-    OUT_OF_MEMORY,
-    CacheConfig,
-    CacheOutOfMemoryError,
-    CacheSession,
-    ForwardPass,
-    Reducer,
-    RunLog,
-    RunStatistics,
-    SampleCache,
-    Stopwatch,
-)
+from ..dicache_core import CacheConfig, CacheSession, Reducer, RunLog, RunStatistics, SampleCache
 from .adapter import Adapter
 from .compiling import BlockByBlock
-from .compose import CachedStack
-from .identity import StreamBook
 from .memory import MemoryPlan
-from .place import keeps_to_schedule, schedule_of
+from .passes import KEY, CachedPass, bound
+from .place import puts_out_pictures, schedule_of
 from .registry import adapter_for
 from .reporter import Reporter, current_prompt
-from .sigma import SigmaReading
-
-KEY = "dicache"
+from .sampler import Conduct, SamplerAnswer, ask
 
 log = logging.getLogger("dicache")
 
@@ -98,16 +83,42 @@ class CachedSampling:
         self._run_count = 0
 
     def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
-        run = _bound(inspect.signature(executor.original), args, kwargs).arguments
-        sigmas, config = run["sigmas"], self.config
+        run = bound(inspect.signature(executor.original), args, kwargs).arguments
+        sigmas = run["sigmas"]
         if len(sigmas) < 2:
             return executor(*args, **kwargs)
-        if not keeps_to_schedule(run["sampler"]):
-            log.info("DiCache: this sampler places its own sigmas, which cannot be cached soundly: all is computed.")
-            config = dataclasses.replace(config, threshold=0.0)
         guider = executor.class_obj
+        sampling = guider.model_patcher.get_model_object("model_sampling")
+        answer = ask(run["sampler"], sigmas, sampling, getattr(guider, "cfg", None))
+        session = CacheSession(
+            self._settings(sampling, answer), schedule_of(sigmas, sampling, answer.lanes), self.reduce
+        )
+        reporter = self._reporter(session)
         original = guider.model_options
-        session = CacheSession(config, schedule_of(sigmas, guider.model_patcher), self.reduce)
+        try:
+            guider.model_options = comfy.model_patcher.create_model_options_clone(original)
+            self._wrap(guider, session, CachedPass(self.adapter, session, reporter, answer.forecasts_denoised))
+            return executor(*args, **kwargs)
+        finally:
+            guider.model_options = original
+            session.statistics.finished = True
+            reporter.end()
+
+    def _settings(self, sampling: Any, answer: SamplerAnswer) -> CacheConfig:
+        """The config, or one that computes everything where nothing can be skipped soundly."""
+        if puts_out_pictures(sampling):
+            log.info(
+                "DiCache: this model puts out the picture itself, which nothing can be forecast by: all is computed."
+            )
+        elif answer.conduct is Conduct.ERRATIC:
+            log.info(
+                "DiCache: this sampler chooses its steps by what it sees, so none can be skipped: all is computed."
+            )
+        else:
+            return self.config
+        return dataclasses.replace(self.config, threshold=0.0)
+
+    def _reporter(self, session: CacheSession) -> Reporter:
         session.statistics.architecture = self.adapter.name
         session.statistics.prompt = current_prompt()
         if self.runs is not None:
@@ -115,92 +126,16 @@ class CachedSampling:
         self._run_count += 1
         reporter = Reporter(session.statistics, self.node_id, self._run_count)
         reporter.begin()
-        try:
-            guider.model_options = comfy.model_patcher.create_model_options_clone(original)
-            wrapper = CachedForward(self.adapter, session, reporter)
-            add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, wrapper, guider.model_options, is_model_options=True)
-            compiling = BlockByBlock(original)
-            add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, compiling, guider.model_options, is_model_options=True)
-            plan = MemoryPlan(self.adapter, session, guider)
-            add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, plan, guider.model_options, is_model_options=True)
-            return executor(*args, **kwargs)
-        finally:
-            guider.model_options = original
-            session.statistics.finished = True
-            reporter.end()
+        return reporter
 
-
-class CachedForward:
-    """``DIFFUSION_MODEL`` wrapper: one forward pass of the model, with the cache around its block stack."""
-
-    def __init__(self, adapter: Adapter, session: CacheSession, reporter: Reporter) -> None:
-        self.adapter = adapter
-        self.session = session
-        self.reporter = reporter
-        self.streams = StreamBook()
-        self._signatures: dict[
-            Callable[..., Any], inspect.Signature
-        ] = {}  # reading one takes longer than all else here
-
-    def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
-        call = self._bind(executor, args, kwargs)
-        options = call.arguments["transformer_options"]
-        if not options.get("uuids") or options.get("sigmas") is None:
-            return executor(*args, **kwargs)  # not a pass of the sampler's: nothing tells which stream it is
-        x = call.arguments["x"]
-        stopwatch = Stopwatch(x.device)
-        sigma = SigmaReading(options["sigmas"]).value
-        keys = self.streams.keys(options, sigma, x.shape[0], x.device)
-        step = self.session.schedule.step_at(sigma)
-        cached = not self.session.never_reuses
-        try:
-            cache = self.session.forward(keys, step, x)
-            v = self._run(executor, call, cache)
-        except (CacheOutOfMemoryError, OUT_OF_MEMORY) as error:
-            # The model's own shortage may be the cache's fault.  Where ranks decide together, one alone cannot give up.
-            if not cached or self.session.reduce is not None:
-                raise
-            self._give_up(error)
-            v, call, cache = None, self._bind(executor, args, kwargs), None
-        if v is None:  # out here the failed pass's tensors, which its traceback kept alive, are gone
-            cache = self.session.forward(keys, step, x)
-            v = self._run(executor, call, cache)
-        self.session.close(cache, stopwatch)
-        self.reporter.step()
-        return v
-
-    def _bind(self, executor: WrapperExecutor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-        original = executor.original
-        if original not in self._signatures:
-            self._signatures[original] = inspect.signature(original)
-        return _bound(self._signatures[original], args, kwargs)
-
-    def _give_up(self, error: Exception) -> None:
-        """Once per run, whichever thread gets here first."""
-        if not self.session.abandoned:
-            self.session.abandon()
-            # As text: whoever keeps the record would keep the error, its traceback, and all that the failed pass held.
-            log.warning(
-                "DiCache: no memory left for the cache (%s); the rest of this run is computed without it.", str(error)
-            )
-
-    def _run(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass) -> Any:
-        if self.session.needs_no_stack:
-            return cache.forecast() if all(cache.decide()) else cache.observe(executor(*call.args, **call.kwargs))
-        options = call.arguments["transformer_options"]
-        stack = CachedStack(self.adapter, executor.class_obj, cache, call.arguments)
-        replace = options.get("patches_replace", {})
-        foreign = replace.get("dit", {})
-        dit = {**foreign, **stack.replacements(foreign)}
-        call.arguments["transformer_options"] = {**options, "patches_replace": {**replace, "dit": dit}}
-        try:
-            return cache.observe(executor(*call.args, **call.kwargs))
-        finally:
-            stack.restore()
-
-
-def _bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-    """The wrapped function's arguments by name; where an argument stands differs between models and host versions."""
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound
+    def _wrap(self, guider: Any, session: CacheSession, passes: CachedPass) -> None:
+        """Put this run's wrappers into the guider's options, which are a copy of the run's own."""
+        options = guider.model_options
+        wrappers = [(WrappersMP.APPLY_MODEL, passes)]
+        if not session.needs_no_stack:
+            wrappers += [
+                (WrappersMP.APPLY_MODEL, BlockByBlock(options)),
+                (WrappersMP.PREPARE_SAMPLING, MemoryPlan(self.adapter, session, guider)),
+            ]
+        for kind, wrapper in wrappers:
+            add_wrapper_with_key(kind, KEY, wrapper, options, is_model_options=True)

@@ -2,7 +2,7 @@
 
 The same cond uuid is not the same pass: guidance nodes call the model again in the same step with other block patches,
 context windows run several windows per step, and multi-device hosts run clones in threads.  A stream is the cond's
-uuid, the foreign patches, the context window, the device, and the how-manieth such call at this sigma it is.
+uuid, the foreign patches, the context window, the device, and the lane of falling sigmas that the call belongs to.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..dicache_core import SampleKey
+from ..dicache_core import LaneBook, SampleKey
 
 
 class Stream(NamedTuple):
@@ -23,30 +23,31 @@ class Stream(NamedTuple):
     patches: frozenset[Hashable]
     window: tuple[int, ...] | None
     device: torch.device
-    repeat: int
+    lane: int
 
 
 class StreamBook:
-    """Names the streams of one run and counts repeated calls at the same sigma."""
+    """Names the streams of one run, and sorts the calls of each into lanes of falling sigmas."""
 
     def __init__(self) -> None:
-        self._calls: dict[Stream, tuple[float, int]] = {}  # keyed with repeat = 0
+        self._lanes: dict[Stream, LaneBook] = {}  # keyed with lane = 0
         self._lock = threading.Lock()
 
-    def keys(self, options: Mapping[str, Any], sigma: float, samples: int, device: torch.device) -> list[SampleKey]:
-        """One key per row of a batch of ``samples``, in which the conds of ``options["uuids"]`` follow one another."""
-        uuids = options["uuids"]
+    def keys(
+        self, options: Mapping[str, Any], sigma: float, samples: int, device: torch.device
+    ) -> tuple[int, list[SampleKey], list[int]]:
+        """For a batch of ``samples`` rows, in which the conds of ``options["uuids"]`` follow one another: the lane of
+        the call, and for each row its key and the role of its cond."""
+        uuids, roles = options["uuids"], options.get("cond_or_uncond")
         rows = samples // len(uuids)
         patches, window = _foreign_patches(options), _window(options)
-        streams = [self._numbered(Stream(uuid, patches, window, device, 0), sigma) for uuid in uuids]
-        return [SampleKey(stream, row) for stream in streams for row in range(rows)]
+        streams = [self._in_lane(Stream(uuid, patches, window, device, 0), sigma) for uuid in uuids]
+        keys = [SampleKey(stream, row) for stream in streams for row in range(rows)]
+        return streams[0].lane, keys, [role for role in roles or [0] * len(uuids) for _ in range(rows)]
 
-    def _numbered(self, stream: Stream, sigma: float) -> Stream:
+    def _in_lane(self, stream: Stream, sigma: float) -> Stream:
         with self._lock:
-            last_sigma, calls = self._calls.get(stream, (None, 0))
-            calls = calls + 1 if last_sigma == sigma else 1
-            self._calls[stream] = (sigma, calls)
-        return stream._replace(repeat=calls - 1)
+            return stream._replace(lane=self._lanes.setdefault(stream, LaneBook()).enter(sigma))
 
 
 def _foreign_patches(options: Mapping[str, Any]) -> frozenset[Hashable]:

@@ -9,16 +9,17 @@ from torch import Tensor
 from ..config import CacheConfig
 from ..indicator import Indicator, Stage
 from ..observation import Observation
-from ..predictors.corrected import log_snr
+from ..schedule import Step
 
 NEAR_NOISE = 0.01  # keeps the weight finite where everything is still noise
 
 
 class Foreseen(Indicator):
-    """``e = sqrt(dsigma / (1 - sigma)) (l - l_b)``, ``l`` being log-SNR and ``b`` the step computed last.
+    """``e = sqrt(ds / (1 - s)) (l - l_b)``, ``s`` being the noise's share, ``l`` log-SNR, ``b`` the call computed last.
 
-    The second factor is how far a forecast from ``b`` has to reach, the first how much of the step's output stays in
-    the picture: what is wrong early, when there is little signal yet, is noise to the steps that follow.
+    The second factor is how far a forecast from ``b`` has to reach, the first how much of the call's output stays in
+    the picture: what is wrong early, when there is little signal yet, is noise to the steps that follow.  For rectified
+    flow ``s`` is sigma.
     """
 
     stage = Stage.INPUT
@@ -32,12 +33,12 @@ class Foreseen(Indicator):
         return []
 
     def error(self, seen: Observation, sums: Sequence[float]) -> float:
-        return self.foresee(seen.step.sigmas, seen.step.index, self.anchor)
+        return self.foresee(seen.step, self.anchor)
 
-    def foresee(self, sigmas: Sequence[float], index: int, anchor: int) -> float:
-        width = max(0.0, sigmas[index] - sigmas[index + 1])
-        weight = (width / (max(0.0, 1.0 - sigmas[index]) + NEAR_NOISE)) ** 0.5
-        return weight * (log_snr(sigmas[index]) - log_snr(sigmas[max(anchor, 0)]))
+    def pace(self, step: Step) -> float:
+        share = step.schedule.noise_share
+        width = max(0.0, share(step.sigma) - share(step.next_in_lane))
+        return (width / (max(0.0, 1.0 - share(step.sigma)) + NEAR_NOISE)) ** 0.5
 
     def learn(self, seen: Observation, value: Tensor) -> None:
-        self.anchor = seen.step.index
+        self.anchor = seen.step.call

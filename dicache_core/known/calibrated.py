@@ -46,7 +46,7 @@ class Errors:
 
 
 class Planned(Indicator):
-    """Computes the steps of a plan, made before the first of them for as many as the target allows."""
+    """Computes the calls of a plan, made at the first open one for as many as the target allows."""
 
     stage = Stage.INPUT
     limited_by: ClassVar[str] = "target"
@@ -56,7 +56,7 @@ class Planned(Indicator):
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
-        self.computed: frozenset[int] | None = None  # positions in this run
+        self.computed: frozenset[int] | None = None  # calls of this lane
 
     def measure(self, seen: Observation) -> Sequence[Tensor]:
         return []
@@ -64,28 +64,28 @@ class Planned(Indicator):
     def error(self, seen: Observation, sums: Sequence[float]) -> float:
         if self.computed is None:
             self.computed = frozenset(self._plan(seen.step))
-        return math.inf if seen.step.index in self.computed else 0.0
+        return math.inf if seen.step.call in self.computed else 0.0
 
     @abstractmethod
     def plan(self, steps: int, count: int, cost: Cost) -> Sequence[int]:
-        """``count`` of ``steps`` positions, 0 among them; the step behind the last one is computed in any case."""
+        """``count`` of ``steps`` positions, 0 among them; the call behind the last one is computed in any case."""
 
     @abstractmethod
     def error_at(self, step: Step, gap: int) -> float:
         """What skipping ``step`` costs if it was computed ``gap`` calls before."""
 
     def _plan(self, step: Step) -> list[int]:
-        """Steps up to the last one of the warm-up and the last one of the run are computed whatever the plan says."""
-        run = len(step.sigmas) - 1
+        """Calls up to the last one of the warm-up and the last one of all are computed whatever the plan says."""
+        calls = [step.at(i) for i in range(len(step.lane.sigmas))]
         goal = self.config.goal or Target.parse(DEFAULT_TARGET)
-        budget = round(goal.computed(step.total) * run / step.total)
-        first = max(0, sum(step.at(i).place < self.config.warmup_of(step.total) for i in range(run)) - 1)
+        budget = round(goal.share(step.schedule.steps, step.total) * len(calls))
+        first = max(0, sum(call.place < self.config.warmup_of(step.total) for call in calls) - 1)
 
         def cost(a: int, b: int) -> float:
-            return sum(self.error_at(step.at(first + i), i - a) for i in range(a + 1, b))
+            return sum(self.error_at(calls[first + i], i - a) for i in range(a + 1, b))
 
-        planned = self.plan(run - 1 - first, max(1, budget - first - 1), cost)
-        return [*range(first), *(first + i for i in planned)]
+        planned = self.plan(len(calls) - 1 - first, max(1, budget - first - 1), cost)
+        return [*range(first), *(first + i for i in planned), len(calls) - 1]
 
 
 def cheapest(steps: int, count: int, cost: Cost, shortest: int, longest: int, falling: bool = False) -> list[int]:

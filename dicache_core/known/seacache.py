@@ -58,9 +58,9 @@ class SeaCache(Indicator):
 
 
 def noise_to_signal(step: Step) -> float:
-    """``b / a`` of rectified flow, ``sigma / (1 - sigma)``."""
-    sigma = min(max(step.sigma, EDGE), 1 - EDGE)
-    return sigma / (1 - sigma)
+    """``b / a``: for rectified flow ``sigma / (1 - sigma)``."""
+    share = min(max(step.schedule.noise_share(step.sigma), EDGE), 1 - EDGE)
+    return share / (1 - share)
 
 
 def gain(size: int, power: float, noise: float) -> list[float]:

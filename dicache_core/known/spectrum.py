@@ -67,9 +67,24 @@ def ridge_weights(now: float, times: Times) -> Weights:
 
     A ridge regression is linear in what it is fitted to, so that a 5 x 5 system on the host is all of it.
     """
-    rows = torch.tensor([chebyshev(time) for time in times], dtype=torch.float64)  # (anchors, DEGREE + 1)
-    system = rows.T @ rows + RIDGE * torch.eye(DEGREE + 1, dtype=torch.float64)
-    return tuple((rows @ torch.linalg.solve(system, torch.tensor(chebyshev(now), dtype=torch.float64))).tolist())
+    rows, size = [chebyshev(time) for time in times], DEGREE + 1
+    system = [[sum(row[i] * row[j] for row in rows) + RIDGE * (i == j) for j in range(size)] for i in range(size)]
+    solution = solve(system, chebyshev(now))
+    return tuple(sum(x * z for x, z in zip(row, solution, strict=True)) for row in rows)
+
+
+def solve(system: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:
+    """``system^-1 right`` of a positive definite system: Gauss, no row needs to be exchanged."""
+    rows = [[*row, value] for row, value in zip(system, right, strict=True)]
+    for i, pivot in enumerate(rows):
+        for row in rows[i + 1 :]:
+            factor = row[i] / pivot[i]
+            row[:] = [a - factor * b for a, b in zip(row, pivot, strict=True)]
+    solution: list[float] = []  # from behind
+    for row in reversed(rows):
+        known = sum(a * b for a, b in zip(reversed(row[:-1]), solution, strict=False))
+        solution.append((row[-1] - known) / row[len(rows) - 1 - len(solution)])
+    return solution[::-1]
 
 
 class Fitted(Extrapolation):

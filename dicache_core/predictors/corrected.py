@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
 from ..predictor import Predictor, Space
-from ..schedule import Step
 
-EDGE = 0.005  # keeps log-SNR finite at both ends of the schedule
-BETWEEN = 0.01  # of a step: beyond it a call is between two points of the schedule; sigmas are rounded
-
-
-def log_snr(sigma: float) -> float:
-    """Half the log signal-to-noise ratio of rectified flow, ``log((1 - sigma) / sigma)``, softened at both ends.
-
-    In it a model's output moves at an even pace, so that lines through it reach further than in sigma.
-    """
-    return math.log((max(0.0, 1.0 - sigma) + EDGE) / (sigma + EDGE))
+LARGEST_FACTOR = 8.0  # of a debt in a computed output: a call that weighs less than an eighth of it cannot pay it
 
 
 @dataclass(frozen=True, slots=True)
-class OutputAnchor:
-    """A computed step: its output ``(C, ...)`` and where it was."""
+class Placed:
+    """A computed call: its output ``(C, ...)`` and where it was."""
 
     value: Tensor
-    place: float  # log_snr
+    place: float  # log-SNR
 
 
 class CorrectedLine(Predictor):
-    """Forecast, with ``l`` for ``log_snr``: ``v = v_b + w g (v_b - v_a)``, ``g = (l - l_b) / (l_b - l_a)``.
+    """Forecast, with ``l`` for log-SNR: ``v = v_b + w g (v_b - v_a)``, ``g = (l - l_b) / (l_b - l_a)``.
 
-    ``w`` is learnt by self-audit, see ``OutputLine``.  The corrector is what a multistep ODE solver does: when a step
-    is computed, the outputs of the steps skipped before it are no longer a forecast but lie *between* computed ones.
+    ``w`` is learnt by self-audit, see ``OutputLine``.  The corrector is what a multistep ODE solver does: when a call
+    is computed, the outputs of the calls skipped before it are no longer a forecast but lie *between* computed ones.
     The parabola through ``a``, ``b`` and the new output says what they should have been,
 
         ``v*(l) = v_b + (l - l_b) [b, c] + (l - l_b) (l - l_c) [a, b, c]``   (Newton's divided differences),
 
-    and the sum of ``(v* - v) dsigma`` over them is what the sampler's state is off by.  The computed output is returned
-    with that sum over this step's own ``dsigma`` added, so that an Euler step makes it good; with nothing skipped
-    before it, it is returned as it is.  Heun and multistep samplers weigh outputs about alike, to first order; those
-    that call between the points of the schedule do not, and get no correction.
+    and the sum of ``W (v* - v)`` over them is what the sampler's result will be off by, ``W`` being what a call's
+    output weighs in it: every sampler is linear in the outputs it gets, an Euler step weighs its dsigma.  The computed
+    output is returned with that sum over its own ``W`` added; with nothing skipped before it, it is returned as it is.
+    Where its own weight is too small for that, the debt waits for the next computed call; where weights are not known,
+    nothing is corrected.
     """
 
     space = Space.OUTPUT
@@ -54,56 +45,67 @@ class CorrectedLine(Predictor):
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
-        self.anchors: deque[OutputAnchor] = deque(maxlen=2)  # the newest last
+        self.anchors: deque[Placed] = deque(maxlen=2)  # the newest last
         self.shrinkage: Tensor | None = None  # w, 0-d float32
-        self.step: Step | None = None  # the one being forecast, or just recorded
-        self.paid: Tensor | None = None  # sum of v dsigma over the steps skipped since b, (C, ...) float32
-        self.moments = (0.0, 0.0, 0.0)  # sums of dsigma (l - l_b)^p over them, p = 0, 1, 2
-        self.debt: Tensor | None = None  # of the step just recorded, (C, ...) float32
-        self.on_schedule = True  # whether every call so far was at a point of the schedule
+        self.now: Observation | None = None  # the call being forecast, or just recorded
+        self.paid: Tensor | None = None  # sum of W v over the calls skipped since b, (C, ...) float32
+        self.moments = (0.0, 0.0, 0.0)  # sums of W (l - l_b)^p over them, p = 0, 1, 2
+        self.spread = 0.0  # sum of |W| over the calls that the debt is for
+        self.debt: Tensor | None = None  # not made good yet, (C, ...) float32
+        self.weighed = True  # whether the weight of every call so far was known
 
     @property
     def ready(self) -> bool:
         return len(self.anchors) > 0
 
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
-        self._arrive(seen.step)
-        return 1.0 + self._reach(log_snr(seen.step.sigma))
+        self._arrive(seen)
+        return 1.0 + self._reach(seen.step.log_snr)
 
     def forecast(self, out: Tensor) -> None:
-        out.copy_(self._line(log_snr(self.step.sigma)))
-        width, ahead = self._width(), log_snr(self.step.sigma) - self.anchors[-1].place
-        self.moments = tuple(m + width * ahead**p for p, m in enumerate(self.moments))
-        self.paid = out.float() * width if self.paid is None else self.paid.add_(out, alpha=width)
+        place, weight = self.now.step.log_snr, self.now.weight
+        out.copy_(self._line(place))
+        if not self.weighed:
+            return
+        ahead = place - self.anchors[-1].place
+        self.moments = tuple(m + weight * ahead**p for p, m in enumerate(self.moments))
+        self.spread += abs(weight)
+        if self.paid is None:  # a debt that still waits is a payment that was not made
+            self.paid, self.debt = (
+                (torch.zeros_like(out, dtype=torch.float32) if self.debt is None else -self.debt),
+                None,
+            )
+        self.paid.add_(out, alpha=weight)
 
     def record(self, seen: Observation, value: Tensor) -> None:
-        self._arrive(seen.step)
-        place = log_snr(seen.step.sigma)
-        owes = self.paid is not None and self.on_schedule
-        self.debt = self._owed(value.float(), place).sub_(self.paid) if owes else None
+        self._arrive(seen)
+        place = seen.step.log_snr
+        if not self.weighed:
+            self.debt = None
+        elif self.paid is not None:
+            self.debt = self._owed(value.float(), place).sub_(self.paid)
         self._audit(value, place)
         self.paid, self.moments = None, (0.0, 0.0, 0.0)
         if self.anchors and self.anchors[-1].place >= place:
             self.anchors.pop()  # the same moment again: two anchors there would have no slope between them
-        self.anchors.append(OutputAnchor(value, place))
+        self.anchors.append(Placed(value, place))
 
-    def correct(self, out: Tensor) -> None:
-        if self.debt is not None:
-            out.add_((self.debt / self._width()).to(out.dtype))
-            self.debt = None
+    def correct(self, out: Tensor) -> bool:
+        weight = self.now.weight
+        if self.debt is None or abs(weight) * LARGEST_FACTOR < self.spread or weight == 0:
+            return False
+        out.add_((self.debt / weight).to(out.dtype))
+        self.debt, self.spread = None, 0.0
+        return True
 
     @property
     def held(self) -> Sequence[Tensor]:
-        kept = [] if self.paid is None else [self.paid]
+        kept = [tensor for tensor in (self.paid, self.debt) if tensor is not None]  # one of them at the most
         return [*kept, *(anchor.value for anchor in self.anchors)]
 
-    def _arrive(self, step: Step) -> None:
-        self.step = step
-        self.on_schedule &= step.time - step.index < BETWEEN
-
-    def _width(self) -> float:
-        """``dsigma`` of this step, negative."""
-        return self.step.next_sigma - self.step.sigma
+    def _arrive(self, seen: Observation) -> None:
+        self.now = seen
+        self.weighed &= seen.weight is not None
 
     def _reach(self, place: float) -> float:
         if len(self.anchors) < 2:
@@ -128,9 +130,11 @@ class CorrectedLine(Predictor):
             self.shrinkage = factor.nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0)
 
     def _owed(self, value: Tensor, place: float) -> Tensor:
-        """``sum v* dsigma`` over the skipped steps, ``(C, ...)`` float32, by the moments of their places."""
+        """``sum W v*`` over the skipped calls, ``(C, ...)`` float32, by the moments of their places."""
         zeroth, first, second = self.moments
         newer, gap = self.anchors[-1].value.float(), place - self.anchors[-1].place
+        if gap <= 0:  # the same moment again: nothing lies between
+            return newer * zeroth
         slope = (value - newer) / gap
         owed = newer * zeroth + slope * first
         if len(self.anchors) == 2:

@@ -10,10 +10,9 @@ from core.toys import schedule
 
 from dicache_core import CacheConfig, CacheSession, SampleKey, indicator_class, predictor_class, resolve
 from dicache_core.policies import POLICIES
-from dicache_core.predictors.corrected import log_snr
 
 TEN = schedule()
-LAMBDA = [log_snr(sigma) for sigma in TEN.sigmas]
+LAMBDA = [TEN.log_snr(sigma) for sigma in TEN.sigmas]
 
 
 def outputs(mask: str, truth, dtype=torch.float32) -> list[float]:
@@ -40,9 +39,9 @@ def travelled(values, last: int) -> float:
 
 
 def test_log_snr_by_hand():
-    assert log_snr(0.5) == pytest.approx(0.0)
-    assert log_snr(0.0) == pytest.approx(math.log(1.005 / 0.005))
-    assert log_snr(1.0) == pytest.approx(-log_snr(0.0))
+    assert TEN.log_snr(0.5) == pytest.approx(0.0)
+    assert TEN.log_snr(0.0) == pytest.approx(math.log(1.005 / 0.005))
+    assert TEN.log_snr(1.0) == pytest.approx(-TEN.log_snr(0.0))
 
 
 def test_a_forecast_follows_the_line_in_log_snr():
@@ -106,7 +105,8 @@ def test_what_is_held_is_three_latents():
     from dicache_core import Observation
 
     for index in range(6):
-        seen = Observation(TEN.step_at(TEN.sigmas[index]))
+        step = TEN.step_at(TEN.sigmas[index])
+        seen = Observation(step, weight=step.weight())
         if index in (0, 1, 4):
             predictor.record(seen, torch.full((2, 2), float(index)))
         else:
@@ -120,8 +120,8 @@ def test_foreseen_error_by_hand():
     rule = indicator_class("foreseen")(CacheConfig(threshold=1.0))
     # step 5 of ten: sigma 0.5, width 0.1, computed last at step 3
     expected = math.sqrt(0.1 / 0.51) * (LAMBDA[5] - LAMBDA[3])
-    assert rule.foresee(TEN.sigmas, 5, 3) == pytest.approx(expected)
-    assert rule.foresee(TEN.sigmas, 3, 3) == 0
+    assert rule.foresee(TEN.step_at(TEN.sigmas[5]), 3) == pytest.approx(expected)
+    assert rule.foresee(TEN.step_at(TEN.sigmas[3]), 3) == 0
 
 
 @pytest.mark.parametrize("steps", [20, 30, 50])
@@ -149,7 +149,7 @@ def test_the_own_policy_keeps_the_worst_run_of_skipped_steps_as_small_as_can_be(
     def worst(mask):
         found = total = anchor = 0
         for i, computed in enumerate(mask):
-            total = 0.0 if computed else total + rule.foresee(TEN.sigmas, i, anchor)
+            total = 0.0 if computed else total + rule.foresee(TEN.step_at(TEN.sigmas[i]), anchor)
             found, anchor = max(found, total), i if computed else anchor
         return found
 

@@ -5,7 +5,7 @@ import torch
 from core.methods import TEN, errors, forecast, rebuilt, recorded, seen
 
 from dicache_core import POLICIES, CacheConfig, CacheSession, SampleKey, Schedule, expected_bytes, resolve
-from dicache_core.known.spectrum import Spectrum, chebyshev, ridge_weights
+from dicache_core.known.spectrum import Spectrum, chebyshev, ridge_weights, solve
 
 
 def test_chebyshev_polynomials():
@@ -72,3 +72,9 @@ def test_an_error_on_the_probe_is_not_tried_with_it():
         CacheSession(
             CacheConfig(threshold=1.0, warmup_steps=0, indicator="trajectory_error", predictor="spectrum"), TEN
         ).forward([SampleKey("cond", 0)], TEN.step_at(1.0))
+
+
+def test_the_solver():
+    # 2x + y = 4, x + 3y = 7: x = 1, y = 2
+    assert solve([[2, 1], [1, 3]], [4, 7]) == pytest.approx([1, 2])
+    assert solve([[2, 1, 0], [1, 3, 1], [0, 1, 4]], [5, 5, 13]) == pytest.approx([8 / 3, -1 / 3, 10 / 3])

@@ -81,10 +81,11 @@ def test_what_cannot_be_told_is_computed():
     assert all(steered(20, "2x", lambda i, b: math.inf))
 
 
-def test_a_run_that_takes_half_of_a_schedule_takes_half_of_the_steps():
+@pytest.mark.parametrize(("target", "expected"), [("10", 10), ("2x", 10), ("4x", 5)])
+def test_a_count_is_of_this_run_and_a_factor_of_the_whole_schedule(target, expected):
     from dicache_core import Schedule
 
-    config = CacheConfig(threshold=1.0, target="10", warmup_steps=0)
+    config = CacheConfig(threshold=1.0, target=target, warmup_steps=0)
     run = Schedule((*tuple(0.5 - i / 40 for i in range(20)), 0.0), steps_before=20)
     gate, computed = SteeredGate(config, indicator_class("fixed")(config)), 0
     for sigma in run.sigmas[:-1]:
@@ -92,7 +93,7 @@ def test_a_run_that_takes_half_of_a_schedule_takes_half_of_the_steps():
         if config.closed(step) is not None or not gate.admits(1.0, step):
             gate.computed(step)
             computed += 1
-    assert computed == 5
+    assert computed == expected
 
 
 def test_without_a_target_nothing_is_carried_over():

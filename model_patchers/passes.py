@@ -1,0 +1,146 @@
+"""One forward pass of the model, with the cache around it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
+from torch import Tensor
+
+from ..dicache_core import OUT_OF_MEMORY, CacheOutOfMemoryError, CacheSession, ForwardPass, Stopwatch
+from .adapter import Adapter
+from .compose import CachedStack
+from .identity import StreamBook
+from .reporter import Reporter
+from .sigma import SigmaReading
+
+KEY = "dicache"
+
+log = logging.getLogger("dicache")
+
+
+class CachedPass:
+    """``APPLY_MODEL`` wrapper: one call of the model as its sampler sees it, every model of the host alike.
+
+    ``forecasts_denoised`` says what policies in output space forecast: the picture that the model sees, or the
+    direction ``d = (x - denoised) / sigma`` that the sampler takes, which is dx/dsigma for every prediction type.
+    """
+
+    def __init__(
+        self, adapter: Adapter | None, session: CacheSession, reporter: Reporter, forecasts_denoised: bool = False
+    ) -> None:
+        self.adapter = adapter
+        self.session = session
+        self.reporter = reporter
+        self.forecasts_denoised = forecasts_denoised
+        self.streams = StreamBook()
+        self._signatures: dict[
+            Callable[..., Any], inspect.Signature
+        ] = {}  # reading one takes longer than all else here
+
+    def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+        call = self._bind(executor, args, kwargs)
+        options = call.arguments["transformer_options"]
+        if not options.get("uuids") or options.get("sigmas") is None:
+            return executor(*args, **kwargs)  # not a pass of the sampler's: nothing tells which stream it is
+        x = call.arguments["x"]
+        stopwatch = Stopwatch(x.device)
+        sigma = SigmaReading(options["sigmas"]).value
+        if sigma == 0:
+            return executor(*args, **kwargs)  # behind the end of every schedule, and no direction to go
+        lane, keys, roles = self.streams.keys(options, sigma, x.shape[0], x.device)
+        step = self.session.schedule.step_at(sigma, lane)
+        cached = not self.session.never_reuses
+        try:
+            cache = self.session.forward(keys, step, x, roles)
+            denoised = self._run(executor, call, cache, sigma)
+        except (CacheOutOfMemoryError, OUT_OF_MEMORY) as error:
+            # The model's own shortage may be the cache's fault.  Where ranks decide together, one alone cannot give up.
+            if not cached or self.session.reduce is not None:
+                raise
+            self._give_up(error)
+            denoised, call, cache = None, self._bind(executor, args, kwargs), None
+        if denoised is None:  # out here the failed pass's tensors, which its traceback kept alive, are gone
+            cache = self.session.forward(keys, step, x, roles)
+            denoised = self._run(executor, call, cache, sigma)
+        self.session.close(cache, stopwatch)
+        self.reporter.step()
+        return denoised
+
+    def _bind(self, executor: WrapperExecutor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        original = executor.original
+        if original not in self._signatures:
+            self._signatures[original] = inspect.signature(original)
+        return bound(self._signatures[original], args, kwargs)
+
+    def _give_up(self, error: Exception) -> None:
+        """Once per run, whichever thread gets here first."""
+        if not self.session.abandoned:
+            self.session.abandon()
+            # As text: whoever keeps the record would keep the error, its traceback, and all that the failed pass held.
+            log.warning(
+                "DiCache: no memory left for the cache (%s); the rest of this run is computed without it.", str(error)
+            )
+
+    def _run(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass, sigma: float) -> Tensor:
+        x = call.arguments["x"]
+        if not self.session.needs_no_stack:
+            denoised = self._through_stack(executor, call, cache)
+        elif all(cache.decide()):
+            return self._denoised(x, cache.forecast(), sigma)
+        else:
+            denoised = executor(*call.args, **call.kwargs)
+        if not self.session.forecasts_output:
+            return denoised
+        outputs = cache.observe(self._output(x, denoised, sigma))
+        if not any(cache.changed):
+            return denoised  # the host's own tensor: what is not touched stays as it is, to the last bit
+        return self._denoised(x, outputs, sigma)
+
+    def _through_stack(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass) -> Tensor:
+        options = {**call.arguments["transformer_options"]}
+        options["wrappers"] = {kind: dict(found) for kind, found in options.get("wrappers", {}).items()}
+        add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, StackPass(self.adapter, cache), options)
+        call.arguments["transformer_options"] = options
+        return executor(*call.args, **call.kwargs)
+
+    def _output(self, x: Tensor, denoised: Tensor, sigma: float) -> Tensor:
+        return denoised.clone() if self._in_pictures else (x - denoised) / sigma
+
+    def _denoised(self, x: Tensor, outputs: Tensor, sigma: float) -> Tensor:
+        return outputs if self._in_pictures else x - sigma * outputs
+
+    @property
+    def _in_pictures(self) -> bool:
+        return self.forecasts_denoised and not self.session.builds_on_latent
+
+
+class StackPass:
+    """``DIFFUSION_MODEL`` wrapper of one pass."""
+
+    def __init__(self, adapter: Adapter, cache: ForwardPass) -> None:
+        self.adapter = adapter
+        self.cache = cache
+
+    def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
+        call = bound(inspect.signature(executor.original), args, kwargs)
+        options = call.arguments["transformer_options"]
+        stack = CachedStack(self.adapter, executor.class_obj, self.cache, call.arguments)
+        replace = options.get("patches_replace", {})
+        foreign = replace.get("dit", {})
+        dit = {**foreign, **stack.replacements(foreign)}
+        call.arguments["transformer_options"] = {**options, "patches_replace": {**replace, "dit": dit}}
+        try:
+            return executor(*call.args, **call.kwargs)
+        finally:
+            stack.restore()
+
+
+def bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+    """The wrapped function's arguments by name; where an argument stands differs between models and host versions."""
+    found = signature.bind(*args, **kwargs)
+    found.apply_defaults()
+    return found
