@@ -86,7 +86,7 @@ def rows_of(lab, name: str, levels: list[int]):
         from dataclasses import replace
 
         policy = core.POLICIES[name]
-        if policy.indicator == "magcache":
+        if policy.calibrated:
             lab.curve = lab.curve or lab.calibrate()
             policy = replace(policy, curve=lab.curve)
         config = core.resolve(lab.architecture, policy=policy)

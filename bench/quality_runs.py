@@ -101,7 +101,7 @@ class Lab:
         return self.comfy.pictures(samples, self.architecture).clamp(0, 1)
 
     def calibrate(self) -> Any:
-        """MagCache's curve, from one full run of the first captions."""
+        """The curve of the calibrated methods, from one full run of the first captions."""
         runs: list = []
         model = self.comfy.pack.model_patchers.attach(self.model(), self.core.calibration(), runs=runs)
         self.sample(model, range(PROBED))

@@ -38,6 +38,7 @@ class CacheConfig:
         target: speed ("2x") or number of computed steps ("12") to meet, instead of the threshold; empty for neither.
         mask: for the rule "mask": "1,1,0,1", per step of the whole schedule, whether it is computed.
         curve: for the rule "magcache": per step of a calibrating run, magnitude of its residual over the one before.
+        residual_errors, velocity_errors: for calibrated rules, from the same run, see ``dicache_core.curve``.
     """
 
     threshold: float = 1.0
@@ -58,6 +59,8 @@ class CacheConfig:
     target: str = ""
     mask: str = ""
     curve: tuple[float, ...] = ()
+    residual_errors: tuple[tuple[float, ...], ...] = ()
+    velocity_errors: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         _require(

@@ -42,6 +42,7 @@ class Decision:
     error: float | None = None
     accumulated: float | None = None
     gamma: float | None = None
+    measured: tuple[float, ...] = ()  # the indicator's sums, where it ``reports``
 
 
 # Of a pass whose forward never came to the blocks that decide: whatever it did instead, the cache saved nothing.
@@ -64,7 +65,7 @@ class SampleCache:
         self.held_bytes = 0
 
     def _gate(self) -> Gate:
-        if self.config.target:
+        if self.config.target and not self.indicator.plans:
             return SteeredGate(self.config, self.indicator)
         return Gate(self.indicator.limit(self.config), self.indicator.accumulates)
 
@@ -116,7 +117,8 @@ class SampleCache:
         """Decide an open step from the fetched sums."""
         error = self.indicator.error(seen, for_indicator)
         admitted = self.gate.admits(error, seen.step)
-        decision = Decision(admitted, "reused" if admitted else "error", error, self.gate.accumulated)
+        measured = tuple(for_indicator) if self.indicator.reports else ()
+        decision = Decision(admitted, "reused" if admitted else "error", error, self.gate.accumulated, None, measured)
         return replace(decision, gamma=self.predictor.plan(seen, for_predictor)) if admitted else decision
 
     def settle(self, seen: Observation, decision: Decision) -> None:

@@ -154,7 +154,7 @@ class RunStatistics:
             "seconds_per_step": self.seconds_per_step(),
             "speedup": self.speedup,
             "held_bytes": self.held_bytes,
-            "settings": {**asdict(self.config), "warmup_steps": self.config.warmup_of(self.schedule.total)},
+            "settings": {**_settings(self.config), "warmup_steps": self.config.warmup_of(self.schedule.total)},
             "in_force": in_force(self.config),
             "lanes": [_lane(key, steps, n) for n, (key, steps) in enumerate(self.lanes().items())],
         }
@@ -176,10 +176,20 @@ def _lane(key: SampleKey, steps: list[tuple[Step, Decision]], number: int) -> di
         "stream": key.stream,
         "row": key.row,
         "steps": [
-            {"step": s.index, "place": s.place, "sigma": s.sigma, **{k: finite(v) for k, v in asdict(d).items()}}
+            {"step": s.index, "place": s.place, "sigma": s.sigma, **{k: finite(v) for k, v in _told(d).items()}}
             for s, d in steps
         ],
     }
+
+
+def _told(decision: Decision) -> dict[str, Any]:
+    """A decision without what a rule measured for its own use."""
+    return {k: v for k, v in asdict(decision).items() if k != "measured"}
+
+
+def _settings(config: CacheConfig) -> dict[str, Any]:
+    """All but the tables, which are long and tell people nothing."""
+    return {k: v for k, v in asdict(config).items() if k not in ("residual_errors", "velocity_errors")}
 
 
 def finite(value: Any) -> Any:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from ..indicator import Indicator, Stage
+from ..known.easycache import EasyCache
+from ..known.fbcache import FirstBlock
+from ..known.magcache import MagCache
+from ..known.meancache import ShortestPath
+from ..known.planned import FixedInterval, StepMask
+from ..known.procache import ProCache
+from ..known.recorder import Recorder
+from ..known.seacache import SeaCache
+from ..known.sensitivity import Sensitivity
+from ..known.smoothcache import SmoothCache
+from ..known.spectrum import GrowingWindow
+from ..known.teacache import TeaCache
+from ..known.worldcache import WorldCache
 from ..registry import lookup
-from .base import Indicator, Stage
 from .delta import DeltaMinus, DeltaY
-from .easycache import EasyCache
-from .fbcache import FirstBlock
 from .foreseen import Foreseen
-from .magcache import MagCache, Magnitudes
-from .planned import FixedInterval, StepMask
-from .sensitivity import Sensitivity
-from .teacache import TeaCache
 from .trajectory_error import TrajectoryError
 
 INDICATORS: dict[str, type[Indicator]] = {
@@ -19,14 +26,21 @@ INDICATORS: dict[str, type[Indicator]] = {
     "delta_minus": DeltaMinus,
     "trajectory_error": TrajectoryError,
     "foreseen": Foreseen,
+    # Known methods.
     "first_block": FirstBlock,
     "teacache": TeaCache,
     "easycache": EasyCache,
     "magcache": MagCache,
-    "magnitudes": Magnitudes,
+    "recorder": Recorder,
+    "smoothcache": SmoothCache,
+    "procache": ProCache,
+    "shortest_path": ShortestPath,
+    "seacache": SeaCache,
     "sensitivity": Sensitivity,
     "fixed": FixedInterval,
     "mask": StepMask,
+    "worldcache": WorldCache,
+    "growing_window": GrowingWindow,
 }
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..config import CacheConfig
+from ..indicator import Indicator, Stage
 from ..observation import Observation
 from ..schedule import Step
-from .base import Indicator, Stage
 
 NEAR_NOISE = 0.01  # keeps the weight finite where everything is still noise
 

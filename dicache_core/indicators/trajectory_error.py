@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..config import CacheConfig
+from ..indicator import Indicator
 from ..measure import abs_sum, distance, ratio
 from ..observation import Observation
 from ..predictors import predictor_class
-from .base import Indicator
 
 
 class TrajectoryError(Indicator):
@@ -31,6 +31,12 @@ class TrajectoryError(Indicator):
             raise ValueError(
                 f"trajectory_error tries a predictor on the probe, but {config.predictor} works with the model's "
                 "input: choose another predictor, or another indicator such as easycache"
+            )
+
+        if self.shadow.residuals + self.shadow.probes > self.probes:
+            raise ValueError(
+                f"trajectory_error keeps {self.probes} probe tensors, {config.predictor} needs more: choose the "
+                "predictor trajectory, taylor1 or taylor2"
             )
 
     def measure(self, seen: Observation) -> Sequence[Tensor]:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
+from ..predictor import Predictor, Space
 from ..schedule import Step
-from .base import Predictor, Space
 
 LARGEST_FACTOR = 8.0  # of a debt in a computed output: a call that weighs less than an eighth of it cannot pay it
 

@@ -9,64 +9,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
-from .base import Predictor, Space
-
-
-class OutputReuse(Predictor):
-    """``v = v_b``: the last computed output again."""
-
-    space = Space.OUTPUT
-    sees_noise = False
-
-    def __init__(self, config: CacheConfig) -> None:
-        super().__init__(config)
-        self.value: Tensor | None = None
-
-    @property
-    def ready(self) -> bool:
-        return self.value is not None
-
-    def plan(self, seen: Observation, sums: Sequence[float]) -> float:
-        return 1.0
-
-    def record(self, seen: Observation, value: Tensor) -> None:
-        self.value = value
-
-    def forecast(self, out: Tensor) -> None:
-        out.copy_(self.value)
-
-    @property
-    def held(self) -> Sequence[Tensor]:
-        return [] if self.value is None else [self.value]
-
-
-class OutputDifference(OutputReuse):
-    """``v = x + (v_b - x_b)``, ``x`` being the model's input: what EasyCache reuses (arXiv 2507.02860, section 3.2).
-
-    Of an input with further channels (masks, a start picture) only the first ones, the latent's own, count.
-    """
-
-    wants_latent = True
-    sees_noise = True
-
-    def __init__(self, config: CacheConfig) -> None:
-        super().__init__(config)
-        self.latent: Tensor | None = None
-
-    def plan(self, seen: Observation, sums: Sequence[float]) -> float:
-        self.latent = seen.latent
-        return 1.0
-
-    def record(self, seen: Observation, value: Tensor) -> None:
-        self.value = value.sub_(seen.latent[: len(value)])
-
-    def forecast(self, out: Tensor) -> None:
-        torch.add(self.latent[: len(out)], self.value, out=out)
+from ..predictor import Predictor, Space
 
 
 @dataclass(frozen=True, slots=True)

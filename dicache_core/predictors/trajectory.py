@@ -13,8 +13,8 @@ from torch import Tensor
 from ..config import CacheConfig
 from ..measure import distance, ratio
 from ..observation import Observation
+from ..predictor import Predictor, Space
 from ..storage import Stored
-from .base import Predictor, Space
 
 
 @dataclass(frozen=True, slots=True)

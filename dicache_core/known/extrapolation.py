@@ -1,18 +1,19 @@
-"""Predictors whose forecast is a weighted sum of the last computed residuals, the weights known from time alone."""
+"""Predictors whose forecast is a weighted sum of the last computed steps, the weights known from time alone."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
-from ..storage import Stored
-from .base import Predictor, Space
+from ..predictor import Predictor, Space
+from ..schedule import Step
+from ..storage import Storage, Stored
 
 Weights = tuple[float, ...]  # of the newest anchor first; as many as there are anchors
 Times = Sequence[float]  # of the anchors, the newest first, in steps
@@ -88,40 +89,58 @@ class Extrapolation(Predictor):
     """``R = sum_j w_j R_j`` over the last ``residuals`` computed steps."""
 
     space = Space.RESIDUAL
+    window: ClassVar[int] = 0  # anchors, where they are not residuals
+    solver: ClassVar[Callable[[float, Times], Weights]] = staticmethod(hold)
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
-        self.anchors: deque[Anchor] = deque(maxlen=self.residuals)  # the newest last
+        self.anchors: deque[Anchor] = deque(maxlen=self.residuals or self.window)  # the newest last
         self.weights: Weights = ()
 
+    def weigh(self, step: Step, times: Times) -> Weights:
+        """Weights of the anchors at ``times`` in a forecast at ``step``."""
+        return self.solver(step.time, times)
+
     @property
-    @abstractmethod
-    def solver(self) -> Callable[[float, Times], Weights]:
-        """Weights of the anchors from the times."""
+    def shelf(self) -> Storage:
+        """Where the anchors rest."""
+        return self.storage
 
     @property
     def ready(self) -> bool:
         return len(self.anchors) > 0
 
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
-        self.weights = self.solver(seen.step.time, [anchor.time for anchor in reversed(self.anchors)])
+        self.weights = self.weigh(seen.step, [anchor.time for anchor in reversed(self.anchors)])
         return self.weights[0]
 
     def record(self, seen: Observation, value: Tensor) -> None:
         if self.anchors and self.anchors[-1].time >= seen.step.time:
             self.anchors.pop()  # the same moment again: two anchors there would have no slope between them
-        self.anchors.append(Anchor(self.storage.keep(value), seen.step.time))
+        self.anchors.append(Anchor(self.shelf.keep(value), seen.step.time))
 
     def forecast(self, out: Tensor) -> None:
         newest, *older = reversed(self.anchors)
-        out.copy_(self.storage.load(newest.residual)).mul_(self.weights[0])
+        out.copy_(self.shelf.load(newest.residual)).mul_(self.weights[0])
         for anchor, weight in zip(older, self.weights[1:], strict=True):
-            out.add_(self.storage.load(anchor.residual), alpha=weight)
+            out.add_(self.shelf.load(anchor.residual), alpha=weight)
 
     @property
     def held(self) -> Sequence[Tensor]:
-        return [part for stored in self.stored for part in stored.parts]
+        return [part for anchor in self.anchors for part in anchor.residual.parts]
 
     @property
     def stored(self) -> Sequence[Stored]:
         return [anchor.residual for anchor in self.anchors]
+
+
+class OutputExtrapolation(Extrapolation):
+    """``v = sum_j w_j v_j`` over the last ``window`` computed outputs, which stay beside the model."""
+
+    space = Space.OUTPUT
+    sees_noise = False
+    shelf = Storage()
+
+    @property
+    def stored(self) -> Sequence[Stored]:
+        return []

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..config import CacheConfig
-from ..observation import Observation
-from ..storage import Storage, Stored
+from .config import CacheConfig
+from .observation import Observation
+from .storage import Storage, Stored
 
 
 class Space(Enum):

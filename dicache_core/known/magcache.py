@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..config import CacheConfig
-from ..measure import abs_sum, ratio
+from ..indicator import Indicator, Stage
 from ..observation import Observation
-from .base import Indicator, Stage
 
 
 class MagCache(Indicator):
@@ -45,26 +44,3 @@ class MagCache(Indicator):
 
     def learn(self, seen: Observation, value: Tensor) -> None:
         self.product = 1.0
-
-
-class Magnitudes(Indicator):
-    """Records MagCache's curve: the "error" of a step is ``mean|R| / mean|R|`` of the last two steps.
-
-    To be used with a threshold too small to reuse anything and without warm-up; see ``dicache_core.curve``.
-    """
-
-    stage = Stage.INPUT
-    accumulates = False
-
-    def __init__(self, config: CacheConfig) -> None:
-        super().__init__(config)
-        self.magnitudes: list[Tensor] = []  # 0-d float32, the last two
-
-    def measure(self, seen: Observation) -> Sequence[Tensor]:
-        return self.magnitudes if len(self.magnitudes) == 2 else []
-
-    def error(self, seen: Observation, sums: Sequence[float]) -> float:
-        return ratio(sums[1], sums[0]) if sums else math.inf
-
-    def learn(self, seen: Observation, value: Tensor) -> None:
-        self.magnitudes = [*self.magnitudes[-1:], abs_sum(value)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..config import CacheConfig
+from ..indicator import Indicator, Stage
 from ..measure import abs_sum, distance, ratio
 from ..observation import Observation
-from .base import Indicator, Stage
+from .reuse import OutputReuse
 
 
 class EasyCache(Indicator):
@@ -52,3 +54,27 @@ class EasyCache(Indicator):
             latent, output = self.computed
             self.moved = (distance(value, output), distance(self.previous, latent))
         self.computed = (self.previous, value.clone())
+
+
+class OutputDifference(OutputReuse):
+    """``v = x + (v_b - x_b)``, ``x`` being the model's input: what EasyCache reuses (arXiv 2507.02860, section 3.2).
+
+    Of an input with further channels (masks, a start picture) only the first ones, the latent's own, count.
+    """
+
+    wants_latent = True
+    sees_noise = True
+
+    def __init__(self, config: CacheConfig) -> None:
+        super().__init__(config)
+        self.latent: Tensor | None = None
+
+    def plan(self, seen: Observation, sums: Sequence[float]) -> float:
+        self.latent = seen.latent
+        return 1.0
+
+    def record(self, seen: Observation, value: Tensor) -> None:
+        self.value = value.sub_(seen.latent[: len(value)])
+
+    def forecast(self, out: Tensor) -> None:
+        torch.add(self.latent[: len(out)], self.value, out=out)

@@ -1,4 +1,4 @@
-"""Plain reuse: the last computed residual again, as first-block caching and TeaCache do."""
+"""Plain reuse: the last computed residual again, as first-block caching and TeaCache do, or the last output."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
+from ..predictor import Predictor, Space
 from ..storage import Stored
-from .base import Predictor, Space
 
 
 class Reuse(Predictor):
@@ -42,3 +42,31 @@ class Reuse(Predictor):
     @property
     def stored(self) -> Sequence[Stored]:
         return [] if self.residual is None else [self.residual]
+
+
+class OutputReuse(Predictor):
+    """``v = v_b``: the last computed output again."""
+
+    space = Space.OUTPUT
+    sees_noise = False
+
+    def __init__(self, config: CacheConfig) -> None:
+        super().__init__(config)
+        self.value: Tensor | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.value is not None
+
+    def plan(self, seen: Observation, sums: Sequence[float]) -> float:
+        return 1.0
+
+    def record(self, seen: Observation, value: Tensor) -> None:
+        self.value = value
+
+    def forecast(self, out: Tensor) -> None:
+        out.copy_(self.value)
+
+    @property
+    def held(self) -> Sequence[Tensor]:
+        return [] if self.value is None else [self.value]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..config import CacheConfig
+from ..indicator import Indicator, Stage
 from ..measure import abs_sum, distance, ratio
 from ..observation import Observation
-from .base import Indicator, Stage
 
 # Powers falling to 0, as the authors published them for this very signal (github.com/ali-vilab/TeaCache: TeaCache4FLUX
 # and TeaCache4HunyuanVideo).  Their numbers for Wan were fitted to the time embedding instead and do not apply.

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..config import CacheConfig
+from ..indicator import Indicator, Stage
 from ..measure import abs_sum, distance, ratio
 from ..observation import Observation
-from .base import Indicator, Stage
 
 
 class Sensitivity(Indicator):

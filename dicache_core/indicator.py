@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..config import CacheConfig
-from ..observation import Observation
-from ..schedule import Step
+from .config import CacheConfig
+from .observation import Observation
+from .schedule import Step
 
 
 class Stage(IntEnum):
@@ -33,7 +33,11 @@ class Indicator(ABC):
     limited_by: ClassVar[str] = "threshold"  # the setting that bounds what is skipped; "interval", "mask" or "target"
     accumulates: ClassVar[bool] = True  # whether the gate adds errors up, or judges each one alone
     foresees: ClassVar[bool] = False  # whether ``pace`` tells every error beforehand, exactly
-    calibrated: ClassVar[bool] = False  # whether it needs what DiCache Calibrate records
+    plans: ClassVar[bool] = False  # whether it meets a target by itself, so that no gate has to be steered
+    calibrated: ClassVar[bool] = (
+        False  # whether it decides by a recorded run, see ``dicache_core.curve``
+    )
+    reports: ClassVar[bool] = False  # whether what it measured is wanted afterwards, see ``Decision.measured``
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
 

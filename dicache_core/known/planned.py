@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..config import CacheConfig, parse_mask
+from ..indicator import Indicator, Stage
 from ..observation import Observation
-from .base import Indicator, Stage
 
 
 class FixedInterval(Indicator):
