@@ -32,7 +32,7 @@ class DiCachePolicy(io.ComfyNode):
                 "Chooses another method for when steps are skipped and how skipped steps are rebuilt, or a speed to "
                 "meet. For experiments: the presets of DiCache Apply need no policy."
             ),
-            search_aliases=[*ALIASES, "fbcache", "easycache", "magcache", "taylorseer", "target speed"],
+            search_aliases=[*ALIASES, "fbcache", "easycache", "magcache", "spectrum", "taylorseer", "target speed"],
             inputs=[
                 io.Combo.Input(
                     "policy",
@@ -40,8 +40,8 @@ class DiCachePolicy(io.ComfyNode):
                     default="dicache",
                     tooltip=(
                         "The method. dicache is the paper's, followed by this pack's own, by published methods that "
-                        "decide on every step, and by those that compute every n-th step. This node's help page "
-                        "says what each does."
+                        "decide on every step, by those that go by a curve of DiCache Calibrate, and by those that "
+                        "compute every n-th step. This node's help page says what each does."
                     ),
                 ),
                 io.String.Input(
@@ -82,7 +82,10 @@ class DiCachePolicy(io.ComfyNode):
                     default="",
                     optional=True,
                     advanced=True,
-                    tooltip="For magcache: the name under which DiCache Calibrate saved this model's curve.",
+                    tooltip=(
+                        "For magcache, smoothcache, procache and meancache: the name under which DiCache Calibrate "
+                        "saved this model's curve."
+                    ),
                 ),
                 io.Int.Input(
                     "interval",
@@ -91,9 +94,9 @@ class DiCachePolicy(io.ComfyNode):
                     max=LARGEST_COUNT,
                     optional=True,
                     tooltip=(
-                        "For the methods that compute every n-th step (taylorseer, foca, hyca, fixed_interval, "
-                        "output_reuse, output_line, corrected_line): n. 3 computes every third step; -1 is the "
-                        "method's own number (2 or 3)."
+                        "For the methods that compute every n-th step (taylorseer, foca, hyca, hicache, freqca, "
+                        "tc_pade, cachequant, fixed_interval, deepcache, output_reuse, output_line, corrected_line): "
+                        "n. 3 computes every third step; -1 is the method's own number (2 to 6)."
                     ),
                 ),
             ],
@@ -134,7 +137,7 @@ class DiCachePolicy(io.ComfyNode):
 
 
 class DiCacheCalibrate(io.ComfyNode):
-    """Records the curve that MagCache decides by."""
+    """Records the curve that the calibrated methods decide by."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -143,10 +146,10 @@ class DiCacheCalibrate(io.ComfyNode):
             display_name="DiCache Calibrate",
             category=CATEGORY,
             description=(
-                "Samples once in full, records how the size of the model's work changes from step to step, and saves "
-                "it under a name in the user directory. The policy magcache decides by it."
+                "Samples once in full, records how the model's work changes from step to step, and saves it under a "
+                "name in the user directory. The policies magcache, smoothcache, procache and meancache decide by it."
             ),
-            search_aliases=[*ALIASES, "magcache", "calibrate"],
+            search_aliases=[*ALIASES, "magcache", "smoothcache", "procache", "meancache", "calibrate"],
             inputs=[
                 io.Model.Input(
                     "model", tooltip="The model to calibrate for. A DiCache Apply in front of it is ignored."

@@ -34,9 +34,7 @@ class Indicator(ABC):
     accumulates: ClassVar[bool] = True  # whether the gate adds errors up, or judges each one alone
     foresees: ClassVar[bool] = False  # whether ``pace`` tells every error beforehand, exactly
     plans: ClassVar[bool] = False  # whether it meets a target by itself, so that no gate has to be steered
-    calibrated: ClassVar[bool] = (
-        False  # whether it decides by a recorded run, see ``dicache_core.curve``
-    )
+    calibrated: ClassVar[bool] = False  # whether it decides by a recorded run, see ``dicache_core.curve``
     reports: ClassVar[bool] = False  # whether what it measured is wanted afterwards, see ``Decision.measured``
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most

@@ -13,7 +13,7 @@ POLICIES = (  # by name, as the pack is only imported once ComfyUI runs
     "dicache", "dicache_delta_minus", "trajectory_error", "trajectory_error_output", "output_reuse", "output_line",
     "corrected_line", "foreseen", "fbcache", "teacache", "easycache", "magcache", "taylorseer_1", "taylorseer_2",
     "foca", "hyca", "sensitivity", "fixed_interval", "step_mask", "spectrum", "spectrum_output", "seacache", "hicache",
-    "freqca", "tc_pade", "worldcache", "cachequant", "smoothcache", "procache", "meancache",
+    "freqca", "tc_pade", "worldcache", "cachequant", "smoothcache", "procache", "meancache", "deepcache",
 )  # fmt: skip
 LOOSE = 5.0  # times a method's own threshold: the small model moves more from step to step than a large one
 

@@ -60,8 +60,8 @@ PRESETS = ["fidelity", "balanced", "fast", "published"]
 POLICIES = {
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "taylorseer_1", "taylorseer_2",
     "foca", "hyca", "sensitivity", "fixed_interval", "step_mask", "trajectory_error", "trajectory_error_output",
-    "deepcache",
-    "output_reuse", "corrected_line", "foreseen", "output_line",
+    "output_reuse", "corrected_line", "foreseen", "output_line", "deepcache", "hicache", "freqca", "tc_pade",
+    "cachequant", "spectrum", "spectrum_output", "seacache", "worldcache", "smoothcache", "procache", "meancache",
 }  # fmt: skip
 
 
@@ -122,11 +122,11 @@ def test_policies_keep_their_names(info):
 
 
 def test_policies_are_offered_in_groups(info):
-    """The paper's, the pack's own, those that decide on every step, those that go by a plan."""
+    """The paper's, the pack's own, those that decide on every step, by a curve, and by a plan."""
     _, options = info("DiCachePolicy")["input"]["required"]["policy"]
     order = options["options"]
     groups = (["dicache", "dicache_delta_minus"], ["foreseen", "output_reuse"], ["fbcache", "sensitivity"],
-              ["taylorseer_1", "step_mask"])  # fmt: skip
+              ["magcache", "meancache"], ["taylorseer_1", "step_mask"])  # fmt: skip
     assert [order.index(name) for first_and_last in groups for name in first_and_last] == sorted(
         order.index(name) for first_and_last in groups for name in first_and_last
     )
