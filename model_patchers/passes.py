@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..dicache_core import OUT_OF_MEMORY, CacheOutOfMemoryError, CacheSession, ForwardPass, Stopwatch
 from .adapter import Adapter
+from .autoregressive import pass_over
 from .compose import CachedStack
 from .identity import StreamBook
 from .reporter import Reporter
@@ -46,6 +47,8 @@ class CachedPass:
         options = call.arguments["transformer_options"]
         if not options.get("uuids") or options.get("sigmas") is None:
             return executor(*args, **kwargs)  # not a pass of the sampler's: nothing tells which stream it is
+        if "ar_state" in options and not self.session.needs_no_stack:
+            return executor(*args, **kwargs)  # autoregressive: the blocks run past every replacement
         x = call.arguments["x"]
         stopwatch = Stopwatch(x.device)
         sigma = SigmaReading(options["sigmas"]).value
@@ -90,6 +93,7 @@ class CachedPass:
         if not self.session.needs_no_stack:
             denoised = self._through_stack(executor, call, cache)
         elif all(cache.decide()):
+            pass_over(executor.class_obj.diffusion_model, x, call.arguments["transformer_options"])
             return self._denoised(x, cache.forecast(), sigma)
         else:
             denoised = executor(*call.args, **call.kwargs)
