@@ -12,6 +12,7 @@ from typing import Any
 
 from .config import CacheConfig
 from .known.recorder import GAPS, relative
+from .names import display_name
 from .statistics import RunStatistics
 
 VERSION = 2
@@ -40,9 +41,16 @@ class Curve:
     residual: Table = ()
     velocity: Table = ()
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What of ``CacheConfig`` it fills."""
+    def settings_for(self, architecture: str) -> dict[str, Any]:
+        """What it fills of ``CacheConfig``, or a ``ValueError`` where the model at hand is another one.
+
+        An empty name fits every curve.
+        """
+        if architecture and architecture != self.architecture:
+            raise ValueError(
+                f"the curve was calibrated for {display_name(self.architecture)}, but this model is "
+                f"{display_name(architecture)}: calibrate this one with DiCache Calibrate, and name that curve"
+            )
         return {"curve": self.ratios, "residual_errors": self.residual, "velocity_errors": self.velocity}
 
     def to_json(self) -> str:

@@ -9,7 +9,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from .config import CacheConfig
-from .sample import Decision
+from .limits import in_force
+from .sample import UNDECIDED, Decision
 from .schedule import Schedule, Step
 from .timing import Stopwatch
 
@@ -77,6 +78,11 @@ class RunStatistics:
     def computed(self) -> int:
         """Steps in which some sample ran the whole stack."""
         return sum(c in "wclm" for c in self.cells)
+
+    @property
+    def undecided(self) -> int:
+        """Passes that visited none of the blocks that decide; they count as computed."""
+        return sum(UNDECIDED in p.decisions for p in self.passes)
 
     @property
     def reused(self) -> int:
@@ -149,6 +155,7 @@ class RunStatistics:
             "speedup": self.speedup,
             "held_bytes": self.held_bytes,
             "settings": {**_settings(self.config), "warmup_steps": self.config.warmup_of(self.schedule.total)},
+            "in_force": in_force(self.config),
             "lanes": [_lane(key, steps, n) for n, (key, steps) in enumerate(self.lanes().items())],
         }
 
@@ -169,7 +176,7 @@ def _lane(key: SampleKey, steps: list[tuple[Step, Decision]], number: int) -> di
         "stream": key.stream,
         "row": key.row,
         "steps": [
-            {"step": s.index, "place": s.place, "sigma": s.sigma, **{k: _json(v) for k, v in _told(d).items()}}
+            {"step": s.index, "place": s.place, "sigma": s.sigma, **{k: finite(v) for k, v in _told(d).items()}}
             for s, d in steps
         ],
     }
@@ -185,6 +192,6 @@ def _settings(config: CacheConfig) -> dict[str, Any]:
     return {k: v for k, v in asdict(config).items() if k not in ("residual_errors", "velocity_errors")}
 
 
-def _json(value: Any) -> Any:
-    """JSON knows no infinity and no NaN."""
+def finite(value: Any) -> Any:
+    """``value``, or ``None`` for a number that is infinite or none: JSON knows neither."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

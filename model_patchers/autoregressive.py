@@ -1,22 +1,17 @@
-"""Autoregressive video: what a skipped call would have left behind in the host's memory of keys and values."""
+"""Models that write a video block by block."""
 
 from __future__ import annotations
 
-from math import prod
-from typing import Any
+from comfy.samplers import Sampler
 
-from torch import Tensor, nn
+AUTOREGRESSIVE = ("sample_ar_video",)  # the host's name of the function behind Sampler AR Video
 
 
-def pass_over(model: nn.Module, x: Tensor, options: dict[str, Any]) -> None:
-    """Count a chunk ``x`` ``(N, C, T, H, W)`` that the model is not run on as one that it was run on.
+def is_autoregressive(sampler: Sampler) -> bool:
+    """Whether a sampler keeps keys and values of each block of frames, which every call of the model has to write.
 
-    Every call writes its chunk's keys and values behind those of the chunks before, and the sampler takes that back
-    before the next one writes over them.  A call that does not happen writes nothing, but is taken back all the same.
+    A call that is skipped would leave them where they are while the sampler counts on; and the block loop that such a
+    model runs then asks nobody for replacements.
     """
-    state = options.get("ar_state")
-    if state is None:
-        return
-    tokens = prod(-(-size // patch) for size, patch in zip(x.shape[2:], model.patch_size, strict=True))
-    for cache in state["kv_caches"]:
-        cache["end"] += tokens
+    function = getattr(sampler, "sampler_function", None)  # only the host's KSAMPLER has one
+    return getattr(function, "__name__", "") in AUTOREGRESSIVE

@@ -63,6 +63,7 @@ class OutputDifference(OutputReuse):
     """
 
     wants_latent = True
+    sees_noise = True
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)

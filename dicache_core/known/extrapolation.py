@@ -138,6 +138,7 @@ class OutputExtrapolation(Extrapolation):
     """``v = sum_j w_j v_j`` over the last ``window`` computed outputs, which stay beside the model."""
 
     space = Space.OUTPUT
+    sees_noise = False
     shelf = Storage()
 
     @property

@@ -55,6 +55,7 @@ class MeanVelocity(Predictor):
     """
 
     space = Space.OUTPUT
+    sees_noise = False
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)

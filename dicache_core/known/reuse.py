@@ -48,6 +48,7 @@ class OutputReuse(Predictor):
     """``v = v_b``: the last computed output again."""
 
     space = Space.OUTPUT
+    sees_noise = False
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)

@@ -33,6 +33,7 @@ class OutputLine(Predictor):
     """
 
     space = Space.OUTPUT
+    sees_noise = False
     FIRST_SHRINKAGE = 0.6  # before the first audit, which needs three computed steps
 
     def __init__(self, config: CacheConfig) -> None:

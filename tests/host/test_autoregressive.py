@@ -1,84 +1,63 @@
-"""Autoregressive Wan: chunks of frames one after the other, each with the keys and values of those before it."""
+"""Causal Wan under its own sampler, which makes a video block by block and keeps keys and values between calls."""
 
-import importlib
-from types import SimpleNamespace
+import json
+import logging
 
 import pytest
 import torch
-from passes import Passes
-from testbed import conditioning as testbed
-
-CHUNKS, STEPS = 3, 10
+from passes import STEPS, Passes
 
 
-@pytest.fixture
-def causal(comfy):
-    """``Passes`` of the testbed's Wan as the host's causal class; both have the same weights."""
+@pytest.fixture(scope="module")
+def causal(comfy, pack):
+    """A toy with random weights, loaded by ComfyUI's own detection, as a file would be."""
     try:
-        host = importlib.import_module("comfy.ldm.wan.ar_model")
+        wan = comfy.module("comfy.ldm.wan.ar_model")
     except ImportError:
-        pytest.skip(f"ComfyUI {comfy.version} has no autoregressive Wan")
-    patcher = comfy.module("comfy.sd").load_diffusion_model(str(testbed.weights("wan")))
-    model = patcher.model.diffusion_model
-    model.__class__ = host.CausalWanModel
-    for block in model.blocks:
-        block.__class__ = host.CausalWanAttentionBlock
-        block.self_attn.__class__ = host.CausalWanSelfAttention
-    passes = Passes(comfy, "wan")
-    passes.causal = patcher
-    return passes
+        pytest.skip(f"ComfyUI {comfy.version} has no causal Wan")
+    operations = comfy.module("comfy.ops").disable_weight_init
+    settings = dict(dim=128, ffn_dim=128, num_heads=1, num_layers=4)
+    network = wan.CausalWanModel(**settings, dtype=torch.float32, device="cpu", operations=operations)
+    generator = torch.Generator().manual_seed(3)
+    for parameter in network.parameters():
+        fan_in = parameter.shape[1:].numel() if parameter.ndim > 1 else 16
+        torch.nn.init.normal_(parameter, std=fan_in**-0.5, generator=generator)
+    model = comfy.module("comfy.sd").load_diffusion_model_state_dict(
+        network.state_dict(), metadata={"config": json.dumps({"transformer": {"causal_ar": True}})}
+    )
+    assert type(model.model.diffusion_model) is wan.CausalWanModel
+    return model
 
 
-def sampled(passes, policy=None, **settings):
-    """The latent of a video of ``CHUNKS`` chunks, and the cached run's statistics."""
-    comfy, runs, model = passes.comfy, [], passes.causal.clone()
-    if policy:
-        core = passes.core
-        config = core.resolve("wan", policy=core.Policy(*policy, warmup_steps=2, **settings))
-        model = comfy.pack.model_patchers.attach(model, config, runs=runs)
-    samplers = comfy.module("comfy.samplers")
-    latent = testbed.empty_latent("wan", 1, size=8, frames=CHUNKS)
-    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(5))
-    sigmas = samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", STEPS)
+def sample(passes, model, sampler):
+    comfy = passes.comfy
+    samplers, custom = comfy.module("comfy.samplers"), comfy.module("comfy.sample")
+    latent, sigmas = (
+        passes.latent(),
+        samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", STEPS),
+    )
+    noise = custom.prepare_noise(latent, 0)
     with torch.inference_mode():
-        out = comfy.module("comfy.sample").sample_custom(
-            model, noise, 1.0, samplers.ksampler("ar_video", {"num_frame_per_block": 1}), sigmas,
-            passes.text(), passes.text(""), latent, seed=0,
+        return custom.sample_custom(
+            model, noise, 1.0, samplers.ksampler(sampler), sigmas, passes.text(), passes.text(""), latent,
+            disable_pbar=True, seed=0,
         )  # fmt: skip
-    return out, runs
 
 
-def test_the_causal_model_samples(causal):
-    out, _ = sampled(causal)
-    assert torch.isfinite(out).all()
-    assert out.shape[2] == CHUNKS
+@pytest.mark.parametrize("predictor", ["trajectory", "output_line"])
+def test_its_own_sampler_is_computed_and_the_log_says_so(comfy, causal, predictor, caplog):
+    passes = Passes(comfy, "wan")
+    plain = sample(passes, causal.clone(), "ar_video")
+    with caplog.at_level(logging.WARNING, logger="dicache"):
+        cached = sample(passes, passes.cached(causal.clone(), threshold=1e9, predictor=predictor), "ar_video")
+    assert torch.equal(cached, plain)
+    (line,) = [r.getMessage() for r in caplog.records if "ar_video" in r.getMessage()]
+    assert "all is computed" in line
+    assert passes.run.reused == 0
 
 
-@pytest.mark.parametrize("predictor", ["output_reuse", "output_line", "spectrum_output", "mean_velocity"])
-def test_output_policies_skip_in_every_chunk(causal, predictor):
-    """A chunk whose keys and values were miscounted would end in the host's own error, or in those of another."""
-    out, runs = sampled(causal, ("fixed", predictor), threshold=2.0)
-    assert torch.isfinite(out).all()
-    reused = [[decision.reuse for _, decision in lane] for lane in runs[0].lanes().values()]
-    assert reused == [[False, False, True, False, True, False, True, False, True, False]] * CHUNKS
-
-
-def test_a_skipped_chunk_counts_as_written(comfy):
-    # 5 x 8 pixels in patches of 2 x 2, the last one padded: 3 * 4 tokens in each of two frames
-    pass_over = comfy.module(f"{comfy.pack.__name__}.model_patchers.autoregressive").pass_over
-    model, x = SimpleNamespace(patch_size=(1, 2, 2)), torch.zeros(1, 16, 2, 5, 8)
-    caches = [{"end": 24}, {"end": 0}]
-    pass_over(model, x, {"ar_state": {"kv_caches": caches}})
-    assert caches == [{"end": 48}, {"end": 24}]
-    pass_over(model, x, {})  # any other pass
-
-
-def test_threshold_0_changes_no_bit(causal):
-    assert torch.equal(sampled(causal, ("fixed", "output_reuse"), threshold=0.0)[0], sampled(causal)[0])
-
-
-def test_policies_of_the_stack_compute_every_step(causal):
-    """The causal pass runs its blocks by itself, past every replacement."""
-    out, runs = sampled(causal, ("delta_y", "trajectory"), threshold=10.0)
-    assert torch.equal(out, sampled(causal)[0])
-    assert not runs[0].passes
+def test_under_other_samplers_it_is_cached(comfy, causal, caplog):
+    passes = Passes(comfy, "wan")
+    sample(passes, passes.cached(causal.clone(), threshold=1e9), "euler")
+    assert passes.run.cells == "wwrrrrrrrl"
+    assert "ar_video" not in caplog.text
