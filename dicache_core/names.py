@@ -71,7 +71,7 @@ TITLES: dict[str, str] = {
     "tc_pade": "rational forecast (after TC-Padé)",
     "cachequant": "CacheQuant's correction",
     "spectrum": "Spectrum",
-    "spectrum_output": "Spectrum of the output",
+    "spectrum_output": "Spectrum, of the output",
     "fixed_interval": "fixed interval",
     "deepcache": "DeepCache",
     "step_mask": "step mask",

@@ -39,50 +39,56 @@ class ShortestPath(Planned):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of the model, computed or forecast: where it was, its input ``(C, ...)`` and its output ``(C, ...)``."""
+    """A call of the model, computed or forecast: where it was, and its output ``(C, ...)``."""
 
     sigma: float
-    latent: Tensor
     value: Tensor
 
 
 class MeanVelocity(Predictor):
-    """``v = v_b - J (s' - s)`` with ``J = (v_a - (x - x_a) / (s - s_a)) / (s - s_a)``.
+    """``v = v_b - J (s' - s)`` with ``J = (v_a - u) / (s - s_a)``, ``u = sum v_i (s_(i+1) - s_i) / (s - s_a)``.
 
-    ``s`` and ``x`` are this call's sigma and input, ``s'`` is the next sigma, ``b`` the call before, ``a`` the one
-    ``BACK`` calls before.  From MeanFlow's identity: the average velocity differs from that at its start by the
-    interval's length times how it changes along the path, ``J``, which the path behind tells.
+    ``s`` is this call's sigma, ``s'`` the next one, ``b`` the call before, ``a`` the one ``BACK`` calls before, ``u``
+    the average velocity since: what the latent moved by, as an Euler step moves it, over the sigma that passed.  From
+    MeanFlow's identity: an interval's average velocity differs from that at its start by its length times how it
+    changes along the path, ``J``, which the path behind tells.
     """
 
     space = Space.OUTPUT
-    wants_latent = True
+    sees_noise = False
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
         self.calls: deque[Call] = deque(maxlen=BACK)  # the newest last
-        self.now: Observation | None = None
+        self.step: Step | None = None  # the one being forecast
 
     @property
     def ready(self) -> bool:
         return len(self.calls) > 0
 
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
-        self.now = seen
+        self.step = seen.step
         return 1.0
 
     def record(self, seen: Observation, value: Tensor) -> None:
-        self.calls.append(Call(seen.step.sigma, seen.latent[: len(value)].clone(), value))
+        self._append(seen.step.sigma, value)
 
     def forecast(self, out: Tensor) -> None:
-        start, newest = self.calls[0], self.calls[-1].value
-        latent, passed = self.now.latent[: len(out)], self.now.step.sigma - start.sigma
+        sigma, start, newest = self.step.sigma, self.calls[0], self.calls[-1].value
+        passed = sigma - start.sigma
         if passed < 0:
-            average = (latent.float() - start.latent) / passed
-            change = (start.value.float() - average) / passed
-            newest = newest - change * (self.now.step.next_sigma - self.now.step.sigma)
+            ends = [*(call.sigma for call in list(self.calls)[1:]), sigma]
+            shares = [(end - call.sigma) / passed for call, end in zip(self.calls, ends, strict=True)]
+            average = sum(share * call.value.float() for share, call in zip(shares, self.calls, strict=True))
+            newest = newest - (start.value.float() - average) * ((self.step.next_sigma - sigma) / passed)
         out.copy_(newest)
-        self.calls.append(Call(self.now.step.sigma, latent.clone(), out.clone()))
+        self._append(sigma, out.clone())
 
     @property
     def held(self) -> Sequence[Tensor]:
-        return [tensor for call in self.calls for tensor in (call.latent, call.value)]
+        return [call.value for call in self.calls]
+
+    def _append(self, sigma: float, value: Tensor) -> None:
+        if self.calls and self.calls[-1].sigma <= sigma:
+            self.calls.pop()  # the same moment again
+        self.calls.append(Call(sigma, value))

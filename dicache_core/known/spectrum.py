@@ -20,24 +20,28 @@ from .extrapolation import Extrapolation, OutputExtrapolation, Times, Weights, l
 
 DEGREE = 4
 RIDGE = 0.1
-WINDOW = 2.0
 GROWTH = 0.75
 
 
 class GrowingWindow(Indicator):
-    """``e = (n + 1) / floor(N)`` after ``n`` reused calls, judged alone: with threshold 1 every ``N``-th is computed.
+    """``e = (n + 1) / floor(N)`` after ``n`` reused calls, judged alone: the limit being 1, every ``N``-th is computed.
 
-    ``N`` begins at ``WINDOW`` and grows by ``GROWTH`` whenever a call behind the warm-up is computed (section 3 and
-    appendix B): the longer the history, the longer a forecast holds.
+    ``N`` begins at ``CacheConfig.interval`` and grows by ``GROWTH`` whenever a call behind the warm-up is computed
+    (appendix B): the longer the history, the longer a forecast holds.
     """
 
     stage = Stage.INPUT
+    limited_by = "interval"
     accumulates = False
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
-        self.window = WINDOW
+        self.window = float(config.interval)
         self.reused = 0
+
+    @classmethod
+    def limit(cls, config: CacheConfig) -> float:
+        return 1.0
 
     def measure(self, seen: Observation) -> Sequence[Tensor]:
         return []

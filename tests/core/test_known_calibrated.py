@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from core.methods import TEN, errors, forecast, recorded, seen
+from core.methods import TEN, errors, forecast, rebuilt, recorded, seen
 from core.toys import hidden, schedule
 
 from dicache_core import (
@@ -198,27 +198,21 @@ def test_every_calibrated_policy_is_in_the_table():
 
 
 def test_the_average_velocity_by_hand():
-    # sigmas 1, 0.9: v 2 and 4, x 10 -> 9.8 -> 9.4 (Euler steps); now at 0.8, next 0.7:
-    # average (9.4 - 10) / -0.2 = 3, J = (2 - 3) / -0.2 = 5, v = 4 - 5 * -0.1 = 4.5
-    predictor = recorded("mean_velocity", [(seen(0, latent=10), 2), (seen(1, latent=9.8), 4)])
-    assert forecast(predictor, seen(2, latent=9.4)).flatten().tolist() == pytest.approx([4.5] * 4, rel=1e-4)
-    # the forecast is a call like any other: a = 4 at 0.9 and 9.8; x = 9.4 - 0.45 = 8.95
-    # average (8.95 - 9.8) / -0.2 = 4.25, J = (4 - 4.25) / -0.2 = 1.25, v = 4.5 + 0.125
-    assert forecast(predictor, seen(3, latent=8.95)).flatten().tolist() == pytest.approx([4.625] * 4, rel=1e-4)
-    assert len(predictor.held) == 4
+    # sigmas 1, 0.9: v 2 and 4; now at 0.8, next 0.7: the latent moved by -0.1 * 2 - 0.1 * 4 = -0.6, on average 3 per
+    # sigma; J = (2 - 3) / -0.2 = 5, v = 4 - 5 * -0.1
+    predictor = recorded("mean_velocity", [(seen(0), 2), (seen(1), 4)])
+    assert forecast(predictor, seen(2)).flatten().tolist() == pytest.approx([4.5] * 4, rel=1e-4)
+    # the forecast is a call like any other: a = 4 and b = 4.5, average 4.25, J = (4 - 4.25) / -0.2, v = 4.5 + 0.125
+    assert forecast(predictor, seen(3)).flatten().tolist() == pytest.approx([4.625] * 4, rel=1e-4)
+    assert len(predictor.held) == 2
+
+
+def test_the_average_velocity_over_uneven_steps():
+    # v 2 from 1 to 0.9 and 4 from 0.9 to 0.6: (0.1 * 2 + 0.3 * 4) / 0.4 = 3.5; J = (2 - 3.5) / -0.4 = 3.75
+    predictor = recorded("mean_velocity", [(seen(0), 2), (seen(1), 4)])
+    assert forecast(predictor, seen(4)).flatten().tolist() == pytest.approx([4 + 0.375] * 4, rel=1e-4)
 
 
 def test_the_average_velocity_of_one_call_is_its_own():
-    # x 10 -> 9.8 with v 2: the average is 2, so that nothing changes
-    predictor = recorded("mean_velocity", [(seen(0, latent=10), 2)])
-    assert forecast(predictor, seen(1, latent=9.8)).flatten().tolist() == pytest.approx([2.0] * 4, rel=1e-4)
-    assert forecast(recorded("mean_velocity", [(seen(1, latent=1), 2)]), seen(1, latent=1))[0, 0] == 2
-
-
-def test_further_channels_of_the_input_do_not_count():
-    observation = seen(0, latent=10)
-    observation.latent = torch.cat([observation.latent, torch.ones(3, 2)])
-    predictor = recorded("mean_velocity", [(observation, 2)])
-    observation = seen(1, latent=9.8)
-    observation.latent = torch.cat([observation.latent, torch.ones(3, 2)])
-    assert forecast(predictor, observation)[0, 0].item() == pytest.approx(2.0, rel=1e-4)
+    assert rebuilt("mean_velocity", [(seen(0), 2)], seen(1)) == 2
+    assert rebuilt("mean_velocity", [(seen(1), 1), (seen(1), 3)], seen(1)) == 3

@@ -169,7 +169,7 @@ COUNTING = [name for name, policy in POLICIES.items() if policy.interval is not 
 def test_the_policies_that_count_steps():
     assert set(COUNTING) == {
         "taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "output_reuse", "output_line",
-        "corrected_line", "deepcache", "hicache", "freqca", "tc_pade", "cachequant",
+        "corrected_line", "deepcache", "spectrum", "spectrum_output", "hicache", "freqca", "tc_pade", "cachequant",
     }  # fmt: skip
 
 
