@@ -20,7 +20,7 @@ from .dicache_core import (
     check_threshold,
     resolve,
 )
-from .model_patchers import adapter_for, attach, nothing, show_text
+from .model_patchers import architecture_of, attach, nothing, show_text
 from .nodes_compare import DiCacheCompare
 from .nodes_policy import DiCacheCalibrate, DiCachePolicy
 from .nodes_shared import ALIASES, CATEGORY, NUMBER, PolicyType, Statistics, checkable
@@ -196,7 +196,7 @@ class DiCacheApply(io.ComfyNode):
         **numbers: Any,
     ) -> io.NodeOutput:
         config = resolve(
-            adapter_for(model.model.diffusion_model).name,
+            architecture_of(model),
             preset,
             policy,
             residual_bits=int(residual_bits),

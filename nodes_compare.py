@@ -9,7 +9,17 @@ from comfy_api.latest import io, ui
 
 from . import reporting
 from .dicache_core import parse_settings, settings_of
-from .model_patchers import SAMPLERS, SCHEDULERS, Sampling, adapter_for, as_latent, compare, decode, nothing, show_text
+from .model_patchers import (
+    SAMPLERS,
+    SCHEDULERS,
+    Sampling,
+    architecture_of,
+    as_latent,
+    compare,
+    decode,
+    nothing,
+    show_text,
+)
 from .nodes_shared import ALIASES, CATEGORY, checkable
 
 
@@ -99,7 +109,7 @@ class DiCacheCompare(io.ComfyNode):
     def execute(
         cls, model: io.Model.Type, latent_image: dict, settings: str, vae: io.Vae.Type | None = None, **sampler: Any
     ) -> io.NodeOutput:
-        chosen = settings_of(settings, adapter_for(model.model.diffusion_model).name)
+        chosen = settings_of(settings, architecture_of(model))
         outcomes = compare(model, Sampling(latent=latent_image, **sampler), chosen)
         latents = as_latent(outcomes)
         if vae is None:

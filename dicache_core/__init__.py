@@ -10,7 +10,7 @@ from .explain import Nothing, method_of, why_nothing
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
 from .limits import every_nth_step, in_force, interval_of, limit_text, probe_depth_of, threshold_of
 from .measure import Reducer
-from .memory import expected_bytes, fits
+from .memory import expected_bytes, fits, peak_bytes
 from .names import TITLES, display_name, title
 from .observation import Observation
 from .outcome import Outcome
@@ -21,11 +21,11 @@ from .presets import DEFAULT_PRESET, PRESETS, own_config, preset_config, resolve
 from .published import PUBLISHED, papers_method, published, published_note
 from .registry import lookup
 from .run_log import RunLog
-from .sample import Decision, SampleCache
+from .sample import UNDECIDED, Decision, SampleCache
 from .schedule import Lane, LaneBook, Schedule, Step, in_lanes
-from .session import CacheSession, ForwardPass
-from .statistics import PassRecord, RunStatistics, SampleKey
-from .storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage, Stored
+from .session import CacheSession, ForwardPass, needs_stack
+from .statistics import PassRecord, RunStatistics, SampleKey, finite
+from .storage import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, Storage, Stored
 from .target import FEW_STEPS, Target
 from .timing import Stopwatch
 
@@ -44,7 +44,9 @@ __all__ = [
     "PUBLISHED",
     "RESIDUAL_BITS",
     "TITLES",
+    "UNDECIDED",
     "CacheConfig",
+    "CacheError",
     "CacheOutOfMemoryError",
     "CacheSession",
     "Curve",
@@ -79,6 +81,7 @@ __all__ = [
     "display_name",
     "every_nth_step",
     "expected_bytes",
+    "finite",
     "fits",
     "in_force",
     "in_lanes",
@@ -88,9 +91,11 @@ __all__ = [
     "lookup",
     "method_of",
     "named_policy",
+    "needs_stack",
     "own_config",
     "papers_method",
     "parse_settings",
+    "peak_bytes",
     "predictor_class",
     "preset_config",
     "probe_depth_of",

@@ -22,7 +22,9 @@ class Nothing:
     """Why a run skipped nothing.
 
     Slots:
-        reason: "threshold 0", "memory" (ran out of it), "few steps" (so few that all are computed), "target" (it asks
+        reason: "threshold 0", "memory" (ran out of it), "pictures" (a model that puts out the picture itself), "sampler"
+            (one that needs every call), "no block seen" (another forward goes past the cache), "blocks" (they run in
+            another way than the cache can follow), "new noise" (the sampler has put it in every time), "few steps" (so few that all are computed), "target" (it asks
             for all), "closed" (warm-up, last step, outside start and end percent), "no history" (every pass was a new
             one, with nothing to go by), "interval" (every step) or "error" (always too large).
         smallest: for "error", the smallest error that added up.
@@ -50,6 +52,11 @@ def why_nothing(run: RunStatistics) -> Nothing | None:
     holds = {
         "threshold 0": config.threshold == 0,
         "memory": "out of memory" in reasons,
+        "pictures": "pictures" in reasons,
+        "sampler": "sampler" in reasons,
+        "no block seen": "no block seen" in reasons,
+        "blocks": bool(reasons & {"stack left early", "blocks run several times"}),
+        "new noise": "new noise" in reasons,
         "few steps": total <= protected,
         "target": config.goal is not None and config.goal.computed(total) >= total,
         "closed": bool(reasons) and reasons <= CLOSED,

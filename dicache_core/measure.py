@@ -34,7 +34,7 @@ def ratio(numerator: float, denominator: float) -> float:
 
 
 def fetch(sums: Sequence[Tensor], reduce: Reducer | None = None) -> list[float]:
-    """Bring 0-d sums to the host in a single transfer: the one device sync of a forward pass.
+    """Bring 0-d sums to the host in a single transfer: the one device sync of a decision.
 
     ``reduce`` adds the sums of other ranks where each holds a slice of the tokens (sequence parallelism); since every
     indicator works with sums, all ranks then decide alike.

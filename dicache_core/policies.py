@@ -46,6 +46,8 @@ POLICIES: dict[str, Policy] = {
     "foca": Policy("fixed", "foca", interval=3, warmup_steps=3),
     "hyca": Policy("fixed", "hyca", interval=3, warmup_steps=4),
     "fixed_interval": Policy("fixed", "reuse", interval=2, warmup_steps=1),
+    # Interval 3 and branch 0 (here: probe depth 1), as published; on a U-Net the deep feature is what is reused.
+    "deepcache": Policy("fixed", "reuse", interval=3, probe_depth=1, warmup_steps=1),
     "step_mask": Policy(
         "mask",
         "reuse",

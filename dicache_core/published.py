@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .config import CacheConfig
 from .names import display_name
+from .policies import named_policy
 
 UNPUBLISHED_SPEED = "2x"  # about what the paper's thresholds give on the models that it measured
 
@@ -19,6 +20,7 @@ PUBLISHED: dict[str, CacheConfig] = {
     "chroma": CacheConfig(architecture="chroma", threshold=0.4, gamma_max=1.5),
     "hunyuan_video": CacheConfig(architecture="hunyuan_video", threshold=0.1, gamma_max=1.5),
     "wan": CacheConfig(architecture="wan", threshold=0.08, gamma_max=2.0),
+    "unet": named_policy("deepcache").applied_to(CacheConfig(architecture="unet")),  # Ma et al., arXiv 2312.00858
 }
 
 

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from .statistics import RunStatistics
 
+MOST_RUNS = 100
+
 
 class RunLog:
-    """The runs that sampled through one DiCache node, for as long as one prompt lasts.
+    """The runs that sampled through one DiCache node while one prompt lasts, the latest ``MOST_RUNS`` of them.
 
     A host keeps a node's output from prompt to prompt, so the log starts again when a run of another prompt begins;
-    otherwise it would grow for as long as the host runs.
+    otherwise it would grow for as long as the host runs.  In a script, where there are no prompts, and in a prompt that
+    samples in a loop, it is the number that bounds it.
+
+    Slots:
+        runs: earliest first.
+        dropped: how many earlier ones of the same prompt are not kept.
     """
 
     def __init__(self) -> None:
         self.runs: list[RunStatistics] = []
+        self.dropped = 0
 
     def append(self, run: RunStatistics) -> None:
         """Enter a run that begins now."""
-        self.runs = [earlier for earlier in self.runs if earlier.prompt == run.prompt] + [run]
+        same = [earlier for earlier in self.runs if earlier.prompt == run.prompt]
+        self.dropped = self.dropped + max(len(same) + 1 - MOST_RUNS, 0) if same else 0
+        self.runs = [*same, run][-MOST_RUNS:]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .config import CacheConfig
 from .limits import in_force
-from .sample import Decision
+from .sample import UNDECIDED, Decision
 from .schedule import Schedule, Step
 from .timing import Stopwatch
 
@@ -78,6 +78,11 @@ class RunStatistics:
     def computed(self) -> int:
         """Steps in which some sample ran the whole stack."""
         return sum(c in "wclm" for c in self.cells)
+
+    @property
+    def undecided(self) -> int:
+        """Passes that visited none of the blocks that decide; they count as computed."""
+        return sum(UNDECIDED in p.decisions for p in self.passes)
 
     @property
     def reused(self) -> int:
@@ -171,12 +176,12 @@ def _lane(key: SampleKey, steps: list[tuple[Step, Decision]], number: int) -> di
         "stream": key.stream,
         "row": key.row,
         "steps": [
-            {"step": s.index, "place": s.place, "sigma": s.sigma, **{k: _json(v) for k, v in asdict(d).items()}}
+            {"step": s.index, "place": s.place, "sigma": s.sigma, **{k: finite(v) for k, v in asdict(d).items()}}
             for s, d in steps
         ],
     }
 
 
-def _json(value: Any) -> Any:
-    """JSON knows no infinity and no NaN."""
+def finite(value: Any) -> Any:
+    """``value``, or ``None`` for a number that is infinite or none: JSON knows neither."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,13 +1,14 @@
 """Where residuals rest between steps: beside the model or in main memory, in the model's dtype or in 8 bits.
 
 ``keep`` takes a tensor over and ``load`` gives it back for reading; beside the model in its own dtype both do nothing.
-In main memory the copies travel on a stream of their own: out while the model goes on, back (``prefetch``) while the
-probe runs.
+In main memory the copies travel on a stream of their own: out while the model goes on, back when a skipped step is
+rebuilt and not before, for until the decision nobody knows whether they are needed, and the memory is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,8 +18,21 @@ LARGEST_INT8 = 127
 OUT_OF_MEMORY: type[Exception] = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
 
 
-class CacheOutOfMemoryError(RuntimeError):
+class CacheError(RuntimeError):
+    """The cache cannot go on, and the run can without it.
+
+    ``found`` says why in words, ``reason`` is that of the run's decisions from then on.
+    """
+
+    found: ClassVar[str]
+    reason: ClassVar[str]
+
+
+class CacheOutOfMemoryError(CacheError):
     """An allocation of the cache's own failed; the model's propagate as they are."""
+
+    found = "no memory left for the cache"
+    reason = "out of memory"
 
 
 @dataclass(eq=False)
@@ -28,12 +42,10 @@ class Stored:
     Slots:
         parts: what rests: the tensor ``(T, D)`` itself, or its int8 values ``(T, D)`` and their scale ``(T, 1)``.
         device: where the tensor came from and is loaded to.
-        arriving: the parts on their way back, once prefetched.
     """
 
     parts: tuple[Tensor, ...]
     device: torch.device
-    arriving: tuple[Tensor, ...] | None = None
 
 
 class Storage:
@@ -51,21 +63,11 @@ class Storage:
             parts = tuple(self._send(part) for part in parts)
         return Stored(parts, value.device)
 
-    def prefetch(self, stored: Stored) -> None:
-        """Let the tensor travel back to its device, if it is not there."""
-        if self.in_main_memory:
-            stored.arriving = tuple(self._bring(part, stored.device) for part in stored.parts)
-
-    def forget(self, stored: Stored) -> None:
-        """Give up what was prefetched and is not needed after all."""
-        stored.arriving = None
-
     def load(self, stored: Stored) -> Tensor:
         """The tensor ``(T, D)`` on its device, for reading only: it may be the resting one itself."""
-        if self.in_main_memory and stored.arriving is None:
-            self.prefetch(stored)
-        parts, stored.arriving = stored.arriving or stored.parts, None
+        parts = stored.parts
         if self.in_main_memory:
+            parts = tuple(self._bring(part, stored.device) for part in parts)
             self._await(parts, stored.device)
         return torch.mul(*parts) if self.bits == 8 else parts[0]
 

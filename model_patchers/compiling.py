@@ -16,12 +16,15 @@ import torch
 from comfy.patcher_extension import WrapperExecutor
 from torch import nn
 
+from .exclusive import exclusively
+
 SETTINGS = "torch_compile_kwargs"  # where the host's helper leaves them in model_options
 FILTER = "guard_filter_fn"  # what takes transformer_options out
 
 
 class BlockByBlock:
-    """``APPLY_MODEL`` wrapper of one run; does nothing for a model that is not compiled whole.
+    """``APPLY_MODEL`` wrapper of one run: each pass has its network to itself, and runs it block by block where it is
+    compiled whole.
 
     ``options`` are the ``model_options`` of the run.
     """
@@ -34,19 +37,28 @@ class BlockByBlock:
 
     def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
         owner = executor.class_obj
-        whole = owner.diffusion_model
-        network = getattr(whole, "_orig_mod", None)  # torch's name for what it has compiled
-        if network is None:
-            return executor(*args, **kwargs)
-        if network not in self._stacks:
-            self._stacks[network] = self._compiled(network)
-        with _replaced(owner, {"diffusion_model": network}), _replaced(network, self._stacks[network]):
-            return executor(*args, **kwargs)
+        with exclusively(uncompiled(owner.diffusion_model)):
+            network = uncompiled(owner.diffusion_model)
+            if network is owner.diffusion_model:
+                return executor(*args, **kwargs)
+            if network not in self._stacks:
+                self._stacks[network] = self._compiled(network)
+            with _replaced(owner, {"diffusion_model": network}), _replaced(network, self._stacks[network]):
+                return executor(*args, **kwargs)
 
     def _compiled(self, network: nn.Module) -> dict[str, nn.ModuleList]:
-        """The network's stacks of blocks, by name, with each block compiled as the whole was to be."""
+        """The network's stacks of blocks, by name, with each block compiled as the whole was to be.
+
+        A U-Net's blocks are lists of layers that the host goes through itself: they stay as they are.
+        """
         stacks = [(name, child) for name, child in network.named_children() if isinstance(child, nn.ModuleList)]
+        stacks = [(name, stack) for name, stack in stacks if not any(isinstance(b, nn.Sequential) for b in stack)]
         return {name: nn.ModuleList(torch.compile(block, **self._settings) for block in s) for name, s in stacks}
+
+
+def uncompiled(network: nn.Module) -> nn.Module:
+    """The network itself, whether torch has compiled it whole or not."""
+    return getattr(network, "_orig_mod", network)  # torch's name for what it has compiled
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 The same cond uuid is not the same pass: guidance nodes call the model again in the same step with other block patches,
 context windows run several windows per step, and multi-device hosts run clones in threads.  A stream is the cond's
-uuid, the foreign patches, the context window, the device, and the lane of falling sigmas that the call belongs to.
+uuid, the foreign patches, the hooks in force with their strengths, the context window, the device, and the lane of
+falling sigmas that the call belongs to.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import torch
+from comfy.model_base import BaseModel
 
 from ..dicache_core import LaneBook, SampleKey
+
+Hooks = tuple[tuple[Hashable, float], ...]
 
 
 class Stream(NamedTuple):
@@ -21,6 +25,7 @@ class Stream(NamedTuple):
 
     uuid: Hashable
     patches: frozenset[Hashable]
+    hooks: Hooks
     window: tuple[int, ...] | None
     device: torch.device
     lane: int
@@ -34,20 +39,29 @@ class StreamBook:
         self._lock = threading.Lock()
 
     def keys(
-        self, options: Mapping[str, Any], sigma: float, samples: int, device: torch.device
-    ) -> tuple[int, list[SampleKey], list[int]]:
-        """For a batch of ``samples`` rows, in which the conds of ``options["uuids"]`` follow one another: the lane of
-        the call, and for each row its key and the role of its cond."""
-        uuids, roles = options["uuids"], options.get("cond_or_uncond")
+        self, options: Mapping[str, Any], sigma: float, samples: int, device: torch.device, hooks: Hooks = ()
+    ) -> tuple[int, list[SampleKey]]:
+        """The lane of the call, and one key per row of a batch of ``samples``, in which the conds of
+        ``options["uuids"]`` follow one another."""
+        uuids = options["uuids"]
         rows = samples // len(uuids)
         patches, window = _foreign_patches(options), _window(options)
-        streams = [self._in_lane(Stream(uuid, patches, window, device, 0), sigma) for uuid in uuids]
-        keys = [SampleKey(stream, row) for stream in streams for row in range(rows)]
-        return streams[0].lane, keys, [role for role in roles or [0] * len(uuids) for _ in range(rows)]
+        streams = [self._in_lane(Stream(uuid, patches, hooks, window, device, 0), sigma) for uuid in uuids]
+        return streams[0].lane, [SampleKey(stream, row) for stream in streams for row in range(rows)]
 
     def _in_lane(self, stream: Stream, sigma: float) -> Stream:
         with self._lock:
             return stream._replace(lane=self._lanes.setdefault(stream, LaneBook()).enter(sigma))
+
+
+def hook_strengths(model: BaseModel) -> Hooks:
+    """The hooks that the host has applied to ``model`` for the present pass (LoRAs on conds, say), and their strengths.
+
+    Keyframes change a strength in the middle of a run, and with it the weights: what was kept before tells nothing of
+    what comes after.
+    """
+    group = model.current_patcher.current_hooks
+    return () if group is None else tuple((hook.hook_ref, hook.strength) for hook in group.hooks)
 
 
 def _foreign_patches(options: Mapping[str, Any]) -> frozenset[Hashable]:

@@ -11,8 +11,8 @@ from comfy.model_management import get_free_memory
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
 
-from ..dicache_core import CacheSession, expected_bytes, fits
-from .adapter import Adapter
+from ..dicache_core import CacheSession, fits, peak_bytes
+from .family import Family
 
 KEY = "dicache"
 
@@ -43,8 +43,8 @@ class MemoryPlan:
     ``streams`` of the conds are sampled: with a guidance of 1 the host leaves the negative one out.
     """
 
-    def __init__(self, adapter: Adapter, session: CacheSession, guider: Any) -> None:
-        self.adapter = adapter
+    def __init__(self, family: Family, session: CacheSession, guider: Any) -> None:
+        self.family = family
         self.session = session
         self.guider = guider
 
@@ -57,7 +57,7 @@ class MemoryPlan:
         *args: Any,
         **kwargs: Any,
     ) -> tuple[Any, Conds, list[Any]]:
-        if self.session.storage.in_main_memory or self.session.never_reuses:
+        if self.session.never_reuses:
             return executor(model, shape, conds, *args, **kwargs)
         wanted = self.wanted(model, shape, conds)
         # As a cond of its own, which only the memory estimate sees: the run gets its conds back as they were.
@@ -68,11 +68,15 @@ class MemoryPlan:
         return real_model, conds, models
 
     def wanted(self, model: ModelPatcher, shape: Sequence[int], conds: Conds) -> int:
-        """Bytes of the histories of every cond that is sampled, ``shape`` being the noise's ``(N, C, [T,] H, W)``."""
-        tokens, width = self.adapter.size(model.model.diffusion_model, shape)
+        """Bytes on the device for every cond that is sampled, ``shape`` being the noise's ``(N, C, [T,] H, W)``.
+
+        All conds may share a forward, so that their copies of its input are there at once.
+        """
+        tokens, width = self.family.size(model.model.diffusion_model, shape)
         streams = sum(len(conds[name]) for name in conds if name != "negative" or not self._leaves_out_negative())
         dtype = model.model.get_dtype_inference()
-        return expected_bytes(self.session.config, tokens, width, dtype, batch=streams * shape[0])
+        batch, elsewhere = streams * shape[0], self.session.storage.in_main_memory
+        return peak_bytes(self.session.config, tokens, width, dtype, batch, in_main_memory=elsewhere)
 
     def _leaves_out_negative(self) -> bool:
         at_one = getattr(self.guider, "cfg", None) == 1.0  # guiders of other kinds have no such number

@@ -1,4 +1,4 @@
-"""Tells the client whose prompt runs what the cache does: a JSON event per step, and a line in the log at the end."""
+"""Tells of a run while it goes on: a JSON event per step for the live view, and lines in the log."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import logging
 import time
 from typing import Any
 
-from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
-from ..dicache_core import FEW_STEPS, RunStatistics, in_force, method_of, why_nothing
+from ..dicache_core import FEW_STEPS, UNDECIDED, RunStatistics, finite, in_force, method_of, why_nothing
+from .view import View
 
-EVENT = "dicache.step"
 SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
 
 log = logging.getLogger("dicache")
@@ -24,6 +23,8 @@ class Reporter:
         self.statistics = statistics
         self.node_id = node_id
         self.run = run
+        self.view = View()
+        self._warned = False
         self._sent_at = 0.0
         self._sent_step = -1
 
@@ -36,11 +37,21 @@ class Reporter:
 
     def step(self) -> None:
         """After a forward pass: an event for the step, unless one was sent a moment ago."""
+        self._warn_of_undecided()
         latest = self.statistics.passes[-1].step.index
         if latest == self._sent_step or time.monotonic() - self._sent_at < SHORTEST_INTERVAL:
             return
         self._sent_step, self._sent_at = latest, time.monotonic()
         self._send(finished=False)
+
+    def _warn_of_undecided(self) -> None:
+        if not self._warned and UNDECIDED in self.statistics.passes[-1].decisions:
+            self._warned = True
+            log.warning(
+                "DiCache: the model's forward visits no block that DiCache put its cache around, at step %d first. "
+                "Such steps count as computed. Another node's forward or cache does it: remove it, or DiCache Apply.",
+                self.statistics.passes[-1].step.index + 1,
+            )
 
     def end(self) -> None:
         s = self.statistics
@@ -49,11 +60,8 @@ class Reporter:
         self._send(finished=True)
 
     def _send(self, finished: bool) -> None:
-        if self.node_id is None:
-            return
-        if server := _listening_server():
-            event = {**self.event(finished), "workflow": _running_workflow(server)}
-            server.send_sync(EVENT, event, server.client_id)
+        if self.node_id is not None:
+            self.view.send(self.node_id, lambda: self.event(finished))
 
     def event(self, finished: bool) -> dict[str, Any]:
         """The whole state of the run so far: the client keeps no history of its own."""
@@ -62,18 +70,17 @@ class Reporter:
         for passed in s.passes:
             known = [d.accumulated for d in passed.decisions if d.accumulated is not None]
             if known:
-                history[passed.step.index] = _finite(max(known))
+                history[passed.step.index] = finite(max(known))
         last = s.passes[-1] if s.passes else None
         errors = [d.error for d in last.decisions if d.error is not None] if last else []
         nothing = why_nothing(s) if finished else None
         return {
-            "node": shown_node(self.node_id),
             "run": self.run,
             "step": last.step.index + 1 if last else 0,
             "steps": s.schedule.steps,
             "cells": s.cells,
             **in_force(s.config),
-            "error": _finite(max(errors)) if errors else None,
+            "error": finite(max(errors)) if errors else None,
             "accumulated": history[last.step.index] if last else None,
             "history": history,
             "computed": s.computed,
@@ -86,44 +93,7 @@ class Reporter:
         }
 
 
-def _finite(x: float) -> float | None:
-    """JSON knows no infinity."""
-    return x if abs(x) < float("inf") else None
-
-
 def current_prompt() -> str | None:
     """The prompt that the host is working on; ``None`` in scripts."""
     context = get_executing_context()
     return None if context is None else context.prompt_id
-
-
-def show_text(node_id: str, text: str) -> None:
-    """Write ``text`` on a node in the browser of the client whose prompt runs."""
-    if server := _listening_server():
-        # Two spaces before a line's end: Nodes 2.0 reads Markdown, which would else make one paragraph of the lines.
-        server.send_progress_text(text.replace("\n", "  \n"), shown_node(node_id), server.client_id)
-
-
-def shown_node(node_id: str) -> str:
-    """The node in the user's graph that a node made while the prompt runs (a loop's body, say) stands for."""
-    return get_progress_state().dynprompt.get_display_node_id(node_id)
-
-
-def _running_workflow(server: Any) -> str | None:
-    """Id of the workflow whose prompt runs, where the client sent one: the user may be looking at another tab."""
-    running, _queued = server.prompt_queue.get_current_queue_volatile()
-    if not running:
-        return None
-    _number, _prompt_id, _prompt, extra_data, *_rest = running[0]
-    workflow = (extra_data.get("extra_pnginfo") or {}).get(
-        "workflow"
-    ) or {}  # API clients leave out either, or send null
-    return workflow.get("id")
-
-
-def _listening_server() -> Any | None:
-    """ComfyUI's server while a client listens to the prompt that runs; ``None`` in scripts and headless API runs."""
-    from server import PromptServer
-
-    server = getattr(PromptServer, "instance", None)
-    return server if server is not None and server.client_id in server.sockets else None

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..dicache_core import Outcome
+from ..dicache_core import Outcome, finite
 
 DIFFERENCE_GAIN = 4.0  # differences are small; four times as strong they can be seen
 GAP = 8
@@ -27,6 +27,7 @@ class Row:
         psnr: decibels against the run without a cache; ``None`` where there is no difference at all.
         ssim: structural similarity to it, 1 where there is no difference.
         identical: whether there is no difference at all.
+        failed: why there is nothing to measure, in words; ``psnr`` and ``ssim`` are ``None`` then.
     """
 
     label: str
@@ -35,21 +36,32 @@ class Row:
     computed: int
     steps: int
     psnr: float | None
-    ssim: float
+    ssim: float | None
     identical: bool
+    failed: str | None = None
 
 
 def compare_rows(outcomes: list[Outcome], seen: list[Tensor], steps: int) -> list[Row]:
     """Each outcome against the first; ``seen`` is what is compared, one ``(N, H, W, C)`` in any range per outcome."""
     baseline = outcomes[0]
+    nothing_to_compare_with = None if seen[0].isfinite().all() else "the run without DiCache failed"
     rows = []
     for outcome, pictures in zip(outcomes, seen, strict=True):
-        identical = torch.equal(pictures, seen[0])
-        psnr, ssim = (None, 1.0) if identical else similarity(pictures, seen[0])
+        failed = why_failed(pictures) or nothing_to_compare_with
+        identical = failed is None and torch.equal(pictures, seen[0])
+        psnr, ssim = (None, 1.0) if identical else (None, None) if failed else similarity(pictures, seen[0])
         computed = outcome.statistics.computed if outcome.statistics else steps
         speedup = baseline.seconds / outcome.seconds
-        rows.append(Row(outcome.label, outcome.seconds, speedup, computed, steps, psnr, ssim, identical))
+        rows.append(
+            Row(outcome.label, outcome.seconds, speedup, computed, steps, finite(psnr), ssim, identical, failed)
+        )
     return rows
+
+
+def why_failed(pictures: Tensor) -> str | None:
+    """What is wrong with ``(N, H, W, C)`` in which not every number is finite; ``None`` where all is well."""
+    share = 1.0 - pictures.isfinite().float().mean().item()
+    return f"{max(share, 0.01):.0%} of the result is NaN or infinite" if share else None
 
 
 def similarity(pictures: Tensor, reference: Tensor) -> tuple[float, float]:
@@ -74,7 +86,10 @@ def as_pictures(samples: Tensor) -> Tensor:
 
 def compare_text(rows: list[Row], of_what: str) -> str:
     """A line per row, for nodes whose text has no fixed width."""
-    lines = [f"{row.label}: {_speed(row)}" + (f", {_quality(row)}" if n else "") for n, row in enumerate(rows)]
+    told = [bool(n or row.failed) for n, row in enumerate(rows)]  # the baseline has no difference from itself
+    lines = [
+        f"{row.label}: {_speed(row)}" + (f", {_quality(row)}" if t else "") for t, row in zip(told, rows, strict=True)
+    ]
     return "\n".join([*lines, f"PSNR and SSIM of the {of_what} against the run without DiCache"])
 
 
@@ -110,8 +125,10 @@ def _speed(row: Row) -> str:
 
 
 def _quality(row: Row) -> str:
-    return "no difference" if row.identical else f"PSNR {row.psnr:.1f} dB, SSIM {row.ssim:.3f}"
+    if row.failed:
+        return f"failed: {row.failed}"
+    return "no difference" if row.psnr is None else f"PSNR {row.psnr:.1f} dB, SSIM {row.ssim:.3f}"
 
 
 def _image(picture: Tensor) -> Image.Image:
-    return Image.fromarray((picture.clamp(0, 1) * 255).round().byte().numpy())
+    return Image.fromarray((picture.nan_to_num(0.0).clamp(0, 1) * 255).round().byte().numpy())

@@ -24,6 +24,13 @@ NO_RUN = (
 NOTHING = {  # see dicache_core.explain
     "threshold 0": "threshold 0 never skips. Write -1 or a number above 0.",
     "memory": "there was no memory left for the cache. Set cache_device to cpu, or make the picture smaller.",
+    "pictures": "this model puts out the picture itself, so nothing can be forecast.",
+    "sampler": "this sampler chooses its steps by what it sees, or needs every one of them. Choose another sampler.",
+    "no block seen": "the model's forward visited no block that DiCache put its cache around. Another node's forward or "
+    "cache does it: remove it, or DiCache Apply.",
+    "blocks": "this model runs its blocks in a way that DiCache cannot follow. Choose the preset balanced.",
+    "new noise": "this sampler puts so much new noise into every step that none can be forecast. Choose a sampler that "
+    "adds none, or the preset published.",
     "few steps": "with {steps} steps every step counts, so all are computed. Runs of more than {few} steps gain.",
     "target": "a target of {target} computes all of {steps} steps. Write a higher speed or fewer computed steps.",
     "closed": "every step was warm-up, the last step or outside start and end percent.",

@@ -10,12 +10,14 @@ TESTS = Path(__file__).parent
 # `dicache_core` alone, which imports torch and nothing else, is also imported directly.
 sys.path.extend([str(TESTS), str(TESTS / "host"), str(TESTS.parent)])
 
-from chromium import find_browser  # noqa: E402
+from chromium import HOW, find_browser  # noqa: E402
+from kinds import Kind, Kinds  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
     parser.addoption("--require-host", action="store_true", help="fail unless tests against a real ComfyUI ran")
+    parser.addoption("--require-browser", action="store_true", help="fail unless tests of the front end ran")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -23,41 +25,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("gpu") and not _has_gpu():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
         if item.get_closest_marker("browser") and not find_browser():
-            item.add_marker(
-                pytest.mark.skip(reason="needs a Chromium: set CHROMIUM_PATH or `playwright install chromium`")
-            )
+            item.add_marker(pytest.mark.skip(reason=f"needs a Chromium: {HOW}"))
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
 
 
-class HostTests:
-    """Counts the passed tests that used a real ComfyUI, so that a run without them cannot look green."""
+def _marked(name: str):
+    return lambda item: item.get_closest_marker(name) is not None
 
-    MARK = ("real ComfyUI", True)  # travels with the report, also from another process
 
-    def __init__(self) -> None:
-        self.passed = 0
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            if {"comfy", "server"} & set(getattr(item, "fixturenames", ())):
-                item.user_properties.append(self.MARK)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.passed += report.when == "call" and report.passed and self.MARK in map(tuple, report.user_properties)
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        worker = hasattr(session.config, "workerinput")
-        if session.config.getoption("--require-host") and not worker and not self.passed:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(self, terminalreporter) -> None:
-        terminalreporter.write_line(f"tests against a real ComfyUI: {self.passed} passed")
+def _uses_host(item: pytest.Item) -> bool:
+    return bool({"comfy", "server"} & set(getattr(item, "fixturenames", ())))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(HostTests(), "dicache-host-tests")
+    kinds = [
+        Kind("against a real ComfyUI", _uses_host, "start them with `make test`", "--require-host"),
+        Kind("of the front end", _marked("browser"), HOW, "--require-browser"),
+        Kind("on a GPU", _marked("gpu"), "on a machine with CUDA, DICACHE_TEST_DEVICE=cuda for the host's part"),
+        Kind("marked slow", _marked("slow"), "with --slow"),
+    ]
+    config.pluginmanager.register(Kinds(kinds), "dicache-kinds")
 
 
 def _has_gpu() -> bool:

@@ -105,8 +105,7 @@ def test_what_is_held_is_three_latents():
     from dicache_core import Observation
 
     for index in range(6):
-        step = TEN.step_at(TEN.sigmas[index])
-        seen = Observation(step, weight=step.weight())
+        seen = Observation(TEN.step_at(TEN.sigmas[index]))
         if index in (0, 1, 4):
             predictor.record(seen, torch.full((2, 2), float(index)))
         else:

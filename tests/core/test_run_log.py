@@ -3,6 +3,7 @@
 import json
 import math
 
+import pytest
 import torch
 
 from dicache_core import (
@@ -16,6 +17,7 @@ from dicache_core import (
     Schedule,
     Stopwatch,
 )
+from dicache_core.run_log import MOST_RUNS
 
 SCHEDULE = Schedule((1.0, 0.75, 0.5, 0.25, 0.0))
 
@@ -46,6 +48,18 @@ def test_runs_of_one_prompt_are_kept_and_those_of_the_last_one_dropped():
     assert log.runs == [first, second]
     log.append(third)
     assert log.runs == [third]
+
+
+@pytest.mark.parametrize("prompt", [None, "a"])
+def test_a_script_or_a_loop_keeps_the_latest_runs_only(prompt):
+    log, runs = RunLog(), [run_of(prompt) for _ in range(MOST_RUNS + 20)]
+    for run in runs:
+        log.append(run)
+    assert log.runs == runs[20:]
+    assert log.dropped == 20
+    other = run_of("b")
+    log.append(other)
+    assert (log.runs, log.dropped) == ([other], 0)
 
 
 def test_statistics_hold_nothing_of_what_names_a_stream():

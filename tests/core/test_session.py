@@ -9,7 +9,7 @@ import torch
 from core.toys import hidden, run_pass, session
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dicache_core import SampleKey
+from dicache_core import SampleKey, Stopwatch
 
 
 def decisions(session, *probes, stream="cond", **options):
@@ -216,3 +216,42 @@ def test_nothing_of_a_session_outlives_it():
 def test_a_session_that_never_reuses_needs_no_stack():
     assert session(threshold=0.0).needs_no_stack
     assert not session(threshold=0.1).needs_no_stack
+
+
+def undecided(run, step=0, samples=1):
+    """A pass whose forward never came to the blocks."""
+    cache = run.forward([SampleKey("cond", row) for row in range(samples)], run.schedule.step_at(1.0 - step / 10))
+    stopwatch = Stopwatch(torch.device("cpu"))
+    return cache, stopwatch
+
+
+@pytest.mark.parametrize("predictor", ["trajectory", "output_line"])
+def test_a_pass_that_visits_no_block_counts_as_computed(predictor):
+    run = session(predictor=predictor)
+    cache, stopwatch = undecided(run, samples=2)
+    out = hidden(1.0, 2.0)
+    assert cache.observe(out) is out
+    run.close(cache, stopwatch)
+    statistics = run.statistics
+    assert statistics.cells[0] == "c"
+    assert (statistics.computed, statistics.reused) == (1, 0)
+    assert [[d.reason for _, d in lane] for lane in statistics.lanes().values()] == [["no block seen"]] * 2
+    assert len(statistics.summary()["lanes"]) == 2
+    assert statistics.undecided == 1
+
+
+def test_a_visited_pass_is_decided():
+    run = session()
+    run_pass(run, 0, hidden(0.0), hidden(1.0), hidden(2.0))
+    assert run.statistics.undecided == 0
+
+
+@pytest.mark.parametrize("seen", [0, 1, 3])
+def test_what_follows_an_undecided_pass_computes_until_there_are_anchors_again(seen):
+    """Steps of which the cache saw nothing are gaps: histories from before them are not continued."""
+    run, zeros = session(threshold=1e9, warmup_steps=1), hidden(0.0)
+    for step in range(seen):
+        run_pass(run, step, zeros, hidden(1.0), hidden(2.0))
+    run.close(*undecided(run, seen))
+    reuse = [run_pass(run, step, zeros, hidden(1.0), hidden(2.0))[0][0] for step in (seen + 1, seen + 2)]
+    assert reuse == [False, True]

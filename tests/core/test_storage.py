@@ -39,7 +39,6 @@ def outputs(run, steps=10):
 def test_beside_the_model_nothing_is_copied():
     storage, value = Storage(), torch.randn(5, 3)
     stored = storage.keep(value)
-    storage.prefetch(stored)
     assert stored.parts[0] is value
     assert storage.load(stored) is value
 
@@ -47,9 +46,7 @@ def test_beside_the_model_nothing_is_copied():
 def test_on_one_memory_the_main_memory_is_the_same_memory():
     storage, value = Storage(in_main_memory=True), torch.randn(5, 3)
     stored = storage.keep(value)
-    storage.prefetch(stored)
     assert storage.load(stored).data_ptr() == value.data_ptr()
-    assert stored.arriving is None
 
 
 def test_results_do_not_depend_on_where_residuals_rest():
@@ -64,7 +61,7 @@ def test_results_do_not_depend_on_where_residuals_rest():
             assert torch.equal(hM, expected_hM)
 
 
-def test_residuals_travel_back_once_per_open_step_before_its_probe():
+def test_residuals_travel_back_once_per_skipped_step_and_behind_its_decision():
     run = session(threshold=1e9, warmup_steps=2, steps=6)
     run.storage = Elsewhere()
     for step in range(2):
@@ -73,10 +70,10 @@ def test_residuals_travel_back_once_per_open_step_before_its_probe():
     for step in range(2, 5):
         run.storage.journeys.clear()
         cache = run.forward([SampleKey("cond", 0)], run.schedule.step_at(run.schedule.sigmas[step]))
-        assert run.storage.journeys == ["back", "back"]
         state = hidden(0.0)
         cache.enter(state)
         assert all(cache.probe(state.add_(1.0)))
+        assert run.storage.journeys == [], "brought before anybody knew whether it is needed"
         cache.estimate(state)
         assert run.storage.journeys == ["back", "back"]
     run.storage.journeys.clear()
@@ -84,13 +81,12 @@ def test_residuals_travel_back_once_per_open_step_before_its_probe():
     assert "back" not in run.storage.journeys
 
 
-def test_what_was_brought_in_vain_is_given_up():
+def test_nothing_is_brought_for_a_step_that_is_computed():
     run = session(threshold=1e-9, warmup_steps=2, steps=6)
     run.storage = Elsewhere()
-    for step in range(4):
+    for step in range(6):
         run_pass(run, step, hidden(0.0), hidden(1.0 + step), hidden(2.0))
-    (sample,) = run._histories.values()
-    assert all(stored.arriving is None for stored in sample.predictor.stored)
+    assert run.storage.journeys == ["out"] * 6
 
 
 @pytest.mark.parametrize(
@@ -168,7 +164,6 @@ def test_there_and_back_on_a_gpu():
         torch.zeros(4096, 3072, device="cuda", dtype=torch.bfloat16)  # would take the memory over if it were free
         assert all(part.device.type == "cpu" and part.is_pinned() for part in kept.parts)
         for _ in range(3):
-            storage.prefetch(kept)
             loaded = storage.load(kept)
             assert loaded.is_cuda
             assert torch.equal(loaded, expected)

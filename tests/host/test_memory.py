@@ -40,24 +40,25 @@ def test_the_estimate_grows_by_the_formula(comfy, pack, asked, architecture, cfg
         passes.sample(model, latent=latent, steps=4, cfg=cfg)
     plain, cached, elsewhere, never = asked
     samples = 2 * (1 if cfg == 1.0 else 2)
-    formula = pack.dicache_core.expected_bytes(passes.run.config, tokens_of(latent), 128, torch.float32, batch=samples)
-    assert [c - p for c, p in zip(cached, plain, strict=True)] == [formula, formula]
-    assert elsewhere == plain
+    core, sizes = pack.dicache_core, (tokens_of(latent), 128, torch.float32, samples)
+    for run, asked_for, in_main_memory in zip(passes.runs, (cached, elsewhere), (False, True), strict=False):
+        formula = core.peak_bytes(run.config, *sizes, in_main_memory=in_main_memory)
+        assert [c - p for c, p in zip(asked_for, plain, strict=True)] == [formula, formula]
     assert never == plain
     held = [run.held_bytes for run in passes.runs]
-    assert held[0] == formula, "the formula is not what was held"
+    assert held[0] == core.expected_bytes(passes.runs[0].config, *sizes), "the formula is not what was held"
 
 
 def test_auto_goes_to_main_memory_where_the_device_has_no_room(comfy, passes, monkeypatch):
     memory = sys.modules[f"{comfy.pack.model_patchers.__name__}.memory"]
     places = []
-    end = sys.modules[f"{comfy.pack.model_patchers.__name__}.attach"].CachedForward.__call__
+    end = sys.modules[f"{comfy.pack.model_patchers.__name__}.passes"].CachedPass.__call__
 
     def watch(self, *args, **kwargs):
         places.append(self.session.storage.in_main_memory)
         return end(self, *args, **kwargs)
 
-    monkeypatch.setattr(sys.modules[f"{comfy.pack.model_patchers.__name__}.attach"].CachedForward, "__call__", watch)
+    monkeypatch.setattr(sys.modules[f"{comfy.pack.model_patchers.__name__}.passes"].CachedPass, "__call__", watch)
     latents = []
     for room, cache_device in [(True, "auto"), (False, "auto"), (False, "gpu"), (True, "cpu")]:
         monkeypatch.setattr(memory, "_has_room", lambda *_, room=room: room)

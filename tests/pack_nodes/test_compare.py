@@ -162,3 +162,48 @@ def test_interrupt_ends_the_comparison_at_once(server):
     assert run.data("execution_interrupted"), "the comparison was not interrupted"
     assert run.events[-1].time - stopped_at[0] < 5.0
     assert server.run(compare_graph(steps=2)).error is None
+
+
+def spoiled(pack, monkeypatch):
+    """Every skipped step of the paper's method comes out as NaN."""
+    (predictor,) = {pack.dicache_core.predictor_class("trajectory")}
+    monkeypatch.setattr(predictor, "forecast", lambda self, out: out.fill_(torch.nan))
+
+
+def test_a_setting_that_fails_is_named_and_the_others_are_compared(pack, compare, vae, monkeypatch):
+    spoiled(pack, monkeypatch)
+    answer = compare("0, 0.5, fidelity", vae=vae)
+    latents, sheet, report = answer.result
+    baseline, zero, failed, fidelity = json.loads(report)
+    assert failed["psnr"] is failed["ssim"] is None
+    assert "NaN" in failed["failed"]
+    assert not failed["identical"]
+    assert [row["failed"] for row in (baseline, zero, fidelity)] == [None] * 3
+    assert zero["identical"]
+    lines = answer.ui["text"][0].splitlines()
+    assert [("failed" in line) for line in lines] == [False, False, True, False, False]
+    assert lines[2].startswith("threshold 0.5:")
+    assert sheet.isfinite().all()
+    assert not latents["samples"][2].isfinite().any()
+    assert latents["samples"][[0, 1, 3]].isfinite().all()
+
+
+def test_a_model_that_fails_without_dicache_has_nothing_to_compare_with(compare, load_model):
+    model = load_model("flux")
+    model.set_model_patch_replace(
+        lambda args, extra: {**extra["original_block"](args), "img": args["img"] * torch.nan}, "dit", "double_block", 2
+    )
+    answer = compare("0", model=model)
+    rows = json.loads(answer.result[2])
+    assert [row["psnr"] for row in rows] == [None, None]
+    assert all("failed" in line for line in answer.ui["text"][0].splitlines()[:2])
+
+
+@pytest.mark.parametrize("change", [0.0, 1e-30])
+def test_a_difference_too_small_to_measure_is_none(pack, change):
+    plain = torch.zeros(1, 16, 16, 3)
+    other = plain + change
+    outcomes = [pack.dicache_core.Outcome(label, samples, 1.0) for label, samples in (("a", plain), ("b", other))]
+    rows = pack.reporting.compare_rows(outcomes, [plain, other], steps=4)
+    assert rows[1].psnr is None
+    assert "no difference" in pack.reporting.compare_text(rows, "latents")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 
 import pytest
 import torch
@@ -157,3 +158,17 @@ def test_report_runs_after_the_sampler_in_the_server(server):
     graph[SAMPLER]["inputs"]["seed"] = 42
     again = server.run(graph).outputs[REPORT]
     assert len(again["images"]) == 1, "the run of the prompt before is still in the report"
+
+
+def test_of_many_runs_the_latest_are_plotted_and_say_so(pack, sampled, report, monkeypatch):
+    """Each plot takes a good part of a second."""
+    log, plot = sampled(), sys.modules[f"{pack.reporting.__name__}.plot"]
+    few = report(log).result[0]
+    monkeypatch.setattr(plot, "MOST_PLOTS", 2)
+    log.runs = log.runs * 3
+    many, text = report(log).result
+    assert len(many) == 2
+    corner = (slice(-40, None), slice(-260, None))
+    assert not torch.equal(many[0][corner], few[0][corner]), "nothing says that there are more"
+    assert torch.equal(many[0][:800], few[0][:800])
+    assert len(json.loads(text)["runs"]) == 3

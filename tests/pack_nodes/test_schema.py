@@ -60,6 +60,7 @@ PRESETS = ["fidelity", "balanced", "fast", "published"]
 POLICIES = {
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "taylorseer_1", "taylorseer_2",
     "foca", "hyca", "sensitivity", "fixed_interval", "step_mask", "trajectory_error", "trajectory_error_output",
+    "deepcache",
     "output_reuse", "corrected_line", "foreseen", "output_line",
 }  # fmt: skip
 

@@ -1,0 +1,124 @@
+"""Forwards that do not come to the blocks: another pack's own forward, another cache's skipped pass."""
+
+import logging
+from types import MethodType
+
+import pytest
+import torch
+from passes import STEPS, Passes
+
+WARNING = "visits no block"
+
+
+class OtherCache:
+    """Stands in for ``forward_orig`` as other packs put it there, and answers the calls ``skipped`` from memory."""
+
+    def __init__(self, original, skipped) -> None:
+        self.original, self.skipped, self.calls, self.last = original, skipped, -1, None
+
+    def __call__(self, *args, **kwargs):
+        self.calls += 1
+        if self.calls not in self.skipped:
+            self.last = self.original(*args, **kwargs)
+        return self.last.clone()
+
+
+@pytest.fixture
+def passes(comfy):
+    return Passes(comfy, "flux")
+
+
+def own_forward(model):
+    """The class's, whatever an earlier test's patch has put in its place."""
+    network = model.model.diffusion_model
+    return MethodType(type(network).forward_orig, network)
+
+
+def beside(passes, skipped):
+    model = passes.model()
+    other = OtherCache(own_forward(model), skipped)
+    model.add_object_patch("diffusion_model.forward_orig", other)
+    return model
+
+
+@pytest.mark.parametrize("skipped", [range(1, STEPS), (3, 4)], ids=["no block at all", "two passes"])
+@pytest.mark.parametrize("policy", [{}, {"predictor": "output_line"}, {"cache_device": "cpu"}], ids=str)
+def test_the_run_ends_and_says_so_once(passes, pack, skipped, policy, caplog):
+    plain = passes.sample(beside(passes, skipped))
+    with caplog.at_level(logging.INFO, logger="dicache"):
+        out = passes.sample(passes.cached(beside(passes, skipped), **policy))
+    warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert WARNING in warnings[0].getMessage()
+    assert passes.run.undecided == len(skipped)
+    assert [passes.run.cells[step] for step in skipped] == ["c"] * len(skipped)
+    if len(skipped) == STEPS - 1:
+        assert torch.equal(out, plain), "nothing was reused"
+        text = pack.reporting.describe([passes.run])
+        assert "visited no block" in text
+    assert out.isfinite().all()
+    pack.reporting.plot_run(passes.run)
+
+
+FIRST, SECOND, LAST = ("double_block", 0), ("double_block", 1), ("single_block", 7)
+
+
+class Leaves:
+    """Stands in for ``forward_orig`` as a copy of it that runs some blocks without asking for replacements."""
+
+    def __init__(self, original, blocks, since=0) -> None:
+        self.original, self.blocks, self.since, self.calls = original, blocks, since, -1
+
+    def __call__(self, *args, transformer_options, **kwargs):
+        self.calls += 1
+        if self.calls < self.since:
+            return self.original(*args, transformer_options=transformer_options, **kwargs)
+        dit = transformer_options.get("patches_replace", {}).get("dit", {})
+        visited = {key: patch for key, patch in dit.items() if key not in self.blocks}
+        options = {**transformer_options, "patches_replace": {"dit": visited}}
+        return self.original(*args, transformer_options=options, **kwargs)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("blocks", [(FIRST,), (SECOND,), (LAST,), (FIRST, SECOND), (FIRST, LAST)], ids=str)
+def test_forwards_that_visit_some_blocks_only(passes, blocks, depth, caplog):
+    """The picture is that of a run without a cache, or one whose skipped steps were rebuilt: never half of one."""
+    model = passes.model()
+    plain = passes.sample(model)
+    model.add_object_patch("diffusion_model.forward_orig", Leaves(own_forward(model), blocks))
+    with caplog.at_level(logging.INFO, logger="dicache"):
+        out = passes.sample(passes.cached(model, threshold=1e9, probe_depth=depth))
+    assert len(passes.run.passes) == STEPS
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    if blocks == (LAST,):
+        assert torch.equal(out, plain), "there was something to rebuild from"
+    elif FIRST in blocks or depth == 2:
+        assert torch.equal(out, plain)
+        assert passes.run.undecided == STEPS
+        assert len(warnings) == 1
+    else:
+        assert passes.run.reused > 0
+        assert (out - plain).norm() < plain.norm()
+        assert warnings == []
+
+
+def test_a_last_block_that_goes_missing_costs_the_cache_and_not_the_picture(passes, caplog):
+    """As when a node leaves a block out for a part of the schedule."""
+    model = passes.model()
+    plain = passes.sample(model)
+    model.add_object_patch("diffusion_model.forward_orig", Leaves(own_forward(model), (LAST,), since=4))
+    with caplog.at_level(logging.INFO, logger="dicache"):
+        out = passes.sample(passes.cached(model, threshold=1e9, warmup_steps=4))
+    assert torch.equal(out, plain)
+    assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [
+        "DiCache: the model's forward leaves its stack of blocks before the last one, where skipped steps are rebuilt "
+        "(another node's forward?); the rest of this run is computed without it."
+    ]
+    assert {d.reason for p in passes.run.passes[4:] for d in p.decisions} == {"stack left early"}
+
+
+def test_without_them_there_is_no_warning(passes, caplog):
+    with caplog.at_level(logging.INFO, logger="dicache"):
+        passes.sample(passes.cached(beside(passes, ())))
+    assert WARNING not in caplog.text
+    assert passes.run.undecided == 0
