@@ -168,7 +168,7 @@ COUNTING = [name for name, policy in POLICIES.items() if policy.interval is not 
 
 def test_the_policies_that_count_steps():
     assert set(COUNTING) == {
-        "taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "output_reuse", "output_line",
+        "taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "deepcache", "output_reuse", "output_line",
         "corrected_line",
     }  # fmt: skip
 
