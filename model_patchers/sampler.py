@@ -1,8 +1,8 @@
 """What a sampler does with the model's outputs, found by asking it.
 
 A sampler's function is linear in what the model tells it, but for those that choose their steps by what they see.  So
-it is run once before the run, on a model of one pixel that answers with a unit impulse, one row of a tiny batch for
-each call: what comes out in row ``k`` is the weight of call ``k`` in the result.  That takes milliseconds and no table of
+it is run once before the run, on a model of one pixel that answers with a unit impulse, one row of a tiny batch for each
+call: what comes out in row ``k`` is the weight of call ``k`` in the result.  That takes milliseconds and no table of
 names, and says how many calls there are, at which sigmas, and whether noise is added on the way.
 """
 
