@@ -9,6 +9,8 @@ from comfy_api.latest import ComfyExtension, io, ui
 from . import reporting
 from .dicache_core import (
     CACHE_DEVICES,
+    DEFAULT_PRESET,
+    LARGEST_COUNT,
     LARGEST_THRESHOLD,
     PRESETS,
     RESIDUAL_BITS,
@@ -18,7 +20,7 @@ from .dicache_core import (
     check_threshold,
     resolve,
 )
-from .model_patchers import adapter_for, attach, nothing, show_text
+from .model_patchers import architecture_of, attach, nothing, show_text
 from .nodes_compare import DiCacheCompare
 from .nodes_policy import DiCacheCalibrate, DiCachePolicy
 from .nodes_shared import ALIASES, CATEGORY, NUMBER, PolicyType, Statistics, checkable
@@ -34,32 +36,46 @@ class DiCacheApply(io.ComfyNode):
             display_name="DiCache Apply",
             category=CATEGORY,
             description=(
-                "Samples faster by skipping most blocks of the model on steps where the model itself shows that it is "
-                "safe (DiCache). Put it between the model loader (after LoRAs) and the sampler."
+                "Samples faster by skipping most of the model's work on steps whose result can be told from the steps "
+                "before. Put it between the model loader (after LoRAs) and the sampler."
             ),
             search_aliases=ALIASES,
             inputs=[
-                io.Model.Input("model", tooltip="The model to speed up: Flux, Chroma, HunyuanVideo or Wan."),
+                io.Model.Input("model", tooltip="The model to speed up."),
+                io.Combo.Input(
+                    "preset",
+                    options=list(PRESETS),
+                    default=DEFAULT_PRESET,
+                    optional=True,
+                    tooltip=(
+                        "How much is skipped. fidelity computes two steps of three, balanced every second step, fast "
+                        "one of three, all with this pack's own method; published is DiCache as in the paper. Leave "
+                        "the numbers below at -1 to get what the preset says."
+                    ),
+                ),
                 io.Float.Input(
                     "threshold",
                     default=-1.0,
                     min=-1.0,
                     max=LARGEST_THRESHOLD,
-                    step=0.01,
+                    step=0.001,
+                    optional=True,
                     tooltip=(
-                        "How much accumulated change a skipped step may have. -1 uses the preset's value for this "
-                        "model (published: Flux 0.4, HunyuanVideo 0.1, Wan 0.08). Higher skips more steps and costs "
-                        "quality; 0 never skips."
+                        "-1 leaves it to the preset. A number switches to the paper's method, whatever the preset: how "
+                        "much change may add up over skipped steps (published: Flux 0.4, HunyuanVideo 0.1, Wan 0.08). "
+                        "Higher skips more and costs quality; 0 never skips."
                     ),
                 ),
                 io.Int.Input(
                     "probe_depth",
-                    default=0,
-                    min=0,
-                    max=1000,
+                    default=-1,
+                    min=-1,
+                    max=LARGEST_COUNT,
+                    optional=True,
                     tooltip=(
-                        "Blocks that run on every step to look at the picture's progress. 0 uses the preset's depth "
-                        "(published: 1). Deeper judges better and makes every skipped step slower by one block each."
+                        "-1 leaves it to the preset. A number switches to the paper's method, whatever the preset: so "
+                        "many blocks run on every step to see how much the picture changes (published: 1). More of "
+                        "them judge better and make every skipped step slower."
                     ),
                 ),
                 io.Int.Input(
@@ -67,20 +83,11 @@ class DiCacheApply(io.ComfyNode):
                     default=-1,
                     min=-1,
                     max=10000,
-                    tooltip=(
-                        "Steps at the start that are never skipped, because they lay out the picture. -1 uses the "
-                        "preset's number (published: 20% of the steps). Fewer is faster and risks the composition."
-                    ),
-                ),
-                io.Combo.Input(
-                    "preset",
-                    options=list(PRESETS),
-                    default="published",
                     optional=True,
                     tooltip=(
-                        "What the automatic values (-1 and 0) mean for the model at hand. published: as in the paper; "
-                        "fidelity: closest to the uncached picture; balanced: in between; fast: skips the most. A "
-                        "number typed into a field wins over the preset."
+                        "Steps at the start that are never skipped, because they lay out the picture. -1 is the "
+                        "method's own number (published: 20% of the steps; the other presets: 2). A number counts for "
+                        "every preset and policy. Fewer is faster and risks the composition."
                     ),
                 ),
                 io.Float.Input(
@@ -111,8 +118,8 @@ class DiCacheApply(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip=(
-                        "Longest run of skipped steps; after it one step is computed. 0 sets no limit, -1 uses the "
-                        "preset's value (published: no limit)."
+                        "Longest run of skipped steps; after it one step is computed. 0 sets no limit, -1 is the "
+                        "method's own (all presets: no limit). A number counts for every preset and policy."
                     ),
                 ),
                 io.Combo.Input(
@@ -122,8 +129,8 @@ class DiCacheApply(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip=(
-                        "Where the cache lives. gpu: in video memory, fastest; cpu: in main memory, when video memory "
-                        "is short; auto: chooses."
+                        "Where the cache lives. gpu: in VRAM, fastest; cpu: in main memory, when VRAM is short; auto: "
+                        "chooses."
                     ),
                 ),
                 io.Combo.Input(
@@ -141,8 +148,8 @@ class DiCacheApply(io.ComfyNode):
                     "policy",
                     optional=True,
                     tooltip=(
-                        "Replaces the preset's rules for when to skip and how to rebuild a skipped step, and its "
-                        "numbers where the policy has its own. Numbers typed into the fields still win."
+                        "From DiCache Policy: another method in place of the preset's. A number typed here wins where "
+                        "that method knows such a number; where it does not, this node says so."
                     ),
                 ),
             ],
@@ -159,15 +166,22 @@ class DiCacheApply(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, threshold: float | None = -1.0, start_percent: float | None = 0.0, end_percent: float | None = 1.0
+        cls,
+        threshold: float | None = -1.0,
+        probe_depth: int | None = -1,
+        start_percent: float | None = 0.0,
+        end_percent: float | None = 1.0,
     ) -> bool | str:
         """The host checks the other widgets alone."""
-        threshold, start_percent, end_percent = (checkable(v, NUMBER) for v in (threshold, start_percent, end_percent))
+        threshold, probe_depth = checkable(threshold, NUMBER), checkable(probe_depth, int)
+        start_percent, end_percent = (checkable(v, NUMBER) for v in (start_percent, end_percent))
         try:
             if threshold is not None and threshold != -1:
                 check_threshold(threshold)
+            if probe_depth is not None and probe_depth != -1:
+                CacheConfig(probe_depth=probe_depth)
             if start_percent is not None and end_percent is not None:
-                CacheConfig(threshold=0.0, start_percent=start_percent, end_percent=end_percent)
+                CacheConfig(start_percent=start_percent, end_percent=end_percent)
         except ValueError as error:
             return str(error)
         return True
@@ -176,23 +190,17 @@ class DiCacheApply(io.ComfyNode):
     def execute(
         cls,
         model: io.Model.Type,
-        threshold: float,
-        probe_depth: int,
-        warmup_steps: int,
-        preset: str = "published",
+        preset: str = DEFAULT_PRESET,
         residual_bits: str = "16",
         policy: Policy | None = None,
-        **advanced: Any,
+        **numbers: Any,
     ) -> io.NodeOutput:
         config = resolve(
-            adapter_for(model.model.diffusion_model).name,
+            architecture_of(model),
             preset,
             policy,
-            threshold=threshold,
-            probe_depth=probe_depth,
-            warmup_steps=warmup_steps,
             residual_bits=int(residual_bits),
-            **advanced,
+            **numbers,
         )
         log = RunLog()
         return io.NodeOutput(attach(model, config, node_id=cls.hidden.unique_id, runs=log), log)

@@ -9,7 +9,17 @@ from comfy_api.latest import io, ui
 
 from . import reporting
 from .dicache_core import parse_settings, settings_of
-from .model_patchers import SAMPLERS, SCHEDULERS, Sampling, adapter_for, as_latent, compare, decode, nothing, show_text
+from .model_patchers import (
+    SAMPLERS,
+    SCHEDULERS,
+    Sampling,
+    architecture_of,
+    as_latent,
+    compare,
+    decode,
+    nothing,
+    show_text,
+)
 from .nodes_shared import ALIASES, CATEGORY, checkable
 
 
@@ -28,7 +38,7 @@ class DiCacheCompare(io.ComfyNode):
             ),
             search_aliases=[*ALIASES, "compare", "benchmark", "psnr", "ssim"],
             inputs=[
-                io.Model.Input("model", tooltip="The model to sample with. A DiCache that it already has is left out."),
+                io.Model.Input("model", tooltip="The model to sample with. A DiCache Apply in front of it is ignored."),
                 io.Conditioning.Input("positive", tooltip="What the picture should show."),
                 io.Conditioning.Input("negative", tooltip="What it should not show."),
                 io.Latent.Input("latent_image", tooltip="The latent to denoise."),
@@ -64,10 +74,11 @@ class DiCacheCompare(io.ComfyNode):
                 ),
                 io.String.Input(
                     "settings",
-                    default="published, fast",
+                    default="published, balanced",
                     tooltip=(
-                        "What to compare, with commas in between: presets (published, fidelity, balanced, fast) and "
-                        'thresholds, such as "published, 0.2, fast". Each costs one run.'
+                        "What to compare, with commas in between: presets (fidelity, balanced, fast, published), "
+                        "speeds such as 2x, numbers of computed steps such as 12, thresholds of the paper's method "
+                        "such as 0.2, and policies such as fbcache. Each costs one run."
                     ),
                 ),
                 io.Vae.Input(
@@ -98,7 +109,7 @@ class DiCacheCompare(io.ComfyNode):
     def execute(
         cls, model: io.Model.Type, latent_image: dict, settings: str, vae: io.Vae.Type | None = None, **sampler: Any
     ) -> io.NodeOutput:
-        chosen = settings_of(settings, adapter_for(model.model.diffusion_model).name)
+        chosen = settings_of(settings, architecture_of(model))
         outcomes = compare(model, Sampling(latent=latent_image, **sampler), chosen)
         latents = as_latent(outcomes)
         if vae is None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 from comfy_api.latest import io
 
-from .dicache_core import LARGEST_THRESHOLD, POLICIES, CacheConfig, check_threshold, named_policy
-from .model_patchers import SAMPLERS, SCHEDULERS, Sampling, calibrate, check_curve_name, load_curve
+from .dicache_core import LARGEST_COUNT, LARGEST_THRESHOLD, POLICIES, CacheConfig, check_threshold, chosen_policy
+from .model_patchers import (
+    SAMPLERS,
+    SCHEDULERS,
+    Sampling,
+    calibrate,
+    check_curve_name,
+    curve_fingerprint,
+    load_curve,
+)
 from .nodes_shared import ALIASES, CATEGORY, NUMBER, PolicyType, checkable
 
 
@@ -21,8 +29,8 @@ class DiCachePolicy(io.ComfyNode):
             display_name="DiCache Policy",
             category=CATEGORY,
             description=(
-                "Chooses when steps are skipped and how skipped steps are rebuilt: DiCache, other published caches, or "
-                "this pack's own. Connect it to DiCache Apply."
+                "Chooses another method for when steps are skipped and how skipped steps are rebuilt, or a speed to "
+                "meet. For experiments: the presets of DiCache Apply need no policy."
             ),
             search_aliases=[*ALIASES, "fbcache", "easycache", "magcache", "taylorseer", "target speed"],
             inputs=[
@@ -30,14 +38,18 @@ class DiCachePolicy(io.ComfyNode):
                     "policy",
                     options=list(POLICIES),
                     default="dicache",
-                    tooltip="The method. The README lists what each does and how close it stays to the uncached one.",
+                    tooltip=(
+                        "The method. dicache is the paper's, followed by this pack's own, by published methods that "
+                        "decide on every step, and by those that compute every n-th step. This node's help page "
+                        "says what each does."
+                    ),
                 ),
                 io.String.Input(
                     "target",
                     default="",
                     tooltip=(
-                        "A speed to meet, such as 1.5x, 2x or 3x, or a number of steps to compute, such as 12. The "
-                        "threshold is then found while sampling. Empty: the threshold decides."
+                        "A speed to meet, such as 1.5x, 2x or 3x, or a number of steps to compute, such as 12; the "
+                        "method then skips accordingly. Empty: the method's own threshold or interval decides."
                     ),
                 ),
                 io.Float.Input(
@@ -45,10 +57,10 @@ class DiCachePolicy(io.ComfyNode):
                     default=-1.0,
                     min=-1.0,
                     max=LARGEST_THRESHOLD,
-                    step=0.01,
+                    step=0.001,
                     tooltip=(
-                        "How large the method's own error may grow on skipped steps; for fixed intervals, every how "
-                        "manieth step is computed. -1 uses the method's value for this model, 0 never skips."
+                        "How large the method's own measure of error may grow on skipped steps. -1 is the method's "
+                        "value for this model, 0 never skips. Methods that compute every n-th step have an interval."
                     ),
                 ),
                 io.Int.Input(
@@ -56,7 +68,7 @@ class DiCachePolicy(io.ComfyNode):
                     default=-1,
                     min=-1,
                     max=10000,
-                    tooltip="Steps at the start that are never skipped. -1 uses the method's number.",
+                    tooltip="Steps at the start that are never skipped. -1 is the method's own number.",
                 ),
                 io.String.Input(
                     "mask",
@@ -72,20 +84,39 @@ class DiCachePolicy(io.ComfyNode):
                     advanced=True,
                     tooltip="For magcache: the name under which DiCache Calibrate saved this model's curve.",
                 ),
+                io.Int.Input(
+                    "interval",
+                    default=-1,
+                    min=-1,
+                    max=LARGEST_COUNT,
+                    optional=True,
+                    tooltip=(
+                        "For the methods that compute every n-th step (taylorseer, foca, hyca, fixed_interval, "
+                        "output_reuse, output_line, corrected_line): n. 3 computes every third step; -1 is the "
+                        "method's own number (2 or 3)."
+                    ),
+                ),
             ],
             outputs=[PolicyType.Output("policy", tooltip="Connect it to DiCache Apply.")],
         )
 
     @classmethod
     def validate_inputs(
-        cls, target: str | None = "", threshold: float | None = -1.0, mask: str | None = "", curve: str | None = ""
+        cls,
+        target: str | None = "",
+        threshold: float | None = -1.0,
+        mask: str | None = "",
+        curve: str | None = "",
+        interval: int | None = -1,
     ) -> bool | str:
-        threshold = checkable(threshold, NUMBER)
+        threshold, interval = checkable(threshold, NUMBER), checkable(interval, int)
         target, mask, curve = (checkable(text, str) for text in (target, mask, curve))
         try:
             if threshold is not None and threshold != -1:
                 check_threshold(threshold)
-            CacheConfig(threshold=0.0, target=target or "", mask=mask or "")
+            if interval is not None and interval != -1:
+                CacheConfig(interval=interval)
+            CacheConfig(target=target or "", mask=mask or "")
             if curve:
                 check_curve_name(curve)
         except ValueError as error:
@@ -93,21 +124,13 @@ class DiCachePolicy(io.ComfyNode):
         return True
 
     @classmethod
-    def execute(
-        cls, policy: str, target: str, threshold: float, warmup_steps: int, mask: str = "", curve: str = ""
-    ) -> io.NodeOutput:
-        chosen = named_policy(policy)
-        if threshold != -1:
-            chosen = replace(chosen, threshold=threshold, target="")
-        if target.strip():
-            chosen = replace(chosen, target=target.strip())
-        if warmup_steps != -1:
-            chosen = replace(chosen, warmup_steps=warmup_steps)
-        if mask:
-            chosen = replace(chosen, mask=mask)
-        if curve:
-            chosen = replace(chosen, curve=load_curve(curve).ratios)
-        return io.NodeOutput(chosen)
+    def fingerprint_inputs(cls, curve: str | None = "", **_others: Any) -> str:
+        """A curve that was calibrated again is another one, whatever its name."""
+        return curve_fingerprint(curve) if checkable(curve, str) else ""
+
+    @classmethod
+    def execute(cls, policy: str, curve: str = "", **numbers: Any) -> io.NodeOutput:
+        return io.NodeOutput(chosen_policy(policy, curve=load_curve(curve) if curve else None, **numbers))
 
 
 class DiCacheCalibrate(io.ComfyNode):
@@ -126,7 +149,7 @@ class DiCacheCalibrate(io.ComfyNode):
             search_aliases=[*ALIASES, "magcache", "calibrate"],
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="The model to calibrate for. A DiCache that it already has is left out."
+                    "model", tooltip="The model to calibrate for. A DiCache Apply in front of it is ignored."
                 ),
                 io.Conditioning.Input("positive", tooltip="A typical prompt; what it shows matters little."),
                 io.Conditioning.Input("negative", tooltip="What it should not show."),

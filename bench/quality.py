@@ -23,7 +23,7 @@ RESULTS = BENCH / "results" / "quality.json"
 PARTS = REPO / "output" / "quality"
 ARCHITECTURES = ("flux", "hunyuan_video", "wan")
 SHARES = (0.6, 0.5, 0.4, 1 / 3)
-LEFT_OUT = ("step_mask",)  # is whatever mask one writes
+LEFT_OUT = ("step_mask", "deepcache")  # whatever mask one writes; fixed_interval, but on a U-Net
 BASELINES = ("fewer_steps", "comfyui_easycache", "comfyui_lazycache")
 
 
@@ -90,7 +90,7 @@ def rows_of(lab, name: str, levels: list[int]):
             lab.curve = lab.curve or lab.calibrate()
             policy = replace(policy, curve=lab.curve)
         config = core.resolve(lab.architecture, policy=policy)
-        steered = policy.indicator == "fixed" or policy.target is not None
+        steered = policy.limited_by != "threshold"
         matcher = Matcher(
             lambda t: float(np.mean(run_policy(lab, replace(config, threshold=t), captions).computed)), config.threshold
         )

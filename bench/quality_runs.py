@@ -50,7 +50,7 @@ class Lab:
     captions: int
     seeds: int
     steps: int = STEPS
-    curve: tuple[float, ...] = ()
+    curve: Any = None  # dicache_core.Curve
     plain: dict[torch.dtype, torch.Tensor] = field(default_factory=dict)
 
     @property
@@ -100,12 +100,12 @@ class Lab:
     def pictures(self, samples: torch.Tensor) -> torch.Tensor:
         return self.comfy.pictures(samples, self.architecture).clamp(0, 1)
 
-    def calibrate(self) -> tuple[float, ...]:
+    def calibrate(self) -> Any:
         """MagCache's curve, from one full run of the first captions."""
         runs: list = []
         model = self.comfy.pack.model_patchers.attach(self.model(), self.core.calibration(), runs=runs)
         self.sample(model, range(PROBED))
-        return self.core.curve_of(runs[0]).ratios
+        return self.core.curve_of(runs[0])
 
 
 def run_policy(lab: Lab, config: Any, captions: int = 0) -> Result:

@@ -81,8 +81,8 @@ def testbed(bench: Bench, rounds: int) -> dict:
     core, comfy = bench.core, bench.comfy
     model, times = comfy.load_model("flux"), []
     network = model.model.diffusion_model
-    adapter = bench.patchers.adapter_for(network)
-    with shares(bench.device, network, adapter) as share:
+    family = bench.patchers.family_of(network)
+    with shares(bench.device, network, family) as share:
         sampling_seconds(comfy, model)
     for _ in range(rounds):
         runs: list = []
@@ -98,10 +98,10 @@ def testbed(bench: Bench, rounds: int) -> dict:
         "steps": TESTBED_STEPS,
         "reused": reused,
         "probe_share": round(share["probe"] + share["outside"], 4),
-        "probe_share_of_blocks": round(1 / len(adapter.blocks(network)), 4),
+        "probe_share_of_blocks": round(1 / len(family.blocks(network)), 4),
         "over_baseline": spread(times),
         "over_ideal": over_ideal(share["probe"] + share["outside"]),
-        "over_ideal_by_blocks": over_ideal(1 / len(adapter.blocks(network))),
+        "over_ideal_by_blocks": over_ideal(1 / len(family.blocks(network))),
         "allowed": SLACK,
     }
 

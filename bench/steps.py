@@ -38,7 +38,7 @@ class Calls:
         core, patchers = bench.core, bench.patchers
         self.device, self.batch = bench.device, batch
         self.model = patcher.model.diffusion_model
-        self.adapter = patchers.adapter_for(self.model)
+        self.family = patchers.family_of(self.model)
         self.arguments = models.arguments(architecture, shape, batch, bench.device)
         # Three steps per round: computed, reused, and one that moves the history on.
         steps = 2 * rounds + 4
@@ -47,7 +47,7 @@ class Calls:
         self.session = core.CacheSession(config, core.Schedule(tuple(self.sigmas)))
         reporter = patchers.reporter.Reporter(self.session.statistics, None, 0)
         attach = sys.modules[f"{patchers.__name__}.attach"]  # the package's attribute of that name is the function
-        self.wrapper = attach.CachedForward(self.adapter, self.session, reporter)
+        self.wrapper = attach.CachedForward(self.family, self.session, reporter)
         self.step = 0
 
     def plain(self) -> None:
@@ -87,7 +87,7 @@ def step_costs(bench: Bench, patcher: Any, architecture: str, shape: models.Shap
         reused.append(seconds(bench.device, calls.cached))
         if not calls.reused:
             raise RuntimeError("a step that was to be reused was computed")
-    with shares(bench.device, calls.model, calls.adapter) as share:
+    with shares(bench.device, calls.model, calls.family) as share:
         for _ in range(5):
             calls.plain()
     return {
@@ -109,9 +109,9 @@ def _expected(bench: Bench, calls: Calls, shape: models.Shape, batch: int) -> in
 
 
 @contextmanager
-def shares(device: torch.device, model: torch.nn.Module, adapter: Any) -> Iterator[dict[str, float]]:
+def shares(device: torch.device, model: torch.nn.Module, family: Any) -> Iterator[dict[str, float]]:
     """Parts of a plain step's time while the context lasts: "probe", the first block; "outside", all but the blocks."""
-    stack = [_module(model, block.key) for block in adapter.blocks(model)]
+    stack = [block.module for block in family.blocks(model)]
     times: list[float] = []
     found: dict[str, float] = {}
 

@@ -3,23 +3,27 @@
 arXiv 2508.17356 (Bu et al.).  Nothing in here knows which model or which host it serves.
 """
 
-from .config import CACHE_DEVICES, RESIDUAL_BITS, CacheConfig
+from .comparison import parse_settings, settings_of
+from .config import CACHE_DEVICES, LARGEST_COUNT, LARGEST_THRESHOLD, RESIDUAL_BITS, CacheConfig, check_threshold
 from .curve import LARGEST_FILE, Curve, calibration, curve_of
+from .explain import Nothing, method_of, why_nothing
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
+from .limits import every_nth_step, in_force, interval_of, limit_text, probe_depth_of, threshold_of
 from .measure import Reducer
 from .memory import expected_bytes, fits, peak_bytes
+from .names import TITLES, display_name, title
 from .observation import Observation
 from .outcome import Outcome
-from .policies import POLICIES, named_policy
+from .policies import POLICIES, chosen_policy, named_policy
 from .policy import Policy
 from .predictors import PREDICTORS, Predictor, Space, predictor_class
-from .presets import LARGEST_THRESHOLD, PRESETS, check_threshold, parse_settings, preset_config, resolve, settings_of
-from .published import PUBLISHED, published
+from .presets import DEFAULT_PRESET, PRESETS, own_config, preset_config, resolve
+from .published import PUBLISHED, papers_method, published, published_note
 from .registry import lookup
 from .run_log import RunLog
 from .sample import UNDECIDED, Decision, SampleCache
 from .schedule import Lane, LaneBook, Schedule, Step, in_lanes
-from .session import CacheSession, ForwardPass
+from .session import CacheSession, ForwardPass, needs_stack
 from .statistics import PassRecord, RunStatistics, SampleKey, finite
 from .storage import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, Storage, Stored
 from .target import FEW_STEPS, Target
@@ -27,8 +31,10 @@ from .timing import Stopwatch
 
 __all__ = [
     "CACHE_DEVICES",
+    "DEFAULT_PRESET",
     "FEW_STEPS",
     "INDICATORS",
+    "LARGEST_COUNT",
     "LARGEST_FILE",
     "LARGEST_THRESHOLD",
     "OUT_OF_MEMORY",
@@ -37,6 +43,7 @@ __all__ = [
     "PRESETS",
     "PUBLISHED",
     "RESIDUAL_BITS",
+    "TITLES",
     "UNDECIDED",
     "CacheConfig",
     "CacheError",
@@ -48,6 +55,7 @@ __all__ = [
     "Indicator",
     "Lane",
     "LaneBook",
+    "Nothing",
     "Observation",
     "Outcome",
     "PassRecord",
@@ -68,19 +76,34 @@ __all__ = [
     "Target",
     "calibration",
     "check_threshold",
+    "chosen_policy",
     "curve_of",
+    "display_name",
+    "every_nth_step",
     "expected_bytes",
     "finite",
     "fits",
+    "in_force",
     "in_lanes",
     "indicator_class",
+    "interval_of",
+    "limit_text",
     "lookup",
+    "method_of",
     "named_policy",
+    "needs_stack",
+    "own_config",
+    "papers_method",
     "parse_settings",
     "peak_bytes",
     "predictor_class",
     "preset_config",
+    "probe_depth_of",
     "published",
+    "published_note",
     "resolve",
     "settings_of",
+    "threshold_of",
+    "title",
+    "why_nothing",
 ]

@@ -10,6 +10,8 @@ from .target import Target
 
 CACHE_DEVICES = ("auto", "gpu", "cpu")
 RESIDUAL_BITS = (16, 8)
+LARGEST_THRESHOLD = 10.0  # a relative change of 1000%: beyond it a number is a typing error
+LARGEST_COUNT = 1000  # of blocks, or of steps between two computed ones
 WARMUP_FRACTION = 0.2  # Bu et al., arXiv 2508.17356, section 4.1: the first 20% of the steps are computed
 
 
@@ -18,7 +20,9 @@ class CacheConfig:
     """Everything a cache has to know before the first step.
 
     Slots:
-        threshold: largest accumulated error of a reused step; 0 never reuses.
+        threshold: largest accumulated error of a reused step, in the indicator's own scale; not read where a target
+            steers, or where the rule has another limit (``Indicator.limited_by``). 0 never reuses, whatever the rule.
+        interval: for rules that count: every ``interval``-th step is computed.
         probe_depth: blocks ``m`` that run on every step, at least 1.
         warmup_steps: steps at the start of the whole schedule that are always computed; ``None`` means 20% of them.
         gamma_max: upper bound of the trajectory's extrapolation factor (1 means plain reuse).
@@ -26,6 +30,7 @@ class CacheConfig:
         predictor: name of the rule that says *how* to rebuild, see ``dicache_core.predictors``.
         start_percent, end_percent: part of the whole schedule, in [0, 1], in which steps may be reused.
         max_consecutive: longest run of reused steps; 0 means no limit.
+        few_steps: schedules of up to this many steps are computed in full, as a distilled model's are; 0 for none.
         probe_tokens: tokens on which the probe is kept and measured; 0 chooses by size (all of them up to 1024).
         cache_device: where residuals live between steps: "gpu" beside the model, "cpu" in main memory, "auto" chooses.
         residual_bits: 16 keeps residuals in the model's dtype, 8 packs them into one byte per value.
@@ -35,7 +40,8 @@ class CacheConfig:
         curve: for the rule "magcache": per step of a calibrating run, magnitude of its residual over the one before.
     """
 
-    threshold: float
+    threshold: float = 1.0
+    interval: int = 2
     probe_depth: int = 1
     warmup_steps: int | None = None
     gamma_max: float = 1.5
@@ -44,6 +50,7 @@ class CacheConfig:
     start_percent: float = 0.0
     end_percent: float = 1.0
     max_consecutive: int = 0
+    few_steps: int = 0
     probe_tokens: int = 0
     cache_device: str = "auto"
     residual_bits: int = 16
@@ -55,11 +62,17 @@ class CacheConfig:
     def __post_init__(self) -> None:
         _require(
             math.isfinite(self.threshold) and self.threshold >= 0,
-            f"threshold is {self.threshold}: write 0 (never skip) or a positive number such as 0.1 to 0.5",
+            f"threshold is {self.threshold}: write 0 (never skips) or a positive number such as 0.1 to 0.5",
         )
         _require(
-            self.probe_depth >= 1,
-            f"probe_depth is {self.probe_depth}: write the number of blocks to run on every step, 1 or more",
+            1 <= self.interval <= LARGEST_COUNT,
+            f"interval is {self.interval}: write 1 (every step is computed) to {LARGEST_COUNT}; 3 computes every third "
+            "step, -1 leaves it to the policy",
+        )
+        _require(
+            1 <= self.probe_depth <= LARGEST_COUNT,
+            f"probe_depth is {self.probe_depth}: write the number of blocks to run on every step, 1 to "
+            f"{LARGEST_COUNT}, or -1 (automatic)",
         )
         _require(
             self.warmup_steps is None or self.warmup_steps >= 0,
@@ -76,7 +89,11 @@ class CacheConfig:
         )
         _require(
             self.max_consecutive >= 0,
-            f"max_consecutive is {self.max_consecutive}: write 0 (no limit) or the longest run of reused steps",
+            f"max_consecutive is {self.max_consecutive}: write 0 (no limit) or the longest run of skipped steps",
+        )
+        _require(
+            self.few_steps >= 0,
+            f"few_steps is {self.few_steps}: write 0 (none) or the steps up to which a schedule is computed in full",
         )
         _require(
             self.probe_tokens >= 0,
@@ -111,6 +128,8 @@ class CacheConfig:
         """Why no sample may be reused at ``step``, known before anything is measured; ``None`` when it is open."""
         if self.threshold == 0:
             return "threshold 0"
+        if step.total <= self.few_steps:
+            return "few steps"
         if step.place < self.warmup_of(step.total):
             return "warm-up"
         if step.final:
@@ -120,10 +139,19 @@ class CacheConfig:
         return None
 
 
+def check_threshold(threshold: float) -> None:
+    """Raise a ``ValueError`` for a threshold that nobody can mean."""
+    _require(
+        0 <= threshold <= LARGEST_THRESHOLD,
+        f"threshold is {threshold:g}: write -1 (automatic), 0 (never skips) or a number up to "
+        f"{LARGEST_THRESHOLD:g}, such as 0.1 to 0.5",
+    )
+
+
 def parse_mask(text: str) -> tuple[bool, ...]:
     """``"1,1,0,1"`` or ``"1101"`` -> which steps are computed."""
     digits = text.replace(",", "").replace(" ", "")
-    _require(set(digits) <= {"0", "1"}, f"mask is {text!r}: write 1 (computed) and 0 (reused) with commas: 1,1,0,1")
+    _require(set(digits) <= {"0", "1"}, f"mask is {text!r}: write 1 (computed) and 0 (skipped) with commas: 1,1,0,1")
     return tuple(digit == "1" for digit in digits)
 
 

@@ -6,8 +6,10 @@ import json
 import math
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from .config import CacheConfig
+from .names import display_name
 from .statistics import RunStatistics
 
 LARGEST_FILE = 65536  # bytes; a curve of 1000 steps takes about 20 kB
@@ -21,6 +23,18 @@ class Curve:
 
     architecture: str
     ratios: tuple[float, ...]
+
+    def settings_for(self, architecture: str) -> dict[str, Any]:
+        """What it fills of ``CacheConfig``, or a ``ValueError`` where the model at hand is another one.
+
+        An empty name fits every curve.
+        """
+        if architecture and architecture != self.architecture:
+            raise ValueError(
+                f"the curve was calibrated for {display_name(self.architecture)}, but this model is "
+                f"{display_name(architecture)}: calibrate this one with DiCache Calibrate, and name that curve"
+            )
+        return {"curve": self.ratios}
 
     def to_json(self) -> str:
         return json.dumps({"architecture": self.architecture, "ratios": self.ratios})

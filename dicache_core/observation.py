@@ -20,7 +20,6 @@ class Observation:
         h0: ``(K, D)`` hidden state that enters the block stack, an own copy.
         hm: ``(K, D)`` hidden state after the probe's blocks, an own copy; ``None`` without a probe.
         modulated: ``(K, D)`` modulated input of the first block, for indicators that ask for it.
-        weight: what this call's value weighs in the sampler's result; ``None`` where nobody knows.
     """
 
     step: Step
@@ -28,7 +27,6 @@ class Observation:
     h0: Tensor | None = None
     hm: Tensor | None = None
     modulated: Tensor | None = None
-    weight: float | None = None
 
     @cached_property
     def probe_residual(self) -> Tensor:

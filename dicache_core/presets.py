@@ -1,45 +1,46 @@
-"""What the presets mean, and how a preset, a policy and typed numbers become one ``CacheConfig``."""
+"""What the presets mean, and how a preset, a policy and typed numbers become one ``CacheConfig``.
+
+Who wins, from the strongest: a number typed on DiCache Apply, a number typed on DiCache Policy, the policy's own, the
+preset's.  A threshold or a probe depth typed without a policy means the paper's method with that number, whatever the
+preset; the number of warm-up steps and the longest run of skipped steps count for whatever rule is in force.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-from .config import CacheConfig
+from .config import CacheConfig, check_threshold
 from .policies import named_policy
-from .policy import Policy
-from .published import PUBLISHED
+from .policy import LIMITS, Policy
+from .published import papers_method, published, published_note
 from .registry import lookup
+from .target import FEW_STEPS
 
-LARGEST_THRESHOLD = 10.0  # a relative change of 1000%: beyond it a number is a typing error
+PUBLISHED_PRESET = "published"
+DEFAULT_PRESET = "balanced"
 
-
-def _own(target: str) -> dict[str, CacheConfig]:
-    """This pack's own policy for every architecture, at a speed."""
-    return {name: replace(named_policy("foreseen").applied_to(c), target=target) for name, c in PUBLISHED.items()}
-
-
-# preset -> architecture -> settings. "published" is the paper and never changes; the others may be improved.
-PRESETS: dict[str, Mapping[str, CacheConfig]] = {
-    "published": PUBLISHED,
-    "fidelity": _own("1.5x"),
-    "balanced": _own("2x"),
-    "fast": _own("3x"),
-}
+# Each with the speed of this pack's own policy: "published" is the paper and never changes, the others may improve.
+PRESETS: dict[str, str] = {"fidelity": "1.5x", "balanced": "2x", "fast": "3x", PUBLISHED_PRESET: ""}
 
 
 def preset_config(preset: str, architecture: str) -> CacheConfig:
-    """The settings that a preset has for an architecture, or a ``ValueError`` that lists the known names."""
-    return lookup(lookup(PRESETS, preset, "preset"), architecture, "architecture")
+    """The settings that a preset has for an architecture, or a ``ValueError`` that lists the known presets."""
+    speed = lookup(PRESETS, preset, "preset")
+    return own_config(speed, architecture) if speed else published(architecture)
+
+
+def own_config(target: str, architecture: str) -> CacheConfig:
+    """This pack's own policy at a speed or a number of computed steps, for any architecture."""
+    return replace(named_policy("foreseen"), target=target).applied_to(CacheConfig(architecture=architecture))
 
 
 def resolve(
     architecture: str,
-    preset: str = "published",
+    preset: str = DEFAULT_PRESET,
     policy: Policy | None = None,
     *,
     threshold: float = -1.0,
-    probe_depth: int = 0,
+    probe_depth: int = -1,
     warmup_steps: int = -1,
     max_consecutive: int = -1,
     start_percent: float = 0.0,
@@ -47,26 +48,32 @@ def resolve(
     cache_device: str = "auto",
     residual_bits: int = 16,
 ) -> CacheConfig:
-    """The preset's settings, changed by the policy, changed by what the user typed.
+    """The settings that preset, policy and typed numbers mean together, see above; -1 was not typed.
 
-    -1 (for ``probe_depth`` 0) is not a number that was typed: the preset's or the policy's value stays.
+    ``architecture`` may be any name.  Raises ``ValueError`` for what nobody can mean, and for a number that the
+    connected policy does not know.
     """
+    if threshold != -1:
+        check_threshold(threshold)
+    if policy is not None and not isinstance(policy, Policy):  # the host checks links, and no values of own types
+        raise ValueError(f"policy is {policy!r}: connect the output of a DiCache Policy node, or leave it open")
     config = preset_config(preset, architecture)
     if policy is not None:
-        if not isinstance(policy, Policy):  # a graph written by hand: the host checks links, and no values of own types
-            raise ValueError(f"policy is {policy!r}: connect the output of a DiCache Policy node, or leave it open")
-        config = policy.applied_to(config)
+        _refuse_unknown_numbers(policy, threshold, probe_depth)
+        config = policy.applied_to(config if policy.rules_are_of(config) else published(architecture))
+    elif threshold != -1 or probe_depth != -1:
+        few_steps = 0 if preset == PUBLISHED_PRESET and published_note(architecture) is None else FEW_STEPS
+        config = replace(papers_method(architecture), few_steps=few_steps)
     typed = {
         name: value
-        for name, value, automatic in (
-            ("threshold", threshold, -1),
-            ("probe_depth", probe_depth, 0),
-            ("warmup_steps", warmup_steps, -1),
-            ("max_consecutive", max_consecutive, -1),
+        for name, value in (
+            ("threshold", threshold),
+            ("probe_depth", probe_depth),
+            ("warmup_steps", warmup_steps),
+            ("max_consecutive", max_consecutive),
         )
-        if value != automatic
+        if value != -1
     }
-    check_threshold(typed.get("threshold", 0.0))
     if "threshold" in typed:
         typed["target"] = ""  # who types a threshold does not want it steered
     return replace(
@@ -79,43 +86,21 @@ def resolve(
     )
 
 
-def check_threshold(threshold: float) -> None:
-    """Raise a ``ValueError`` for a threshold that nobody can mean."""
-    if not 0 <= threshold <= LARGEST_THRESHOLD:
+def _refuse_unknown_numbers(policy: Policy, threshold: float, probe_depth: int) -> None:
+    """Raise a ``ValueError`` for a number typed on DiCache Apply that the connected policy would not look at.
+
+    A threshold of 0 is no such number: it never skips, whatever the policy.
+    """
+    if threshold not in (-1, 0):
+        if policy.target:
+            raise ValueError(
+                f"threshold is {threshold:g}, but the connected DiCache Policy aims for {policy.target}: "
+                "write -1 here, or empty its target"
+            )
+        if policy.limited_by != "threshold":
+            raise ValueError(f"threshold is {threshold:g}, but {LIMITS[policy.limited_by]}")
+    if probe_depth != -1 and not policy.probes:
         raise ValueError(
-            f"threshold is {threshold:g}: write -1 (the preset's value), 0 (never skips) or a number up to "
-            f"{LARGEST_THRESHOLD:g}, such as 0.1 to 0.5"
+            f"probe_depth is {probe_depth}, but the connected DiCache Policy decides without running any block: "
+            "write -1 here"
         )
-
-
-def parse_settings(text: str) -> tuple[str | float, ...]:
-    """``"published, 0.2, fast"`` -> preset names and thresholds in order, each once."""
-    words = [word.strip() for word in text.replace("\n", ",").split(",") if word.strip()]
-    if not words:
-        raise ValueError('settings is empty: write presets or thresholds with commas, such as "published, 0.2, fast"')
-    return tuple(dict.fromkeys(_setting(word) for word in words))
-
-
-def settings_of(text: str, architecture: str) -> list[tuple[str, CacheConfig]]:
-    """Each of ``parse_settings(text)`` with a label: a preset as it is, a threshold in the published settings."""
-    configs = []
-    for setting in parse_settings(text):
-        if isinstance(setting, str):
-            config = resolve(architecture, setting)
-            configs.append((f"{setting} ({config.target or f'{config.threshold:g}'})", config))
-        else:
-            configs.append((f"threshold {setting:g}", resolve(architecture, threshold=setting)))
-    return configs
-
-
-def _setting(word: str) -> str | float:
-    if word.lower() in PRESETS:
-        return word.lower()
-    try:
-        threshold = float(word)
-    except ValueError:
-        raise ValueError(
-            f"settings has {word!r}: write a threshold such as 0.2, or one of {', '.join(PRESETS)}"
-        ) from None
-    check_threshold(threshold)
-    return threshold

@@ -17,6 +17,8 @@ from .schedule import SIGMA_TOLERANCE, Step
 from .steering import SteeredGate
 from .storage import Storage
 
+SAME_NOISE = 0.85  # with less of it left, a forecast shows noise that is no longer there
+
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 
 
@@ -30,8 +32,9 @@ class Decision:
     """What was decided for one sample at one step, and why.
 
     ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of
-    "threshold 0", "warm-up", "last step", "outside start and end percent", "no anchor yet", "run limit", "error",
-    "reused", "out of memory", "stack left early" and "no block seen".
+    "threshold 0", "few steps", "warm-up", "last step", "outside start and end percent", "no anchor yet", "new noise",
+    "run limit", "error", "reused", "no block seen", and what ended the cache of a run: "out of memory", "stack left
+    early", "blocks run several times", "pictures", "sampler".
     """
 
     reuse: bool
@@ -57,12 +60,13 @@ class SampleCache:
         self.last: Step | None = None
         self.layouts: dict[str, Layout] = {}
         self.consecutive = 0
+        self.anchor = 0  # the last computed call
         self.held_bytes = 0
 
     def _gate(self) -> Gate:
         if self.config.target:
             return SteeredGate(self.config, self.indicator)
-        return Gate(self.config.threshold, self.indicator.accumulates)
+        return Gate(self.indicator.limit(self.config), self.indicator.accumulates)
 
     @property
     def held(self) -> list[Tensor]:
@@ -81,8 +85,9 @@ class SampleCache:
     def fits(self, kind: str, row: Tensor) -> bool:
         """Whether the history was made with rows of this shape, dtype and device.
 
-        ``kind`` is "latent" for the model's input ``(C, ...)``, "hidden" for the stack's ``(T, D)``.  Neither follows
-        from the other: latents of different sizes, padded to whole patches, can have the same number of tokens.
+        ``kind`` is "latent" for the model's input ``(C, ...)``, "hidden" for the stack's ``(T, D)``, "deep" for a
+        U-Net's deep feature ``(C, H, W)``.  None follows from another: latents of different sizes, padded to whole
+        patches, can have the same number of tokens.
         """
         return self.layouts.setdefault(kind, layout_of(row)) == layout_of(row)
 
@@ -97,6 +102,8 @@ class SampleCache:
         reason = self.config.closed(step)
         if reason is None and not self.predictor.ready:
             reason = "no anchor yet"
+        if reason is None and not self.predictor.sees_noise and step.same_noise(self.anchor) < SAME_NOISE:
+            reason = "new noise"
         if reason is None and 0 < self.config.max_consecutive <= self.consecutive:
             reason = "run limit"
         return None if reason is None else Decision(reuse=False, reason=reason)
@@ -119,6 +126,7 @@ class SampleCache:
         self.consecutive = self.consecutive + 1 if decision.reuse else 0
         if not decision.reuse:
             self.gate.computed(seen.step)
+            self.anchor = seen.step.call
         self._account()
 
     def record(self, seen: Observation, value: Tensor) -> None:

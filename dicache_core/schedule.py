@@ -22,12 +22,14 @@ class Lane:
 
     Slots:
         sigmas: of the calls, falling.
-        weights: per role of a cond (0 the positive one, 1 the negative one), what each call's value weighs in the
-            sampler's result; an Euler step's is its own dsigma. Empty where nobody knows.
+        weights: per call, what its value weighs in the sampler's result; an Euler step's is its own dsigma. Empty where
+            nobody knows.
+        noise: per call, what is left of the noise that the run began with, 1 where the sampler adds none. Empty: 1.
     """
 
     sigmas: tuple[float, ...]
-    weights: tuple[tuple[float, ...], ...] = ()
+    weights: tuple[float, ...] = ()
+    noise: tuple[float, ...] = ()
 
     def find(self, sigma: float) -> int | None:
         """The call at this sigma, ``None`` if there is none."""
@@ -117,11 +119,17 @@ class Step:
         sigma = self.lane.sigmas[call]
         return Step(self.schedule, self.schedule.index_of(sigma), sigma, self.lane, call, self.planned)
 
-    def weight(self, role: int = 0) -> float | None:
+    def same_noise(self, anchor: int) -> float:
+        """How much of the noise in ``x`` is still the one that call ``anchor`` saw, in [0, 1]."""
+        noise = self.lane.noise
+        if not self.planned or not noise:
+            return 1.0
+        return min(1.0, noise[self.call] / noise[anchor]) if noise[anchor] > 0 else 0.0
+
+    @property
+    def weight(self) -> float | None:
         """What this call's value weighs in the sampler's result; ``None`` where nobody knows."""
-        if not self.planned or not self.lane.weights:
-            return None
-        return self.lane.weights[min(role, len(self.lane.weights) - 1)][self.call]
+        return self.lane.weights[self.call] if self.planned and self.lane.weights else None
 
 
 @dataclass(frozen=True)
@@ -148,7 +156,7 @@ class Schedule:
             raise ValueError(f"a schedule needs at least two sigmas (one step), got {len(self.sigmas)}")
         if not self.lanes:
             widths = [b - a for a, b in zip(self.sigmas, self.sigmas[1:], strict=False)]
-            object.__setattr__(self, "lanes", in_lanes(self.sigmas[:-1], [widths]))
+            object.__setattr__(self, "lanes", in_lanes(self.sigmas[:-1], widths))
         object.__setattr__(self, "unplanned", Lane(self.sigmas[:-1]))
 
     @property
@@ -212,12 +220,12 @@ class LaneBook:
         return len(self._last) - 1
 
 
-def in_lanes(sigmas: Sequence[float], weights: Sequence[Sequence[float]]) -> tuple[Lane, ...]:
-    """The calls of a run at these sigmas, in the order in which they are made, with their weights per role."""
+def in_lanes(sigmas: Sequence[float], weights: Sequence[float] = (), noise: Sequence[float] = ()) -> tuple[Lane, ...]:
+    """The calls of a run at these sigmas, in the order in which they are made; see ``Lane`` for weights and noise."""
     book = LaneBook()
     number = [book.enter(sigma) for sigma in sigmas]
 
     def of(lane: int, values: Sequence[float]) -> tuple[float, ...]:
-        return tuple(value for value, owner in zip(values, number, strict=True) if owner == lane)
+        return tuple(value for value, owner in zip(values, number, strict=False) if owner == lane)
 
-    return tuple(Lane(of(i, sigmas), tuple(of(i, w) for w in weights)) for i in range(max(number) + 1))
+    return tuple(Lane(of(i, sigmas), of(i, weights), of(i, noise)) for i in range(max(number) + 1))

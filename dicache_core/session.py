@@ -1,7 +1,7 @@
 """The contract between cache and model: ``enter``, ``probe``, then ``complete`` or ``estimate`` (and the same in
 output space: ``observe`` or ``forecast``).
 
-The cache never sees a model and the model's adapter never decides anything.  One session serves one sampling run, one
+The cache never sees a model and the model's side never decides anything.  One session serves one sampling run, one
 ``ForwardPass`` one call of the model; the unit of every decision is the sample.
 """
 
@@ -33,6 +33,18 @@ class StackLeftEarlyError(CacheError):
     reason = "stack left early"
 
 
+def stage_of(config: CacheConfig) -> Stage:
+    """How far a pass has to run before these rules can decide."""
+    aligned = predictor_class(config.predictor).probes > 0  # the predictor needs the probe, whoever decides
+    return Stage.PROBE if aligned else indicator_class(config.indicator).stage
+
+
+def needs_stack(config: CacheConfig) -> bool:
+    """Whether these rules look at a model's blocks: others work with any model."""
+    in_output = stage_of(config) is Stage.INPUT and predictor_class(config.predictor).space is Space.OUTPUT
+    return config.threshold > 0 and not in_output
+
+
 class CacheSession:
     """All histories of one sampling run, one per sample and stream.
 
@@ -44,8 +56,7 @@ class CacheSession:
         self.config = config
         self.schedule = schedule
         self.reduce = reduce
-        aligned = predictor_class(config.predictor).probes > 0  # the predictor needs the probe, whoever decides
-        self.stage = Stage.PROBE if aligned else indicator_class(config.indicator).stage
+        self.stage = stage_of(config)
         self.wants_modulated = indicator_class(config.indicator).wants_modulated
         self.space = predictor_class(config.predictor).space
         self.statistics = RunStatistics(schedule, config)
@@ -68,7 +79,7 @@ class CacheSession:
     @property
     def needs_no_stack(self) -> bool:
         """Whether nothing has to be seen of the blocks: the model's input and output say it all, or none is reused."""
-        return self.never_reuses or (self.stage is Stage.INPUT and self.space is Space.OUTPUT)
+        return self.never_reuses or not needs_stack(self.config)
 
     @property
     def forecasts_output(self) -> bool:
@@ -80,18 +91,15 @@ class CacheSession:
         """Whether a forecast is made from the model's present input."""
         return predictor_class(self.config.predictor).wants_latent
 
-    def forward(
-        self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None, roles: Sequence[int] = ()
-    ) -> ForwardPass:
+    def forward(self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None) -> ForwardPass:
         """Begin a forward pass of ``len(keys)`` samples; a key names the stream and the sample's row in it.
 
-        ``latents`` ``(N, C, ...)`` is the model's input, needed only by indicators that look at it.  ``roles`` says of
-        each sample whether its cond is the positive (0) or the negative one (1); without it all are the former.
+        ``latents`` ``(N, C, ...)`` is the model's input, needed only by indicators that look at it.
         """
         with self._lock:
             self._forget_streams_left_behind(step)
             samples = [self._history(key, step) for key in keys]
-        return ForwardPass(self, list(keys), samples, step, latents, roles or [0] * len(keys))
+        return ForwardPass(self, list(keys), samples, step, latents)
 
     def close(self, passed: ForwardPass, stopwatch: Stopwatch) -> None:
         """Enter a finished forward pass in the run's statistics."""
@@ -161,20 +169,19 @@ class ForwardPass:
         samples: list[SampleCache],
         step: Step,
         latents: Tensor | None,
-        roles: Sequence[int],
     ) -> None:
         self.session = session
         self.keys = keys
         self.samples = samples
         self.step = step
         rows = [None] * len(keys) if latents is None else list(latents)
-        weights = [step.weight(role) for role in roles]
-        self.seen = [Observation(step, latent=row, weight=w) for row, w in zip(rows, weights, strict=True)]
+        self.seen = [Observation(step, latent=row) for row in rows]
         self.decisions: list[Decision] = []
         self.changed = [False] * len(keys)  # per sample, whether its output is not the model's own
+        self._keeps_whole = False
         self._inputs: list[Tensor] = []  # own copies of h0, (T, D) each: blocks may change their input in place
         if latents is not None:
-            self._renew_misfits("latent", latents)
+            self.renew_misfits("latent", latents)
 
     @property
     def reuse(self) -> tuple[bool, ...]:
@@ -190,11 +197,16 @@ class ForwardPass:
         """Whether the pass came to the first block."""
         return self.seen[0].h0 is not None
 
-    def enter(self, h0: Tensor, modulated: Tensor | None = None) -> None:
-        """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed."""
-        self._renew_misfits("hidden", h0)
+    def enter(self, h0: Tensor, modulated: Tensor | None = None, *, keeps_whole: bool = False) -> None:
+        """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed.
+
+        With ``keeps_whole`` the cache keeps ``hM`` itself in place of the residual ``hM - h0``: where channels change
+        on the way there is none.
+        """
+        self.renew_misfits("hidden", h0)
+        self._keeps_whole = keeps_whole
         with self.session.own_memory():
-            if self.session.space is Space.RESIDUAL:
+            if self.session.space is Space.RESIDUAL and not keeps_whole:
                 self._inputs = [row.clone() for row in h0]
             for seen, row in zip(self.seen, self._probe_tokens(h0, self._inputs), strict=True):
                 seen.h0 = row
@@ -230,6 +242,8 @@ class ForwardPass:
             for i, row in enumerate(hM):
                 if self.decisions[i].reuse:
                     self._rebuild(i, row)
+                elif self._keeps_whole:
+                    self.samples[i].record(self.seen[i], row.clone())
                 else:
                     entered = self._inputs[i]
                     free = None if entered is self.seen[i].h0 else entered  # memory that nobody reads any more
@@ -268,15 +282,20 @@ class ForwardPass:
         newest = [sample.predictor.held[-1] for sample in self.samples]
         return self.observe(torch.stack(newest))
 
-    def _renew_misfits(self, kind: str, rows: Tensor) -> None:
+    def renew_misfits(self, kind: str, rows: Tensor) -> None:
         """Start histories again that were made with tensors of another layout."""
         for i, row in enumerate(rows):
             if not self.samples[i].fits(kind, row):
                 self.samples[i] = self.session.replace(self.keys[i], self.samples[i].renewed(kind, row))
 
+    def shape_of(self, kind: str) -> torch.Size:
+        """Shape of the rows that the histories were made with."""
+        return self.samples[0].layouts[kind][0]
+
     def _rebuild(self, i: int, row: Tensor) -> None:
         self.samples[i].predictor.forecast(row)
-        row.add_(self._inputs[i])
+        if not self._keeps_whole:
+            row.add_(self._inputs[i])
 
     def _probe_tokens(self, h: Tensor, copies: Sequence[Tensor] = ()) -> Sequence[Tensor]:
         """Own copies ``(K, D)`` of the probe tokens of ``h`` ``(N, T, D)``.

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from .config import CacheConfig
+from .limits import in_force
 from .sample import UNDECIDED, Decision
 from .schedule import Schedule, Step
 from .timing import Stopwatch
@@ -154,6 +155,7 @@ class RunStatistics:
             "speedup": self.speedup,
             "held_bytes": self.held_bytes,
             "settings": {**asdict(self.config), "warmup_steps": self.config.warmup_of(self.schedule.total)},
+            "in_force": in_force(self.config),
             "lanes": [_lane(key, steps, n) for n, (key, steps) in enumerate(self.lanes().items())],
         }
 

@@ -1,26 +1,30 @@
 """ComfyUI's side of the cache: the only place that touches the host."""
 
-from .adapter import Adapter
 from .attach import attach, detach
 from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, nothing
-from .curves import calibrate, check_curve_name, load_curve
-from .registry import ADAPTERS, adapter_for
+from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
+from .families import FAMILIES
+from .family import Family, Part
+from .registry import architecture_of, family_of
 from .view import show_text
 
 __all__ = [
-    "ADAPTERS",
+    "FAMILIES",
     "SAMPLERS",
     "SCHEDULERS",
-    "Adapter",
+    "Family",
+    "Part",
     "Sampling",
-    "adapter_for",
+    "architecture_of",
     "as_latent",
     "attach",
     "calibrate",
     "check_curve_name",
     "compare",
+    "curve_fingerprint",
     "decode",
     "detach",
+    "family_of",
     "load_curve",
     "nothing",
     "show_text",

@@ -1,12 +1,11 @@
 """Putting a cache around a ModelPatcher's sampling, through the host's own wrappers, and nothing else.
 
 The patched model carries one ``OUTER_SAMPLE`` wrapper with the settings.  Each sampling run makes its own session and
-adds a ``DIFFUSION_MODEL`` wrapper to the run's options; both end with the run, whichever way it ends.
+adds an ``APPLY_MODEL`` wrapper to the run's options; both end with the run, whichever way it ends.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import logging
 from typing import Any
@@ -15,15 +14,25 @@ import comfy.model_patcher
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 from comfy.samplers import Sampler
+from torch import nn
 
-from ..dicache_core import CacheConfig, CacheSession, Reducer, RunLog, RunStatistics, SampleCache
-from .adapter import Adapter
+from ..dicache_core import (
+    CacheConfig,
+    CacheSession,
+    Reducer,
+    RunLog,
+    RunStatistics,
+    SampleCache,
+    indicator_class,
+    needs_stack,
+)
 from .autoregressive import is_autoregressive
 from .compiling import BlockByBlock
+from .family import Family, class_name
 from .memory import MemoryPlan
 from .passes import KEY, CachedPass, bound
 from .place import puts_out_pictures, schedule_of
-from .registry import adapter_for
+from .registry import architecture_of, family_of
 from .reporter import Reporter, current_prompt
 from .sampler import Conduct, SamplerAnswer, ask
 
@@ -41,21 +50,18 @@ def attach(
 
     ``node_id`` names the node that shows the live view; the statistics of each run are appended to ``runs``.
     Where each process holds a slice of the tokens, ``reduce`` adds up sums ``(S,)`` over all of them, see
-    docs/several_devices.md.  Raises ``ValueError`` for a model that no adapter covers, a probe deeper than its stack,
+    docs/several_devices.md.  Raises ``ValueError`` for a model of no known family, a probe deeper than its stack,
     and rules that lack something (a curve, say) or do not go together.
     """
-    adapter = adapter_for(model.model.diffusion_model)
-    blocks = len(adapter.blocks(model.model.diffusion_model))
-    if config.probe_depth >= blocks:
-        raise ValueError(
-            f"probe_depth is {config.probe_depth}, but this {adapter.name} model has {blocks} blocks: "
-            f"write 1 to {blocks - 1}, or 0 for the published depth"
-        )
+    family = family_of(model.model.diffusion_model)
+    if needs_stack(config):
+        check_stack(family, model.model.diffusion_model, config)
     SampleCache(config)  # rules complain here about what they lack, not in the middle of a run
     patched = detach(model)
     if patched.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY) != model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY):
         log.info("DiCache: the model already had a DiCache node; the later one's settings are used.")
-    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, CachedSampling(adapter, config, node_id, runs, reduce))
+    sampling = CachedSampling(family, architecture_of(model), config, node_id, runs, reduce)
+    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, sampling)
     return patched
 
 
@@ -71,13 +77,15 @@ class CachedSampling:
 
     def __init__(
         self,
-        adapter: Adapter,
+        family: Family | None,
+        architecture: str,
         config: CacheConfig,
         node_id: str | None,
         runs: RunLog | list[RunStatistics] | None,
         reduce: Reducer | None = None,
     ) -> None:
-        self.adapter = adapter
+        self.family = family
+        self.architecture = architecture
         self.config = config
         self.node_id = node_id
         self.runs = runs
@@ -91,42 +99,23 @@ class CachedSampling:
             return executor(*args, **kwargs)
         guider = executor.class_obj
         sampling = guider.model_patcher.get_model_object("model_sampling")
-        answer = ask(run["sampler"], sigmas, sampling, getattr(guider, "cfg", None))
-        session = CacheSession(
-            self._settings(run["sampler"], sampling, answer), schedule_of(sigmas, sampling, answer.lanes), self.reduce
-        )
+        answer = ask(run["sampler"], sigmas, sampling)
+        session = CacheSession(self.config, schedule_of(sigmas, sampling, answer.lanes), self.reduce)
+        if reason := unsound(run["sampler"], sampling, answer):
+            session.abandon(reason)
         reporter = self._reporter(session)
         original = guider.model_options
         try:
             guider.model_options = comfy.model_patcher.create_model_options_clone(original)
-            self._wrap(guider, session, CachedPass(self.adapter, session, reporter, answer.forecasts_denoised))
+            self._wrap(guider, session, CachedPass(self.family, session, reporter, answer.forecasts_denoised))
             return executor(*args, **kwargs)
         finally:
             guider.model_options = original
             session.statistics.finished = True
             reporter.end()
 
-    def _settings(self, sampler: Sampler, sampling: Any, answer: SamplerAnswer) -> CacheConfig:
-        """The config, or one that computes everything where nothing can be skipped soundly."""
-        if is_autoregressive(sampler):
-            log.warning(
-                "DiCache: the sampler ar_video makes a video block by block and needs every call of the model: all is "
-                "computed. Causal Wan is cached under the other samplers."
-            )
-        elif puts_out_pictures(sampling):
-            log.info(
-                "DiCache: this model puts out the picture itself, which nothing can be forecast by: all is computed."
-            )
-        elif answer.conduct is Conduct.ERRATIC:
-            log.info(
-                "DiCache: this sampler chooses its steps by what it sees, so none can be skipped: all is computed."
-            )
-        else:
-            return self.config
-        return dataclasses.replace(self.config, threshold=0.0)
-
     def _reporter(self, session: CacheSession) -> Reporter:
-        session.statistics.architecture = self.adapter.name
+        session.statistics.architecture = self.architecture
         session.statistics.prompt = current_prompt()
         if self.runs is not None:
             self.runs.append(session.statistics)
@@ -142,7 +131,44 @@ class CachedSampling:
         if not session.needs_no_stack:
             wrappers += [
                 (WrappersMP.APPLY_MODEL, BlockByBlock(options)),
-                (WrappersMP.PREPARE_SAMPLING, MemoryPlan(self.adapter, session, guider)),
+                (WrappersMP.PREPARE_SAMPLING, MemoryPlan(self.family, session, guider)),
             ]
         for kind, wrapper in wrappers:
             add_wrapper_with_key(kind, KEY, wrapper, options, is_model_options=True)
+
+
+def unsound(sampler: Sampler, model_sampling: Any, answer: SamplerAnswer) -> str | None:
+    """Why nothing can be skipped in a run, whatever the rules; ``None`` where it can. Said in the log."""
+    if is_autoregressive(sampler):
+        log.warning(
+            "DiCache: the sampler ar_video makes a video block by block and needs every call of the model: all is "
+            "computed. Causal Wan is cached under the other samplers."
+        )
+        return "sampler"
+    if answer.conduct is Conduct.ERRATIC:
+        log.info("DiCache: this sampler chooses its steps by what it sees, so none is skipped: all is computed.")
+        return "sampler"
+    if puts_out_pictures(model_sampling):
+        log.info("DiCache: this model puts out the picture itself, so nothing can be forecast: all is computed.")
+        return "pictures"
+    return None
+
+
+def check_stack(family: Family | None, network: nn.Module, config: CacheConfig) -> None:
+    """Raise a ``ValueError`` where a rule looks at blocks that are not known, or at more of them than there are."""
+    if family is None:
+        raise ValueError(
+            f"DiCache has not seen the model class {class_name(network)} before and does not know its blocks, which "
+            "this method looks at: choose the preset fidelity, balanced or fast, which work with any model"
+        )
+    blocks = family.depth(network)
+    if config.probe_depth >= blocks:
+        raise ValueError(
+            f"probe_depth is {config.probe_depth}, but this {family.name} model has {blocks} blocks: "
+            f"write 1 to {blocks - 1}, or -1 (automatic)"
+        )
+    if indicator_class(config.indicator).wants_modulated and family.modulated is None:
+        raise ValueError(
+            f"TeaCache looks at the modulated input of the first block, which DiCache does not know of {family.name}: "
+            "choose another policy, such as dicache or fbcache"
+        )

@@ -47,8 +47,12 @@ class BlockByBlock:
                 return executor(*args, **kwargs)
 
     def _compiled(self, network: nn.Module) -> dict[str, nn.ModuleList]:
-        """The network's stacks of blocks, by name, with each block compiled as the whole was to be."""
+        """The network's stacks of blocks, by name, with each block compiled as the whole was to be.
+
+        A U-Net's blocks are lists of layers that the host goes through itself: they stay as they are.
+        """
         stacks = [(name, child) for name, child in network.named_children() if isinstance(child, nn.ModuleList)]
+        stacks = [(name, stack) for name, stack in stacks if not any(isinstance(b, nn.Sequential) for b in stack)]
         return {name: nn.ModuleList(torch.compile(block, **self._settings) for block in s) for name, s in stacks}
 
 

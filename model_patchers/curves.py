@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import folder_paths
@@ -30,6 +31,12 @@ def load_curve(name: str) -> Curve:
     with path.open(encoding="utf-8", errors="replace") as file:  # bytes that are no text: no JSON, as said below
         text = file.read(LARGEST_FILE + 1)
     return Curve.from_json(text)
+
+
+def curve_fingerprint(name: str) -> str:
+    """Another text whenever the file of that name has another content; empty where there is none yet."""
+    path = _path(name)
+    return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def calibrate(model: ModelPatcher, sampling: Sampling, name: str) -> Curve:

@@ -40,15 +40,14 @@ class StreamBook:
 
     def keys(
         self, options: Mapping[str, Any], sigma: float, samples: int, device: torch.device, hooks: Hooks = ()
-    ) -> tuple[int, list[SampleKey], list[int]]:
-        """For a batch of ``samples`` rows, in which the conds of ``options["uuids"]`` follow one another: the lane of
-        the call, and for each row its key and the role of its cond."""
-        uuids, roles = options["uuids"], options.get("cond_or_uncond")
+    ) -> tuple[int, list[SampleKey]]:
+        """The lane of the call, and one key per row of a batch of ``samples``, in which the conds of
+        ``options["uuids"]`` follow one another."""
+        uuids = options["uuids"]
         rows = samples // len(uuids)
         patches, window = _foreign_patches(options), _window(options)
         streams = [self._in_lane(Stream(uuid, patches, hooks, window, device, 0), sigma) for uuid in uuids]
-        keys = [SampleKey(stream, row) for stream in streams for row in range(rows)]
-        return streams[0].lane, keys, [role for role in roles or [0] * len(uuids) for _ in range(rows)]
+        return streams[0].lane, [SampleKey(stream, row) for stream in streams for row in range(rows)]
 
     def _in_lane(self, stream: Stream, sigma: float) -> Stream:
         with self._lock:

@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
 
 from ..dicache_core import CacheSession, fits, peak_bytes
-from .adapter import Adapter
+from .family import Family
 
 KEY = "dicache"
 
@@ -43,8 +43,8 @@ class MemoryPlan:
     ``streams`` of the conds are sampled: with a guidance of 1 the host leaves the negative one out.
     """
 
-    def __init__(self, adapter: Adapter, session: CacheSession, guider: Any) -> None:
-        self.adapter = adapter
+    def __init__(self, family: Family, session: CacheSession, guider: Any) -> None:
+        self.family = family
         self.session = session
         self.guider = guider
 
@@ -72,7 +72,7 @@ class MemoryPlan:
 
         All conds may share a forward, so that their copies of its input are there at once.
         """
-        tokens, width = self.adapter.size(model.model.diffusion_model, shape)
+        tokens, width = self.family.size(model.model.diffusion_model, shape)
         streams = sum(len(conds[name]) for name in conds if name != "negative" or not self._leaves_out_negative())
         dtype = model.model.get_dtype_inference()
         batch, elsewhere = streams * shape[0], self.session.storage.in_main_memory

@@ -7,17 +7,16 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
+from comfy.patcher_extension import WrapperExecutor
 from torch import Tensor
 
 from ..dicache_core import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, CacheSession, ForwardPass, Stopwatch
-from .adapter import Adapter
 from .compiling import uncompiled
-from .compose import CachedStack
-from .exclusive import exclusively
+from .family import Family
 from .identity import StreamBook, hook_strengths
 from .reporter import Reporter
 from .sigma import read_sigma
+from .stack import stack_around
 
 KEY = "dicache"
 
@@ -32,9 +31,9 @@ class CachedPass:
     """
 
     def __init__(
-        self, adapter: Adapter | None, session: CacheSession, reporter: Reporter, forecasts_denoised: bool = False
+        self, family: Family | None, session: CacheSession, reporter: Reporter, forecasts_denoised: bool = False
     ) -> None:
-        self.adapter = adapter
+        self.family = family
         self.session = session
         self.reporter = reporter
         self.forecasts_denoised = forecasts_denoised
@@ -54,12 +53,12 @@ class CachedPass:
         if sigma == 0:
             return executor(*args, **kwargs)  # behind the end of every schedule, and no direction to go
         hooks = hook_strengths(executor.class_obj)
-        lane, keys, roles = self.streams.keys(options, sigma, x.shape[0], x.device, hooks)
+        lane, keys = self.streams.keys(options, sigma, x.shape[0], x.device, hooks)
         step = self.session.schedule.step_at(sigma, lane)
         cached = not self.session.never_reuses
         try:
-            cache = self.session.forward(keys, step, x, roles)
-            denoised = self._alone(executor, call, cache, sigma)
+            cache = self.session.forward(keys, step, x)
+            denoised = self._run(executor, call, cache, sigma)
         except (CacheError, OUT_OF_MEMORY) as error:
             # The model's own shortage may be the cache's fault.  Where ranks decide together, one alone cannot give up.
             if not cached or self.session.reduce is not None:
@@ -67,8 +66,8 @@ class CachedPass:
             self._give_up(error)
             denoised, call, cache = None, self._bind(executor, args, kwargs), None
         if denoised is None:  # out here the failed pass's tensors, which its traceback kept alive, are gone
-            cache = self.session.forward(keys, step, x, roles)
-            denoised = self._alone(executor, call, cache, sigma)
+            cache = self.session.forward(keys, step, x)
+            denoised = self._run(executor, call, cache, sigma)
         self.session.close(cache, stopwatch)
         self.reporter.step()
         return denoised
@@ -87,12 +86,6 @@ class CachedPass:
             # As text: whoever keeps the record would keep the error, its traceback, and all that the failed pass held.
             log.warning("DiCache: %s (%s); the rest of this run is computed without it.", kind.found, str(error))
 
-    def _alone(
-        self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass, sigma: float
-    ) -> Tensor:
-        with exclusively(uncompiled(executor.class_obj.diffusion_model)):
-            return self._run(executor, call, cache, sigma)
-
     def _run(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass, sigma: float) -> Tensor:
         x = call.arguments["x"]
         if not self.session.needs_no_stack:
@@ -109,11 +102,8 @@ class CachedPass:
         return self._denoised(x, outputs, sigma)
 
     def _through_stack(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass) -> Tensor:
-        options = {**call.arguments["transformer_options"]}
-        options["wrappers"] = {kind: dict(found) for kind, found in options.get("wrappers", {}).items()}
-        add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, StackPass(self.adapter, cache), options)
-        call.arguments["transformer_options"] = options
-        denoised = executor(*call.args, **call.kwargs)
+        with stack_around(self.family, uncompiled(executor.class_obj.diffusion_model), cache):
+            denoised = executor(*call.args, **call.kwargs)
         cache.require_whole()
         return denoised
 
@@ -126,27 +116,6 @@ class CachedPass:
     @property
     def _in_pictures(self) -> bool:
         return self.forecasts_denoised and not self.session.builds_on_latent
-
-
-class StackPass:
-    """``DIFFUSION_MODEL`` wrapper of one pass."""
-
-    def __init__(self, adapter: Adapter, cache: ForwardPass) -> None:
-        self.adapter = adapter
-        self.cache = cache
-
-    def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
-        call = bound(inspect.signature(executor.original), args, kwargs)
-        options = call.arguments["transformer_options"]
-        stack = CachedStack(self.adapter, executor.class_obj, self.cache, call.arguments)
-        replace = options.get("patches_replace", {})
-        foreign = replace.get("dit", {})
-        dit = {**foreign, **stack.replacements(foreign)}
-        call.arguments["transformer_options"] = {**options, "patches_replace": {**replace, "dit": dit}}
-        try:
-            return executor(*call.args, **call.kwargs)
-        finally:
-            stack.restore()
 
 
 def bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:

@@ -1,32 +1,21 @@
-"""Which adapter covers which model. A new architecture is one file and one line in ``ADAPTERS``."""
+"""Which family a network belongs to.  A new one is one more row in ``FAMILIES``."""
 
 from __future__ import annotations
 
+from comfy.model_patcher import ModelPatcher
 from torch import nn
 
-from .adapter import Adapter, class_name
-from .chroma import ChromaAdapter
-from .flux import FluxAdapter
-from .hunyuan_video import HunyuanVideoAdapter
-from .wan import ScailAdapter, WanAdapter
-
-ADAPTERS: list[Adapter] = [
-    FluxAdapter(),
-    ChromaAdapter(),
-    HunyuanVideoAdapter(),
-    WanAdapter(),
-    ScailAdapter(),
-]
+from .families import FAMILIES
+from .family import Family, class_name
 
 
-def adapter_for(model: nn.Module) -> Adapter:
-    """The adapter of a diffusion model, or a ``ValueError`` that names the class found and the ones supported."""
-    found = class_name(model)
-    for adapter in ADAPTERS:
-        if found in adapter.models:
-            return adapter
-    known = sorted(name.rsplit(".", 1)[-1] for adapter in ADAPTERS for name in adapter.models)
-    raise ValueError(
-        f"DiCache does not know the model class {found}. It supports {', '.join(known)}: "
-        "load one of these, or remove the DiCache node from this model"
-    )
+def family_of(network: nn.Module) -> Family | None:
+    """The family of a diffusion model, by its class; ``None`` where it is not in the table."""
+    found = class_name(network)
+    return next((family for family in FAMILIES if found in family.models), None)
+
+
+def architecture_of(model: ModelPatcher) -> str:
+    """The name by which published settings and tables know a model: its family's, else that of the host's class."""
+    family = family_of(model.model.diffusion_model)
+    return type(model.model).__name__ if family is None else family.architecture

@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
-from ..dicache_core import FEW_STEPS, UNDECIDED, RunStatistics, finite
+from ..dicache_core import FEW_STEPS, UNDECIDED, RunStatistics, finite, in_force, method_of, why_nothing
 from .view import View
 
 SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
@@ -56,7 +56,7 @@ class Reporter:
     def end(self) -> None:
         s = self.statistics
         speedup = f", {s.speedup:.2f}x the speed" if s.speedup else ""
-        log.info("DiCache: %d of %d steps reused%s (%s).", s.reused, s.schedule.steps, speedup, s.cells)
+        log.info("DiCache: %d of %d steps skipped%s (%s).", s.reused, s.schedule.steps, speedup, s.cells)
         self._send(finished=True)
 
     def _send(self, finished: bool) -> None:
@@ -73,21 +73,22 @@ class Reporter:
                 history[passed.step.index] = finite(max(known))
         last = s.passes[-1] if s.passes else None
         errors = [d.error for d in last.decisions if d.error is not None] if last else []
+        nothing = why_nothing(s) if finished else None
         return {
             "run": self.run,
             "step": last.step.index + 1 if last else 0,
             "steps": s.schedule.steps,
             "cells": s.cells,
-            "threshold": None if s.config.target else s.config.threshold,  # a steered one is another at every step
+            **in_force(s.config),
             "error": finite(max(errors)) if errors else None,
             "accumulated": history[last.step.index] if last else None,
             "history": history,
             "computed": s.computed,
             "reused": s.reused,
             "speedup": s.speedup,
-            "policy": f"{s.config.indicator} + {s.config.predictor}",
-            "probe_depth": s.config.probe_depth,
+            "policy": method_of(s.config),
             "warmup_steps": s.config.warmup_of(s.schedule.total),
+            "nothing": nothing and {"reason": nothing.reason, "smallest": nothing.smallest},
             "finished": finished,
         }
 

@@ -1,9 +1,9 @@
 """What a sampler does with the model's outputs, found by asking it.
 
 A sampler's function is linear in what the model tells it, but for those that choose their steps by what they see.  So
-it is run once before the run, on a model of one pixel that answers with a unit impulse, one row of a tiny batch for each
-call: what comes out in row ``k`` is the weight of call ``k`` in the result.  That takes milliseconds and no table of
-names, and says how many calls there are, at which sigmas, and whether noise is added on the way.
+it is run once before the run, on a model of one pixel that answers with a unit impulse, one row of a tiny batch for
+each call: what comes out in row ``k`` is the weight of call ``k`` in the result.  That takes milliseconds and no table
+of names, and says how many calls there are, at which sigmas, and how much noise is added on the way.
 """
 
 from __future__ import annotations
@@ -55,11 +55,8 @@ class SamplerAnswer:
         return self.conduct in (Conduct.NOISY, Conduct.UNKNOWN)
 
 
-def ask(sampler: Sampler, sigmas: Tensor, model_sampling: Any, cfg: float | None = None) -> SamplerAnswer:
-    """Run the function of ``sampler`` on a toy along ``sigmas`` ``(steps + 1,)``.
-
-    ``cfg`` is the guidance scale of a run with a positive and a negative cond, ``None`` for other kinds of guidance.
-    """
+def ask(sampler: Sampler, sigmas: Tensor, model_sampling: Any) -> SamplerAnswer:
+    """Run the function of ``sampler`` on a toy along ``sigmas`` ``(steps + 1,)``."""
     function = getattr(sampler, "sampler_function", None)
     unknown = SamplerAnswer(Conduct.UNKNOWN, (Lane(tuple(sigmas.tolist()[:-1])),))
     if function is None:  # a sampler of another pack's own kind
@@ -67,23 +64,26 @@ def ask(sampler: Sampler, sigmas: Tensor, model_sampling: Any, cfg: float | None
     question = _Question(function, sigmas.detach().float().cpu(), model_sampling, dict(sampler.extra_options))
     try:
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-            return _answer(question, cfg)
+            return _answer(question)
     except Exception as error:  # foreign code on a toy: whatever it raises says that it cannot be asked
         log.info("DiCache: this sampler could not be asked how it works (%s: %s).", type(error).__name__, error)
         return unknown
 
 
-def _answer(question: _Question, cfg: float | None) -> SamplerAnswer:
+def _answer(question: _Question) -> SamplerAnswer:
     still = question.run(_still, rows=1, noise=_loud)
-    calls, weights = still.sigmas, []
-    # With guidance of scale s the model's answer is s p - (s - 1) n of a positive and a negative output; samplers of
-    # the cfg_pp kind use n once more.  Where the guidance is of another kind, both are taken for one.
-    for share, negative in [(1.0, 1.0)] if cfg is None else [(cfg, 0.0), (1.0 - cfg, 1.0)]:
-        toy = question.run(_Impulse(len(calls), still.moved, share, negative), rows=len(calls), noise=_quiet)
-        if toy.sigmas != calls:
-            return SamplerAnswer(Conduct.ERRATIC, ())
-        weights.append(toy.result.tolist())
-    return SamplerAnswer(Conduct.NOISY if still.moved else Conduct.PLAIN, in_lanes(calls, weights))
+    calls, noise = still.sigmas, []
+    if still.moved:
+        begun = question.run(_still, rows=1, noise=_quiet, start=calls[0])
+        noise = [size / sigma for size, sigma in zip(begun.inputs, begun.sigmas, strict=True)]
+    guided = question.run(_Impulse(len(calls), still.moved), rows=len(calls), noise=_quiet)
+    if guided.sigmas != calls:
+        return SamplerAnswer(Conduct.ERRATIC, ())
+    # Samplers of the cfg_pp kind use the negative cond's output once more, and start each step from the picture itself:
+    # an error of one step is gone with the next, and making it good would bring it back.
+    negative = question.run(_Impulse(len(calls), still.moved, of_negative=True), rows=len(calls), noise=_quiet)
+    weights = [] if bool(negative.result.abs().max() > 0) else guided.result.tolist()
+    return SamplerAnswer(Conduct.NOISY if still.moved else Conduct.PLAIN, in_lanes(calls, weights, noise))
 
 
 @dataclass
@@ -95,14 +95,21 @@ class _Question:
     model_sampling: Any
     options: Mapping[str, Any]
 
-    def run(self, answers: Callable[[int, Tensor, float], tuple[Tensor, Tensor]], rows: int, noise: Callable) -> _Toy:
+    def run(
+        self,
+        answers: Callable[[int, Tensor, float], tuple[Tensor, Tensor]],
+        rows: int,
+        noise: Callable[..., Tensor],
+        start: float = 0.0,
+    ) -> _Toy:
+        """``start`` is the value of every pixel at the run's beginning."""
         options = dict(self.options)
         if "noise_sampler" in inspect.signature(self.function).parameters:
             options["noise_sampler"] = noise
         toy = _Toy(answers, self.model_sampling)
-        start = torch.zeros(rows, 1, 1, 1)
+        begin = torch.full((rows, 1, 1, 1), start)
         extra = {"model_options": {}, "seed": 1}
-        result = self.function(toy, start, self.sigmas, extra_args=extra, callback=_ignore, disable=True, **options)
+        result = self.function(toy, begin, self.sigmas, extra_args=extra, callback=_ignore, disable=True, **options)
         toy.result = result.flatten()
         toy.moved |= bool(result.abs().max() > 0)
         return toy
@@ -113,7 +120,7 @@ class _Toy:
     """Stands in for the guided model as a sampler's function sees it; ``answers`` says what it denoises to.
 
     Slots:
-        sigmas: of the calls so far.
+        sigmas, inputs: of the calls so far; of the inputs the first row.
         moved: whether any input was not zero: with a model that always answers "nothing there", noise was added.
         result: what the sampler returned, ``(rows,)``.
     """
@@ -121,6 +128,7 @@ class _Toy:
     answers: Callable[[int, Tensor, float], tuple[Tensor, Tensor]]
     model_sampling: Any
     sigmas: list[float] = field(default_factory=list)
+    inputs: list[float] = field(default_factory=list)
     moved: bool = False
     result: Tensor | None = None
 
@@ -135,6 +143,7 @@ class _Toy:
         at = float(sigma.flatten()[0])
         denoised, negative = self.answers(len(self.sigmas), x, at)
         self.sigmas.append(at)
+        self.inputs.append(float(x.flatten()[0]))
         self.moved |= bool(x.abs().max() > 0)
         options = extra.get("model_options", {})
         for after in options.get(POST_CFG, []):
@@ -149,25 +158,23 @@ class _Toy:
 
 @dataclass(frozen=True)
 class _Impulse:
-    """At call ``k`` row ``k`` of one cond's output is 1, everything else 0.
+    """At call ``k`` row ``k`` of an output is 1, everything else 0.
 
     Slots:
         noisy: whether the output is ``denoised``, as samplers that add noise are asked, or ``d``.
-        share: of the impulse in the guided output.
-        negative: of the impulse in the negative cond's output.
+        of_negative: whether it is the negative cond's output, or the guided one.
     """
 
     calls: int
     noisy: bool
-    share: float
-    negative: float
+    of_negative: bool = False
 
     def __call__(self, call: int, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
         unit = torch.zeros_like(x)
         if call < self.calls:
             unit[call] = 1.0
-        base, size = (0.0, 1.0) if self.noisy else (x, -sigma)
-        return base + size * self.share * unit, base + size * self.negative * unit
+        nothing, something = (torch.zeros_like(x), unit) if self.noisy else (x, x - sigma * unit)
+        return (nothing, something) if self.of_negative else (something, nothing)
 
 
 def _still(_call: int, x: Tensor, _sigma: float) -> tuple[Tensor, Tensor]:

@@ -13,52 +13,51 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .adapter import Adapter, class_name
-from .blocks import BlockArgs
-
-BATCHED = ("img", "txt", "vec", "pe", "attn_mask", "attention_mask")  # arguments of a block with one row per sample
-RESULTS = ("img", "txt")
+from .family import Arguments, Family, class_name
 
 
-def can_split(adapter: Adapter, model: nn.Module, call: Mapping[str, Any]) -> bool:
+def can_split(family: Family, network: nn.Module, call: Arguments, options: Mapping[str, Any]) -> bool:
     """Whether nothing but the blocks sees the batch while they run; ``call`` holds the forward's arguments by name."""
-    options = call["transformer_options"]
     watched = any(options.get("patches", {}).values()) or any(options.get("patches_replace", {}).values())
-    control = call.get("control") or call.get("kwargs", {}).get("control")
-    return not (
+    return bool(family.batched) and not (
         watched
-        or control is not None
+        or call.get("control") is not None
         or "optimized_attention_override" in options
-        or class_name(model) in adapter.entangled
+        or class_name(network) in family.entangled
     )
 
 
 class SubBatch:
-    """The rows of one forward pass that are computed behind the probe."""
+    """The rows of one forward pass that are computed behind the probe.
 
-    def __init__(self, reuse: Sequence[bool]) -> None:
+    ``batched`` names the arguments of a block with one row per sample, or one for all.
+    """
+
+    def __init__(self, reuse: Sequence[bool], batched: Sequence[str]) -> None:
         self.batch = len(reuse)
+        self.batched = batched
         self.rows = [row for row, reused in enumerate(reuse) if not reused]
         self.started = False
         self._narrowed: dict[int, tuple[Any, Any]] = {}  # by identity: blocks get the same arguments again and again
 
-    def fits(self, args: BlockArgs) -> bool:
+    def fits(self, args: Arguments) -> bool:
         """Whether every argument is known to have one row per sample, or one for all."""
-        return all(self._understood(args.get(name)) for name in BATCHED)
+        return all(self._understood(args.get(name)) for name in self.batched)
 
-    def narrow(self, args: BlockArgs) -> dict[str, Any]:
-        """A block's arguments with the wanted rows only; ``img`` and ``txt`` may have come narrow already."""
+    def narrow(self, args: Arguments, hidden: str) -> dict[str, Any]:
+        """A block's arguments with the wanted rows only; hidden states may have come narrow already."""
         self.started = True
-        return {name: self._argument(name, value) for name, value in args.items()}
+        return {
+            name: self._argument(value, name == hidden) if name in self.batched else value
+            for name, value in args.items()
+        }
 
-    def widen(self, out: Mapping[str, Any]) -> dict[str, Any]:
+    def widen(self, result: Any) -> Any:
         """A block's result with all rows again; those that were not computed are zero."""
-        return {name: self._widened(value) if name in RESULTS else value for name, value in out.items()}
+        return tuple(map(self._widened, result)) if isinstance(result, tuple) else self._widened(result)
 
-    def _argument(self, name: str, value: Any) -> Any:
-        if name not in BATCHED:
-            return value
-        if name == "img":
+    def _argument(self, value: Any, is_hidden: bool) -> Any:
+        if is_hidden:
             return self._rows_of(value)  # another one for every block: remembering it would only keep it alive
         if id(value) not in self._narrowed:
             self._narrowed[id(value)] = (value, self._rows_of(value))

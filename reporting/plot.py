@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..dicache_core import Decision, RunStatistics, SampleKey, Step
+from ..dicache_core import Decision, RunStatistics, SampleKey, Step, threshold_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ def _figure() -> Figure:
 
 def _draw_lane(axis: Axes, run: RunStatistics, name: str, steps: list[tuple[Step, Decision]]) -> None:
     """Bars of accumulated error in the colour of what became of the step, under a line at the threshold."""
-    threshold = 0.0 if run.config.target else run.config.threshold  # a steered one is another at every step
+    threshold = threshold_of(run.config) or 0.0  # a steered one is another at every step
     measured = [d.accumulated for _, d in steps if d.accumulated is not None and math.isfinite(d.accumulated)]
     top = HEADROOM * threshold if threshold > 0 else max(measured, default=1.0) or 1.0
     foot = 0.05 * top

@@ -5,12 +5,41 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..dicache_core import RunStatistics
+from ..dicache_core import (
+    FEW_STEPS,
+    RunStatistics,
+    display_name,
+    limit_text,
+    method_of,
+    probe_depth_of,
+    threshold_of,
+    title,
+    why_nothing,
+)
 
 NO_RUN = (
     "No run yet. Connect a DiCache Apply node's statistics, use its model in a sampler, and connect that sampler's "
     "output to `after`, so that this node runs last."
 )
+NOTHING = {  # see dicache_core.explain
+    "threshold 0": "threshold 0 never skips. Write -1 or a number above 0.",
+    "memory": "there was no memory left for the cache. Set cache_device to cpu, or make the picture smaller.",
+    "pictures": "this model puts out the picture itself, so nothing can be forecast.",
+    "sampler": "this sampler chooses its steps by what it sees, or needs every one of them. Choose another sampler.",
+    "no block seen": "the model's forward visited no block that DiCache put its cache around. Another node's forward or "
+    "cache does it: remove it, or DiCache Apply.",
+    "blocks": "this model runs its blocks in a way that DiCache cannot follow. Choose the preset balanced.",
+    "new noise": "this sampler puts so much new noise into every step that none can be forecast. Choose a sampler that "
+    "adds none, or the preset published.",
+    "few steps": "with {steps} steps every step counts, so all are computed. Runs of more than {few} steps gain.",
+    "target": "a target of {target} computes all of {steps} steps. Write a higher speed or fewer computed steps.",
+    "closed": "every step was warm-up, the last step or outside start and end percent.",
+    "no history": "to the cache, every pass of the model was a new one. Does another node change the model on every "
+    "step?",
+    "interval": "interval 1 computes every step. Write 2 or more.",
+    "error": "the smallest error was {smallest:.3g}, the threshold {threshold:g}. Write a higher threshold, or -1 and "
+    "choose the preset balanced or fast.",
+}
 UNITS = ("B", "KiB", "MiB", "GiB")
 
 
@@ -28,16 +57,26 @@ def describe(runs: list[RunStatistics]) -> str:
 
 
 def _one(run: RunStatistics) -> str:
-    config, total = run.config, run.schedule.total
-    limit = f"target {config.target}" if config.target else f"threshold {config.threshold:g}"
     lines = [
-        f"{run.architecture}, {run.schedule.steps} steps: {run.computed} computed, {run.reused} reused",
+        f"{display_name(run.architecture)}, {run.schedule.steps} steps: {run.computed} computed, {run.reused} skipped",
         _seconds(run),
-        f"{limit}, probe depth {config.probe_depth}, warm-up {config.warmup_of(total)} steps, "
-        f"{config.indicator} + {config.predictor}",
+        _settings(run),
         f"memory held: {in_bytes(run.held_bytes)}",
     ]
-    return "\n".join(filter(None, [*lines, why_nothing(run)]))
+    return "\n".join(filter(None, [*lines, nothing_text(run)]))
+
+
+def _settings(run: RunStatistics) -> str:
+    """The method and the numbers that were in force; of a rule that runs no probe, no depth."""
+    config, depth = run.config, probe_depth_of(run.config)
+    limited_by = "threshold " if threshold_of(config) is not None else ""
+    words = [
+        title(method_of(config)),
+        f"{limited_by}{limit_text(config)}",
+        f"probe depth {depth}" if depth else "",
+        f"warm-up {config.warmup_of(run.schedule.total)} steps",
+    ]
+    return ", ".join(filter(None, words))
 
 
 def _seconds(run: RunStatistics) -> str:
@@ -47,29 +86,21 @@ def _seconds(run: RunStatistics) -> str:
     if not run.reused_seconds:
         return f"{spent:.2f} s in the model"
     return (
-        f"{spent:.2f} s in the model, {run.saved_seconds:.2f} s saved ({run.speedup:.2f}x); a computed pass takes "
-        f"{run.computed_seconds:.3f} s, a reused one {run.reused_seconds:.3f} s"
+        f"{spent:.2f} s in the model, {run.saved_seconds:.2f} s less than without skipping ({run.speedup:.2f}x); a "
+        f"computed pass takes {run.computed_seconds:.3f} s, a skipped one {run.reused_seconds:.3f} s"
     )
 
 
-def why_nothing(run: RunStatistics) -> str | None:
-    """Why a run reused nothing and what to do about it; ``None`` where it reused something."""
-    if run.reused or "m" in run.cells:
+def nothing_text(run: RunStatistics) -> str | None:
+    """Why a run skipped nothing and what to do about it; ``None`` where it skipped something."""
+    found = why_nothing(run)
+    if found is None:
         return None
-    if run.config.threshold == 0:
-        return "Nothing was reused: threshold 0 never skips. Write -1 or a number above 0."
-    errors = [d.accumulated for p in run.passes for d in p.decisions if d.accumulated is not None]
-    if not errors and run.undecided:
-        return (
-            f"Nothing was reused: in {run.undecided} of {len(run.passes)} passes the model's forward visited no block "
-            "that DiCache put its cache around. Another node's forward or cache does it: remove it, or DiCache Apply."
-        )
-    if not errors:
-        return "Nothing was reused: every step was warm-up, the last step or outside start and end percent."
-    return (
-        f"Nothing was reused: the smallest error was {min(errors):.3g}, the threshold {run.config.threshold:g}. "
-        "Write a higher threshold or choose the preset `fast`."
+    config, total = run.config, run.schedule.total
+    words = NOTHING[found.reason].format(
+        steps=total, few=FEW_STEPS, target=config.target, threshold=config.threshold, smallest=found.smallest or 0.0
     )
+    return f"Nothing was skipped: {words}"
 
 
 def in_bytes(count: float) -> str:

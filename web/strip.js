@@ -88,34 +88,32 @@ function make(tag, attributes = {}, ...children) {
 const short = (value) => String(Number(value.toPrecision(3)));
 
 /**
- * Why a finished run reused nothing, in the user's words; null when it did reuse something or still runs.
+ * Why a finished run skipped nothing, in the user's words; null when it did skip something or still runs.
  * `event` is the server's "dicache.step" object.
  */
 export function whyNothing(event, words) {
-  if (!event.finished || /[rm]/.test(event.cells)) return null;
-  if (event.threshold === 0) return words.neverSkips;
-  if (!event.cells.includes("c")) return words.onlyWarmUp;
-  const errors = event.history.filter((error, step) => error !== null && event.cells[step] === "c");
-  const smallest = Math.min(...errors);
-  // Rules that look at no error, such as a fixed interval, and limits other than the threshold need no explanation.
-  if (event.threshold === null || errors.length === 0 || smallest < event.threshold) return null;
-  return words.errorTooLarge(short(smallest), short(event.threshold));
+  if (!event.nothing) return null;
+  const { reason, smallest } = event.nothing;
+  const shown = (value) => (value === null ? "" : short(value));
+  return words.nothing[reason]?.({ ...event, smallest: shown(smallest), threshold: shown(event.threshold) }) ?? null;
 }
 
-/** The two texts of the headline: where the run is and what it saved, and the measured speed-up ("" if unknown). */
+/** The two texts of the headline: where the run is and what it skipped, and the measured speed-up ("" if unknown). */
 export function headline(event, words) {
   const whole = !event.cells.includes("-");
   const progress = event.finished ? words.stopped : words.running;
   const text = whole
-    ? words.saved(event.reused, event.steps)
-    : `${progress(event.step, event.steps)} · ${words.savedSoFar(event.reused)}`;
+    ? words.skipped(event.reused, event.steps)
+    : `${progress(event.step, event.steps)} · ${words.skippedSoFar(event.reused)}`;
   return [text, event.speedup === null ? "" : words.speedup(event.speedup.toFixed(2))];
 }
 
-/** The settings that the run used, whatever the widgets say: a widget's automatic value is decided on the server. */
+/** Method and numbers that were in force, whatever the widgets say: an automatic value is decided on the server. */
 export function usedSettings(event, words) {
+  const method = words.methods[event.policy] ?? event.policy?.replaceAll("_", " ");
   const known = Object.entries(words.settings).filter(([name]) => event[name] !== null);
-  return known.map(([name, word]) => `${word} ${short(event[name])}`).join(" · ");
+  const number = (value) => (typeof value === "number" ? short(value) : value);
+  return [method, ...known.map(([name, say]) => say(number(event[name])))].filter(Boolean).join(" · ");
 }
 
 /** The strip. `element` goes into the page; `show(event)` draws one "dicache.step" object whole, as often as wanted. */
@@ -155,7 +153,7 @@ export class Strip {
     this.drawColumns(event.cells, event.history, event.threshold);
     const [text, speedup] = headline(event, this.words);
     this.drawText(text, speedup, usedSettings(event, this.words));
-    this.settings.title = event.policy;
+    this.settings.title = usedSettings(event, this.words);
     this.speedup.dataset.faster = String(event.speedup > 1.005);
     this.drawLegend("wcr" + (event.cells.includes("m") ? "m" : ""), whyNothing(event, this.words));
   }

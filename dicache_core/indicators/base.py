@@ -30,8 +30,10 @@ class Indicator(ABC):
     """
 
     stage: ClassVar[Stage] = Stage.PROBE
+    limited_by: ClassVar[str] = "threshold"  # the setting that bounds what is skipped; "interval", "mask" or "target"
     accumulates: ClassVar[bool] = True  # whether the gate adds errors up, or judges each one alone
     foresees: ClassVar[bool] = False  # whether ``pace`` tells every error beforehand, exactly
+    calibrated: ClassVar[bool] = False  # whether it needs what DiCache Calibrate records
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
 
@@ -45,6 +47,11 @@ class Indicator(ABC):
     @abstractmethod
     def error(self, seen: Observation, sums: Sequence[float]) -> float:
         """Error of reusing this step, 0 or more; infinity where it cannot be told (the step is then computed)."""
+
+    @classmethod
+    def limit(cls, config: CacheConfig) -> float:
+        """What the gate compares errors with where no target steers it."""
+        return config.threshold
 
     @property
     def held(self) -> Sequence[Tensor]:

@@ -23,6 +23,7 @@ class Foreseen(Indicator):
     """
 
     stage = Stage.INPUT
+    limited_by = "target"
     foresees = True
 
     def __init__(self, config: CacheConfig) -> None:

@@ -22,6 +22,7 @@ class MagCache(Indicator):
     """
 
     stage = Stage.INPUT
+    calibrated = True
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)

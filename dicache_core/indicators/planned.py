@@ -13,9 +13,14 @@ from .base import Indicator, Stage
 
 
 class FixedInterval(Indicator):
-    """Every step is as bad as the next, ``e = 1``: with a threshold of ``n`` every ``n``-th step is computed."""
+    """Every step is as bad as the next, ``e = 1``; the limit being the interval, every ``interval``-th is computed."""
 
     stage = Stage.INPUT
+    limited_by = "interval"
+
+    @classmethod
+    def limit(cls, config: CacheConfig) -> float:
+        return float(config.interval)
 
     def measure(self, seen: Observation) -> Sequence[Tensor]:
         return []
@@ -28,6 +33,7 @@ class StepMask(Indicator):
     """Computes the steps that ``CacheConfig.mask`` says, ``"1,1,0,1"``, and all behind its end."""
 
     stage = Stage.INPUT
+    limited_by = "mask"
     accumulates = False
 
     def __init__(self, config: CacheConfig) -> None:

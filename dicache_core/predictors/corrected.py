@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
+from ..schedule import Step
 from .base import Predictor, Space
 
 LARGEST_FACTOR = 8.0  # of a debt in a computed output: a call that weighs less than an eighth of it cannot pay it
@@ -41,13 +42,14 @@ class CorrectedLine(Predictor):
     """
 
     space = Space.OUTPUT
+    sees_noise = False
     FIRST_SHRINKAGE = 0.8  # before the first audit, which needs three computed steps
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
         self.anchors: deque[Placed] = deque(maxlen=2)  # the newest last
         self.shrinkage: Tensor | None = None  # w, 0-d float32
-        self.now: Observation | None = None  # the call being forecast, or just recorded
+        self.now: Step | None = None  # the call being forecast, or just recorded
         self.paid: Tensor | None = None  # sum of W v over the calls skipped since b, (C, ...) float32
         self.moments = (0.0, 0.0, 0.0)  # sums of W (l - l_b)^p over them, p = 0, 1, 2
         self.spread = 0.0  # sum of |W| over the calls that the debt is for
@@ -59,11 +61,11 @@ class CorrectedLine(Predictor):
         return len(self.anchors) > 0
 
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
-        self._arrive(seen)
+        self._arrive(seen.step)
         return 1.0 + self._reach(seen.step.log_snr)
 
     def forecast(self, out: Tensor) -> None:
-        place, weight = self.now.step.log_snr, self.now.weight
+        place, weight = self.now.log_snr, self.now.weight
         out.copy_(self._line(place))
         if not self.weighed:
             return
@@ -78,7 +80,7 @@ class CorrectedLine(Predictor):
         self.paid.add_(out, alpha=weight)
 
     def record(self, seen: Observation, value: Tensor) -> None:
-        self._arrive(seen)
+        self._arrive(seen.step)
         place = seen.step.log_snr
         if not self.weighed:
             self.debt = None
@@ -103,9 +105,9 @@ class CorrectedLine(Predictor):
         kept = [tensor for tensor in (self.paid, self.debt) if tensor is not None]  # one of them at the most
         return [*kept, *(anchor.value for anchor in self.anchors)]
 
-    def _arrive(self, seen: Observation) -> None:
-        self.now = seen
-        self.weighed &= seen.weight is not None
+    def _arrive(self, step: Step) -> None:
+        self.now = step
+        self.weighed &= step.weight is not None
 
     def _reach(self, place: float) -> float:
         if len(self.anchors) < 2:

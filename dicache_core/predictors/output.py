@@ -21,6 +21,7 @@ class OutputReuse(Predictor):
     """``v = v_b``: the last computed output again."""
 
     space = Space.OUTPUT
+    sees_noise = False
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
@@ -51,6 +52,7 @@ class OutputDifference(OutputReuse):
     """
 
     wants_latent = True
+    sees_noise = True
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
@@ -84,6 +86,7 @@ class OutputLine(Predictor):
     """
 
     space = Space.OUTPUT
+    sees_noise = False
     FIRST_SHRINKAGE = 0.6  # before the first audit, which needs three computed steps
 
     def __init__(self, config: CacheConfig) -> None:

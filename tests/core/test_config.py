@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from dicache_core import PUBLISHED, CacheConfig, Schedule, indicator_class, predictor_class, published
+from dicache_core import PUBLISHED, CacheConfig, Schedule, indicator_class, predictor_class
 
 
 @pytest.mark.parametrize(
@@ -14,13 +14,15 @@ from dicache_core import PUBLISHED, CacheConfig, Schedule, indicator_class, pred
         ("threshold", -0.1, "write 0"),
         ("threshold", math.nan, "write 0"),
         ("threshold", math.inf, "write 0"),
-        ("probe_depth", 0, "1 or more"),
+        ("interval", 0, "every third step"),
+        ("probe_depth", 0, "1 to 1000, or -1"),
         ("warmup_steps", -3, "0 or more"),
         ("gamma_max", 0.5, "plain reuse"),
         ("gamma_max", math.nan, "plain reuse"),
         ("end_percent", 1.5, "between 0 and 1"),
         ("start_percent", 1.5, "between 0 and 1"),
         ("max_consecutive", -1, "no limit"),
+        ("few_steps", -1, "computed in full"),
         ("probe_tokens", -1, "choose by size"),
     ],
 )
@@ -47,7 +49,7 @@ def test_published_settings_are_the_papers():
 
 
 def test_unknown_names_list_the_known_ones():
-    for look_up in (published, indicator_class, predictor_class):
+    for look_up in (indicator_class, predictor_class):
         with pytest.raises(ValueError, match=r"unknown .* 'nonsense': write one of .*"):
             look_up("nonsense")
 

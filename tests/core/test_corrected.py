@@ -105,8 +105,7 @@ def test_what_is_held_is_three_latents():
     from dicache_core import Observation
 
     for index in range(6):
-        step = TEN.step_at(TEN.sigmas[index])
-        seen = Observation(step, weight=step.weight())
+        seen = Observation(TEN.step_at(TEN.sigmas[index]))
         if index in (0, 1, 4):
             predictor.record(seen, torch.full((2, 2), float(index)))
         else:
@@ -163,6 +162,7 @@ def test_the_own_policy_keeps_the_worst_run_of_skipped_steps_as_small_as_can_be(
     assert worst(ours) == pytest.approx(min(worst(mask) for mask in masks if sum(mask) == int(target)))
 
 
-def test_a_typed_threshold_ends_the_steering():
+def test_a_typed_threshold_ends_the_steering_together_with_the_rule():
     assert resolve("flux", policy=POLICIES["foreseen"]).target == "2x"
-    assert resolve("flux", policy=POLICIES["foreseen"], threshold=0.3).target == ""
+    config = resolve("flux", "balanced", threshold=0.3)
+    assert (config.target, config.indicator, config.predictor) == ("", "delta_y", "trajectory")

@@ -22,6 +22,7 @@ from dicache_core import (
     calibration,
     curve_of,
     indicator_class,
+    limit_text,
     named_policy,
     predictor_class,
     resolve,
@@ -167,6 +168,7 @@ def test_a_bad_curve_is_refused(text, complaint):
 
 def test_fixed_interval_and_mask():
     assert errors("fixed", (seen(1), None), (seen(2), None)) == [1.0, 1.0]
+    assert indicator_class("fixed").limit(CacheConfig(threshold=0.1, interval=3)) == 3.0
     assert errors("mask", *[(seen(i), None) for i in range(5)], mask="1,0, 0,1") == [math.inf, 0, 0, math.inf, math.inf]
     with pytest.raises(ValueError, match="mask"):
         CacheConfig(threshold=1.0, mask="1,2")
@@ -276,10 +278,11 @@ def test_clusters_tell_kinds_of_channels_apart():
 
 
 @pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("architecture", ["flux", "chroma", "hunyuan_video", "wan"])
-def test_every_policy_has_a_threshold_for_every_architecture(name, architecture):
+@pytest.mark.parametrize("architecture", ["flux", "chroma", "hunyuan_video", "wan", "no such model"])
+def test_every_policy_has_a_limit_for_every_architecture(name, architecture):
     config = resolve(architecture, policy=POLICIES[name])
     assert config.threshold > 0
+    assert limit_text(config) not in ("1", "0")  # neither a default that nobody chose nor never
     assert config.architecture == architecture
     assert config.indicator in INDICATORS
     assert config.predictor in PREDICTORS
@@ -289,6 +292,7 @@ def test_thresholds_per_architecture_give_way_to_one_that_was_written():
     policy = Policy("teacache", "reuse", thresholds={"flux": 0.4})
     assert resolve("flux", policy=policy).threshold == 0.4
     assert resolve("wan", policy=policy).threshold == 0.08
+    assert resolve("wan", policy=replace(policy, thresholds={"flux": 0.4, "": 0.2})).threshold == 0.2
     assert resolve("flux", policy=replace(policy, threshold=0.3)).threshold == 0.3
 
 
@@ -297,9 +301,20 @@ def test_an_unknown_policy_names_the_known_ones():
         named_policy("luck")
 
 
+@pytest.mark.parametrize(("interval", "computed"), [(1, "1111111111"), (2, "1010101011"), (3, "1001001001")])
+def test_every_interval_th_step_is_computed(interval, computed):
+    config = CacheConfig(indicator="fixed", predictor="output_reuse", interval=interval, warmup_steps=1)
+    run, found = CacheSession(config, TEN), ""
+    for sigma in TEN.sigmas[:-1]:
+        cache = run.forward([SampleKey("cond", 0)], TEN.step_at(sigma), torch.zeros(1, 1, 2, 2))
+        found += "0" if all(cache.decide()) else "1"
+        cache.observe(torch.ones(1, 1, 2, 2))
+    assert found == computed
+
+
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_policy_with_threshold_0_looks_at_nothing_and_accounts_for_nothing(name):
-    policy = replace(POLICIES[name], threshold=0.0, target="", curve=(0.0, 1.0))
+    policy = replace(POLICIES[name], threshold=0.0, target="", curve=Curve("flux", (0.0, 1.0)))
     run = CacheSession(resolve("flux", policy=policy), TEN)
     assert run.needs_no_stack
     for sigma in TEN.sigmas[:-1]:

@@ -59,6 +59,7 @@ HISTORY = st.lists(ONE_PASS, min_size=3, max_size=PASSES)
 CONFIG = st.builds(
     CacheConfig,
     threshold=st.sampled_from([1e-30, 0.1, 0.5, 3.0, 1e9]),
+    interval=st.sampled_from([1, 2, 3, 1000]),
     warmup_steps=st.integers(0, 2),
     gamma_max=st.sampled_from([1.0, 1.5, 2.0]),
     indicator=st.sampled_from(sorted(INDICATORS)),
@@ -229,7 +230,7 @@ def _of(stream: str, p: Pass, move: str | int | None = None) -> Pass:
 @pytest.mark.parametrize("predictor", sorted(PREDICTORS))
 def test_the_marks_show_a_stolen_history(predictor):
     """The check itself works: a session that mixes up its streams is caught."""
-    config = CacheConfig(threshold=1e9, warmup_steps=1, predictor=predictor, indicator="fixed")
+    config = CacheConfig(interval=1000, warmup_steps=1, predictor=predictor, indicator="fixed")
     host = Host(config)
     host.run(Pass("cond", 0, (1.0,), 3, 4, "float32"))
     host.run(Pass("uncond", "same", (1.0,), 3, 4, "float32"))

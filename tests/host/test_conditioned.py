@@ -68,16 +68,18 @@ def vace(comfy):
 
 
 def counting(modules):
+    """Calls that each module really runs; a hook would also see blocks that are skipped."""
     calls = [0] * len(modules)
 
-    def counter(i):
-        def count(*_):
+    def counted(i, original):
+        def forward(*args, **kwargs):
             calls[i] += 1
+            return original(*args, **kwargs)
 
-        return count
+        return forward
 
     for i, module in enumerate(modules):
-        module.register_forward_hook(counter(i))
+        module.forward = counted(i, module.forward)
     return calls
 
 

@@ -21,7 +21,7 @@ def test_bit_identical_with_threshold_0_and_after_bypass(comfy, pack, architectu
     plain = sample(model)
     (off, *_) = comfy.node("DiCacheApply", model=model, threshold=0.0)
     assert torch.equal(sample(off), plain)
-    (on, *_) = comfy.node("DiCacheApply", model=model, threshold=9.0, warmup_steps=2)
+    (on, *_) = comfy.node("DiCacheApply", model=model, preset="published", threshold=9.0, warmup_steps=2)
     assert not torch.equal(sample(on), plain), "the cache did nothing, so the bypass shows nothing"
     assert torch.equal(sample(model), plain), "the model without the node is not what it was before"
 

@@ -27,7 +27,7 @@ class Neighbour:
 
     def put_on(self, model, passes, place: str):
         """A clone of ``model`` with this patch on the first, the second or the last block."""
-        blocks = passes.comfy.pack.model_patchers.adapter_for(model.model.diffusion_model).blocks(
+        blocks = passes.comfy.pack.model_patchers.family_of(model.model.diffusion_model).blocks(
             model.model.diffusion_model
         )
         kind, index = blocks[{"first": 0, "second": 1, "last": -1}[place]].key
@@ -148,7 +148,7 @@ def test_control_behind_the_last_block_acts_on_the_estimate(comfy, architecture)
     network = model.model.diffusion_model
     runs = core.CacheSession(core.CacheConfig(threshold=1e9, warmup_steps=0), core.Schedule((1.0, 0.9, 0.8, 0.7)))
     wrapper = part("attach").CachedForward(
-        patchers.adapter_for(network), runs, part("reporter").Reporter(runs.statistics, None, 0)
+        patchers.family_of(network), runs, part("reporter").Reporter(runs.statistics, None, 0)
     )
     x, tokens = torch.randn_like(passes.latent()), {"flux": 64, "hunyuan_video": 48}[architecture]
     last = [None] * (len(network.single_blocks) - 1) + [torch.randn(1, tokens, network.hidden_size)]

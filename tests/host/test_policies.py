@@ -1,5 +1,6 @@
 """Every named policy in a real ComfyUI, on all three architectures."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 from passes import ARCHITECTURES, Passes
 from testbed.captions import CAPTIONS
 
-LOOSE = {"magcache": 2.0, "teacache": 3.0, "step_mask": 1.0}  # skips something at ten steps; 1.0 does on the others
+LOOSE = {"magcache": 2.0, "teacache": 3.0}  # skips something at ten steps; 1.0 does on the others
 STEPWISE = {
     "corrected_line", "taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "output_reuse", "output_line",
+    "deepcache",
 }  # fmt: skip
 ALL = {  # by name, as the pack is only imported once ComfyUI runs
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "sensitivity", "step_mask",
@@ -28,7 +30,8 @@ def passes(comfy, request):
 def with_policy(passes, name, **settings):
     """The testbed's model with a policy, and the log of its runs."""
     core = passes.core
-    policy = replace(core.named_policy(name), mask=MASK, curve=CURVE, **settings)
+    curve = core.Curve(passes.architecture, CURVE)
+    policy = replace(core.chosen_policy(name, mask=MASK, curve=curve), **settings)
     config = core.resolve(passes.architecture, policy=policy)
     runs = []
     return passes.comfy.pack.model_patchers.attach(passes.model(), config, runs=runs), runs
@@ -54,8 +57,9 @@ def test_no_policy_is_left_out(passes):
 
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_it_skips_and_stays_finite(passes, plain, name):
-    threshold = 3.0 if name in STEPWISE else LOOSE.get(name, 1.0)
-    model, runs = with_policy(passes, name, threshold=threshold)
+    limited_by = passes.core.named_policy(name).limited_by
+    loose = {"interval": {"interval": 3}, "threshold": {"threshold": LOOSE.get(name, 1.0)}}.get(limited_by, {})
+    model, runs = with_policy(passes, name, **loose)
     latent = passes.sample(model)
     assert torch.isfinite(latent).all()
     assert 0 < runs[0].reused < 10
@@ -97,6 +101,34 @@ def test_a_curve_is_calibrated_saved_and_used(passes, monkeypatch, tmp_path):
     assert log.runs[0].reused > 0
 
 
+def test_a_curve_that_was_calibrated_again_is_another_policy(comfy, pack, monkeypatch, tmp_path):
+    """Under the same name; the host runs a node again when its fingerprint changes."""
+    monkeypatch.setattr(comfy.module("folder_paths"), "get_user_directory", lambda: str(tmp_path))
+    node = comfy.nodes.NODE_CLASS_MAPPINGS["DiCachePolicy"]
+    inputs = {"policy": "magcache", "target": "", "threshold": -1.0, "warmup_steps": -1, "curve": "mine"}
+    found = [node.fingerprint_inputs(**inputs)]
+    path = tmp_path / "dicache" / "mine.json"
+    path.parent.mkdir()
+    for ratios in ([1.0, 0.9], [1.0, 0.8], [1.0, 0.8]):
+        path.write_text(json.dumps({"architecture": "flux", "ratios": ratios}), encoding="utf-8")
+        found.append(node.fingerprint_inputs(**inputs))
+    assert len(set(found)) == 3
+    assert found[2] == found[3]
+    assert (
+        node.fingerprint_inputs(**inputs | {"curve": ""}) == node.fingerprint_inputs(**inputs | {"curve": None}) == ""
+    )
+
+
+def test_a_curve_of_another_architecture_is_refused_on_apply(comfy, pack, monkeypatch, tmp_path):
+    monkeypatch.setattr(comfy.module("folder_paths"), "get_user_directory", lambda: str(tmp_path))
+    (tmp_path / "dicache").mkdir()
+    curve = pack.dicache_core.Curve("hunyuan_video", (0.0, *[0.9] * 9))
+    (tmp_path / "dicache" / "mine.json").write_text(curve.to_json(), encoding="utf-8")
+    (policy,) = comfy.node("DiCachePolicy", policy="magcache", curve="mine")
+    with pytest.raises(ValueError, match="calibrated for HunyuanVideo, but this model is Flux"):
+        comfy.node("DiCacheApply", model=comfy.load_model("flux"), policy=policy)
+
+
 @pytest.mark.parametrize("name", ["../secret", "a/b", "a\\b", "", "C:x", "a.json", ".hidden", "a" * 65])
 def test_a_curve_name_cannot_leave_the_folder(passes, name):
     with pytest.raises(ValueError, match="plain name"):
@@ -118,3 +150,7 @@ def test_the_policy_node_hands_on_only_what_was_typed(passes):
     assert policy == passes.core.POLICIES["fbcache"]
     (policy,) = passes.comfy.node("DiCachePolicy", policy="fbcache", target=" 2x ", warmup_steps=0, threshold=0.0)
     assert (policy.target, policy.warmup_steps, policy.threshold) == ("2x", 0, 0.0)
+    (policy,) = passes.comfy.node("DiCachePolicy", policy="foca", interval=4)
+    assert (policy.interval, policy.threshold) == (4, None)
+    (old,) = passes.comfy.node("DiCachePolicy", policy="foca", threshold=4.0)
+    assert old == policy

@@ -163,7 +163,7 @@ def test_the_host_reuses_the_model_in_the_next_prompt(server, captions):
 
     def picture(seed, threshold=-1.0):
         graph = demo_graph(captions[0], steps=10, seed=seed)
-        graph[APPLY]["inputs"]["threshold"] = threshold
+        graph[APPLY]["inputs"] |= {"preset": "published", "threshold": threshold}
         run = server.run(graph)
         assert run.error is None
         ran = {data["node"] for data in run.data("executing")}

@@ -72,7 +72,7 @@ def test_error_while_sampling_reaches_the_client(server, graph):
     run = server.run(graph)
     assert run.error is not None
     assert run.error["node_id"] == APPLY
-    graph[APPLY]["inputs"]["probe_depth"] = 0
+    graph[APPLY]["inputs"]["probe_depth"] = -1
     assert server.run(graph).error is None, "the server does not recover"
 
 

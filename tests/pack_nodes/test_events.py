@@ -11,7 +11,9 @@ EVENT = "dicache.step"
 
 @pytest.fixture
 def graph(captions):
-    return demo_graph(captions[0], steps=12)
+    graph = demo_graph(captions[0], steps=12)
+    graph[APPLY]["inputs"]["preset"] = "published"
+    return graph
 
 
 def test_one_event_per_step_and_a_last_one(server, graph):

@@ -19,7 +19,7 @@ def sampled(comfy, pack, load_model, sample):
     """``sampled(captions, widget=..., **sample)``: the log of a node whose model has sampled."""
 
     def run(captions=CAPTIONS[0], widgets=None, **options):
-        model, log = comfy.node("DiCacheApply", model=load_model("flux"), **(widgets or {}))
+        model, log = comfy.node("DiCacheApply", model=load_model("flux"), **({"preset": "published"} | (widgets or {})))
         sample(model, captions, **{"steps": 12, "size": 16, **options})
         return log
 
@@ -80,13 +80,37 @@ def test_many_streams_and_few_steps_still_draw(sampled, report):
     [
         ({"threshold": 0.0}, {}, "threshold 0 never skips"),
         ({"warmup_steps": 50}, {}, "every step was warm-up"),
-        ({"threshold": 0.001}, {}, "Write a higher threshold"),
+        ({"threshold": 0.001}, {}, "the threshold 0.001. Write a higher threshold, or -1 and choose"),
+        ({"preset": "fast"}, {"steps": 8}, "with 8 steps every step counts, so all are computed"),
+        ({"preset": "balanced"}, {"steps": 4}, "Runs of more than 8 steps gain"),
     ],
 )
-def test_text_says_why_nothing_was_reused(sampled, report, widgets, options, reason):
-    answer = report(sampled(widgets=widgets, **options))
-    assert "0 reused" in answer.ui["text"][0]
-    assert reason in answer.ui["text"][0]
+def test_text_says_why_nothing_was_skipped(sampled, report, widgets, options, reason):
+    text = report(sampled(widgets=widgets, **options)).ui["text"][0]
+    assert "0 skipped" in text
+    assert reason in text
+    if "preset" in widgets:  # these are steered by a target: there is no threshold to write
+        assert "threshold" not in text
+        assert "smallest error" not in text
+
+
+@pytest.mark.parametrize(
+    ("widgets", "settings"),
+    [
+        ({}, "DiCache (the paper's method), threshold 0.4, probe depth 1, warm-up 3 steps"),
+        ({"preset": "balanced"}, "foreseen (this pack's own), 2x, warm-up 2 steps"),
+        (
+            {"preset": "balanced", "threshold": 0.25, "probe_depth": 2},
+            "DiCache (the paper's method), threshold 0.25, probe depth 2, warm-up 3 steps",
+        ),
+    ],
+)
+def test_text_names_model_method_and_what_was_in_force(sampled, report, widgets, settings):
+    text = report(sampled(widgets=widgets)).ui["text"][0]
+    assert text.startswith("Flux, 12 steps: ")
+    assert settings in text.splitlines()
+    for internal in ("delta_y", "trajectory", "reused", "corrected_line", "saved"):
+        assert internal not in text
 
 
 def test_interrupted_run_reports_what_it_has(comfy, pack, load_model, sample, report):

@@ -15,9 +15,12 @@ SAMPLING = {
 }  # of the nodes that sample by themselves
 PUBLIC = {
     "DiCacheApply": {
-        "required": {"model": None, "threshold": -1.0, "probe_depth": 0, "warmup_steps": -1},
+        "required": {"model": None},
         "optional": {
-            "preset": "published",
+            "preset": "balanced",
+            "threshold": -1.0,
+            "probe_depth": -1,
+            "warmup_steps": -1,
             "start_percent": 0.0,
             "end_percent": 1.0,
             "max_consecutive": -1,
@@ -35,14 +38,14 @@ PUBLIC = {
         "advanced": set(),
     },
     "DiCacheCompare": {
-        "required": {**SAMPLING, "denoise": 1.0, "settings": "published, fast"},
+        "required": {**SAMPLING, "denoise": 1.0, "settings": "published, balanced"},
         "optional": {"vae": None},
         "outputs": [("LATENT", "latents"), ("IMAGE", "pictures"), ("STRING", "report")],
         "advanced": set(),
     },
     "DiCachePolicy": {
         "required": {"policy": "dicache", "target": "", "threshold": -1.0, "warmup_steps": -1},
-        "optional": {"mask": "", "curve": ""},
+        "optional": {"mask": "", "curve": "", "interval": -1},
         "outputs": [("DICACHE_POLICY", "policy")],
         "advanced": {"mask", "curve"},
     },
@@ -53,10 +56,11 @@ PUBLIC = {
         "advanced": set(),
     },
 }
-PRESETS = ["published", "fidelity", "balanced", "fast"]
+PRESETS = ["fidelity", "balanced", "fast", "published"]
 POLICIES = {
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "taylorseer_1", "taylorseer_2",
     "foca", "hyca", "sensitivity", "fixed_interval", "step_mask", "trajectory_error", "trajectory_error_output",
+    "deepcache",
     "output_reuse", "corrected_line", "foreseen", "output_line",
 }  # fmt: skip
 
@@ -87,13 +91,24 @@ def test_every_input_and_output_is_explained(info, node):
     assert {name for name, (_, o) in inputs.items() if o.get("advanced")} == PUBLIC[node]["advanced"]
 
 
-def test_what_came_after_the_first_release_may_be_left_out(comfy, pack, sample, load_model):
-    """A graph saved by the first release, through the API: it has none of the later inputs."""
-    old = {"threshold": -1.0, "probe_depth": 0, "warmup_steps": -1}
+@pytest.mark.parametrize("given", [{}, {"threshold": -1.0, "probe_depth": -1, "warmup_steps": -1}], ids=["none", "old"])
+def test_every_widget_may_be_left_out_and_means_its_default(comfy, pack, sample, load_model, given):
+    """A graph through the API, and one from before there were presets."""
     cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheApply"]
-    model, log = cls.PREPARE_CLASS_CLONE(None).execute(model=load_model("flux"), **old).result
+    model, log = cls.PREPARE_CLASS_CLONE(None).execute(model=load_model("flux"), **given).result
     sample(model, "plain green | circle white large still", steps=3, size=16)
-    assert log.runs[0].config == pack.dicache_core.published("flux")
+    assert log.runs[0].config == pack.dicache_core.resolve("flux", "balanced")
+
+
+def test_the_preset_comes_first_and_automatic_is_minus_one(info):
+    found = info("DiCacheApply")["input"]
+    widgets = {**found["required"], **found["optional"]}
+    assert list(widgets)[:2] == ["model", "preset"]
+    for name in ("threshold", "probe_depth", "warmup_steps", "max_consecutive"):
+        assert (widgets[name][1]["default"], widgets[name][1]["min"]) == (-1, -1)
+    policy = info("DiCachePolicy")["input"]
+    for options in (widgets["threshold"][1], policy["required"]["threshold"][1]):
+        assert options["step"] == 0.001
 
 
 def test_presets_are_offered_in_this_order(info):
@@ -104,6 +119,19 @@ def test_presets_are_offered_in_this_order(info):
 def test_policies_keep_their_names(info):
     _, options = info("DiCachePolicy")["input"]["required"]["policy"]
     assert set(options["options"]) >= POLICIES
+
+
+def test_policies_are_offered_in_groups(info):
+    """The paper's, the pack's own, those that decide on every step, those that go by a plan."""
+    _, options = info("DiCachePolicy")["input"]["required"]["policy"]
+    order = options["options"]
+    groups = (["dicache", "dicache_delta_minus"], ["foreseen", "output_reuse"], ["fbcache", "sensitivity"],
+              ["taylorseer_1", "step_mask"])  # fmt: skip
+    assert [order.index(name) for first_and_last in groups for name in first_and_last] == sorted(
+        order.index(name) for first_and_last in groups for name in first_and_last
+    )
+    assert order[0] == "dicache"
+    assert order[-1] == "step_mask"
 
 
 def test_the_expert_inputs_arrive(comfy, sample, load_model):

@@ -1,7 +1,8 @@
 """One model under one run's cache, called pass by pass as the sampler would."""
 
+import contextlib
+import sys
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import torch
 
@@ -11,40 +12,84 @@ NEVER, ALWAYS = 1e-30, 1e9  # thresholds: compose but compute, and reuse as soon
 
 @dataclass
 class Cached:
-    """One variant under one run's cache, called pass by pass as the sampler would."""
+    """One variant under one run's cache: a cond per row, so that rows may come together or apart.
+
+    Slots:
+        conds: names of the rows' conds; one cond with all rows unless said otherwise.
+    """
 
     pack: object
     variant: object
     threshold: float
     settings: dict = field(default_factory=dict)
+    conds: tuple = ()
 
     def __post_init__(self):
         core, patchers = self.pack.dicache_core, self.pack.model_patchers
-        self.adapter = patchers.adapter_for(self.variant.model)
+        self.core, self.stack = core, sys.modules[f"{patchers.__name__}.stack"]
+        self.family = patchers.family_of(self.variant.model)
         settings = dict(warmup_steps=0, predictor="reuse") | self.settings
         config = core.CacheConfig(threshold=self.threshold, **settings)
         self.session = core.CacheSession(config, core.Schedule(SIGMAS))
-        reporter = patchers.reporter.Reporter(self.session.statistics, None, 0)
-        self.wrapper = patchers.passes.CachedPass(self.adapter, self.session, reporter)
 
-    def __call__(self, x, step, options=None, **more):
-        """The toy's own output in the place of what the host's model around it would make of that."""
-        from comfy.patcher_extension import WrapperExecutor
-
-        patcher = SimpleNamespace(current_hooks=None)
-        model = SimpleNamespace(diffusion_model=self.variant.model, current_patcher=patcher)
-        run = lambda x, transformer_options: self.variant(x, transformer_options, **more)  # noqa: E731
-        return WrapperExecutor.new_class_executor(run, model, [self.wrapper]).execute(x, self.options(step, options))
-
-    def options(self, step, more=None):
-        """``transformer_options`` of a pass at ``step``; the model's own timestep does not move with it."""
-        options = dict(sigmas=torch.tensor([SIGMAS[step]]), sample_sigmas=torch.tensor(SIGMAS), uuids=["one"])
-        return options | (more or {})
+    def __call__(self, x, step, options=None, conds=None, **more):
+        first = first_of(x)
+        names = conds or self.conds or ["one"] * len(first)
+        keys = [self.core.SampleKey(name, names[:i].count(name)) for i, name in enumerate(names)]
+        cache = self.session.forward(keys, self.session.schedule.step_at(SIGMAS[step]), first)
+        with self.stack.stack_around(self.family, self.variant.model, cache):
+            out = self.variant(x, options_of(step, options), **more)
+        if isinstance(out, torch.Tensor):
+            out = cache.observe(out)
+        self.session.close(cache, self.core.Stopwatch(first.device))
+        return out
 
     @property
     def decisions(self):
         return [d.reason for p in self.session.statistics.passes for d in p.decisions]
 
 
+def first_of(x):
+    """The tensor that tells the batch: models with several latents take a list."""
+    return x if isinstance(x, torch.Tensor) else x[0]
+
+
+def options_of(step, more=None):
+    """``transformer_options`` of a pass at ``step``; the model's own timestep does not move with it."""
+    return dict(sigmas=torch.tensor([SIGMAS[step]]), sample_sigmas=torch.tensor(SIGMAS)) | (more or {})
+
+
 def plain(variant, x, step=0, **options):
-    return variant(x, dict(sigmas=torch.tensor([SIGMAS[step]]), sample_sigmas=torch.tensor(SIGMAS)) | options)
+    return variant(x, options_of(step, options))
+
+
+@contextlib.contextmanager
+def watched(modules, see):
+    """``see(i, args, kwargs)`` whenever module ``i`` really runs; a hook would also see blocks that are skipped."""
+
+    def watching(i, original):
+        def forward(*args, **kwargs):
+            see(i, args, kwargs)
+            return original(*args, **kwargs)
+
+        return forward
+
+    for i, module in enumerate(modules):
+        module.forward = watching(i, module.forward)
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.forward
+
+
+@contextlib.contextmanager
+def counted(modules):
+    """How often each module really runs."""
+    calls = [0] * len(modules)
+
+    def count(i, *_):
+        calls[i] += 1
+
+    with watched(modules, count):
+        yield calls

@@ -1,4 +1,4 @@
-"""Toy models of every class that an adapter covers, and a cache around one of them."""
+"""Toy models of every class that a family covers, and a cache around one of them."""
 
 import sys
 from pathlib import Path

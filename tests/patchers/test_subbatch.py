@@ -6,6 +6,8 @@ import sys
 import pytest
 import torch
 import variants
+from cached import Cached, watched
+from test_variants import stack_of
 
 NAMES = [
     "flux",
@@ -23,15 +25,11 @@ def rows_seen(blocks):
     """Per call of a block, the rows of its hidden state."""
     seen = []
 
-    def look(_module, args, kwargs):
-        seen.append((kwargs["img"] if "img" in kwargs else args[0]).shape[0])
+    def look(_, args, kwargs):
+        seen.append((args[0] if args else kwargs["img"] if "img" in kwargs else kwargs["x"]).shape[0])
 
-    handles = [block.register_forward_pre_hook(look, with_kwargs=True) for block in blocks]
-    try:
+    with watched(blocks, look):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def repeated(variant, batch):
@@ -50,12 +48,10 @@ def take(value, rows):
 
 def run(pack, variant, moves, options=None, **arguments):
     """(cache, output, rows per block call) of a second pass in which sample i moved by ``moves[i]``."""
-    from test_variants import Cached, stack_of
-
     cached = Cached(pack, variant, 1e-6)
     cached(variant.x.clone(), 0, options)
     x = moved(variant.x, moves)
-    with rows_seen(stack_of(cached.adapter, variant.model)) as rows:
+    with rows_seen(stack_of(cached)) as rows:
         out = cached(x, 1, options, **arguments)
     return cached, out, rows
 
@@ -71,7 +67,7 @@ def test_only_the_rows_that_are_computed_run(pack, name, moves):
     cached, out, rows = run(pack, variant, moves)
     assert cached.decisions[3:] == ["error" if m else "reused" for m in moves]
     assert rows == [3] + [int(sum(moves))] * (len(rows) - 1)
-    assert len(rows) == len(cached.adapter.blocks(variant.model))
+    assert len(rows) == len(stack_of(cached))
     for row, move in enumerate(moves):
         alone = repeated(getattr(variants, name)(), 3)
         alone.x, alone.timestep = alone.x[row : row + 1], alone.timestep[row : row + 1]
@@ -110,12 +106,10 @@ def test_nothing_that_sees_the_batch_is_given_a_part_of_it(pack):
 def test_control_gets_the_whole_batch(pack):
     variant = variants.flux()
     added = torch.zeros(2, 16, 32)
-    from test_variants import Cached, stack_of
-
     cached = Cached(pack, variant, 1e-6)
     control = {"input": [added], "output": []}
     cached(variant.x.clone(), 0, control=control)
-    with rows_seen(stack_of(cached.adapter, variant.model)) as rows:
+    with rows_seen(stack_of(cached)) as rows:
         cached(moved(variant.x, [STILL, JUMPS]), 1, control=control)
     assert cached.decisions[2:] == ["reused", "error"]
     assert rows == [2] * len(rows)
@@ -127,12 +121,15 @@ def _attention(original, *args, **kwargs):
 
 def test_arguments_whose_rows_nobody_knows_keep_the_batch_whole(pack):
     subbatch = sys.modules[f"{pack.model_patchers.__name__}.subbatch"]
-    split = subbatch.SubBatch([True, False, False])
+    split = subbatch.SubBatch([True, False, False], ("img", "txt", "vec", "pe"))
     assert split.fits({"img": torch.zeros(3, 4, 2), "vec": (torch.zeros(1, 2), [torch.zeros(3, 2)]), "pe": None})
     assert not split.fits({"img": torch.zeros(3, 4, 2), "vec": torch.zeros(6, 2)})
     assert not split.fits({"img": torch.zeros(3, 4, 2), "vec": object()})
-    narrow = split.narrow({"img": torch.arange(3)[:, None], "vec": (torch.zeros(1, 2),), "transformer_options": 7})
+    narrow = split.narrow(
+        {"img": torch.arange(3)[:, None], "vec": (torch.zeros(1, 2),), "transformer_options": 7}, "img"
+    )
     assert narrow["img"].tolist() == [[1], [2]]
     assert narrow["vec"][0].shape == (1, 2)
     assert narrow["transformer_options"] == 7
-    assert split.widen({"img": torch.ones(2, 1)})["img"].tolist() == [[0], [1], [1]]
+    assert split.widen(torch.ones(2, 1)).tolist() == [[0], [1], [1]]
+    assert [stream.tolist() for stream in split.widen((torch.ones(2), torch.ones(3)))] == [[0, 1, 1], [1, 1, 1]]

@@ -1,36 +1,22 @@
 """Each model class with a cache around its stack, compared with itself; the host's classes, random weights."""
 
-import contextlib
+import importlib
 
 import pytest
 import torch
-from cached import ALWAYS, NEVER, Cached, plain
+from cached import ALWAYS, NEVER, Cached, counted, plain
 from torch import nn
 
 
-@contextlib.contextmanager
-def counted(modules):
-    """Forward calls of each module while the block runs."""
-    calls = [0] * len(modules)
-
-    def count(i):
-        def hook(*_):
-            calls[i] += 1
-
-        return hook
-
-    handles = [module.register_forward_hook(count(i)) for i, module in enumerate(modules)]
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
+def stack_of(wrapped) -> list[nn.Module]:
+    return [block.module for block in wrapped.family.blocks(wrapped.variant.model)]
 
 
-def stack_of(adapter, model) -> list[nn.Module]:
-    lists = {"double_block": getattr(model, "double_blocks", getattr(model, "blocks", None))}
-    lists["single_block"] = getattr(model, "single_blocks", None)
-    return [lists[kind][index] for kind, index in (block.key for block in adapter.blocks(model))]
+def picture_of(wrapped, **call):
+    """Where the picture's tokens are in a call with these arguments."""
+    place = importlib.import_module(f"{wrapped.stack.__package__}.picture")
+    call = dict(ref_latent=None) | wrapped.variant.arguments | call
+    return place.Picture(wrapped.family, wrapped.variant.model, call, samples=len(wrapped.variant.x))
 
 
 @pytest.fixture
@@ -54,27 +40,37 @@ def test_span_is_what_the_head_keeps(variant, cached):
     if variant.needed:
         pytest.skip("work behind the last block mixes tokens; the same class without it is tested")
     wrapped = cached(NEVER)
-    block, kept = wrapped.adapter.blocks(variant.model)[-1], {}
+    first, *_, last = wrapped.family.blocks(variant.model)
+    picture, kept = picture_of(wrapped, x=variant.x), {}
 
-    def behind(args, extra):
-        out = extra["original_block"](args)
-        kept["img"], kept["args"] = out["img"].detach().clone().requires_grad_(), args
-        return {**out, "img": kept["img"].clone()}
+    def into(_module, args, kwargs):
+        picture.read(first.argument(first.part.hidden, args, kwargs), first.part)
 
-    plain(variant, variant.x, patches_replace={"dit": {block.key: behind}}).square().sum().backward()
-    call = dict(x=variant.x, ref_latent=None, kwargs=variant.arguments) | variant.arguments
-    span = wrapped.adapter.span(variant.model, call)
-    seen = span.of(block, torch.arange(kept["img"].shape[1])[None], kept["args"])[0]
+    def behind(_module, _args, out):
+        kept["img"] = out[0] if isinstance(out, tuple) else out
+        kept["img"] = kept["img"].detach().clone().requires_grad_()
+        return (kept["img"].clone(), *out[1:]) if isinstance(out, tuple) else kept["img"].clone()
+
+    handles = [
+        first.module.register_forward_pre_hook(into, with_kwargs=True),
+        last.module.register_forward_hook(behind),
+    ]
+    plain(variant, variant.x).square().sum().backward()
+    for handle in handles:
+        handle.remove()
+    places = torch.arange(kept["img"].shape[1])[None, :, None].expand(len(variant.x), -1, 1)
+    seen = picture.read(places, last.part)[0, :, 0]
     reached = kept["img"].grad.abs().sum((0, 2)).nonzero()[:, 0]
     assert torch.equal(seen, reached)
     assert len(seen) == variant.tokens
-    assert seen[0] == variant.in_front + (kept["args"]["transformer_options"]["img_slice"][0] if block.joined else 0)
+    text = kept["img"].shape[1] - picture.image_tokens if last.part.joined else 0
+    assert seen[0] == variant.in_front + text
 
 
 def test_same_input_reused_gives_the_same_output(variant, cached):
     wrapped = cached(ALWAYS)
     computed = wrapped(variant.x.clone(), 0)
-    blocks = stack_of(wrapped.adapter, variant.model)
+    blocks = stack_of(wrapped)
     with counted(blocks) as stack, counted(variant.beside) as beside:
         reused = wrapped(variant.x.clone(), 1)
     assert set(wrapped.decisions[len(variant.x) :]) == {"reused"}
@@ -130,18 +126,19 @@ def test_model_is_whole_again_when_a_skipped_pass_fails(variant, cached):
 
 def test_modulated_is_what_block_0_attends_to(variant, cached):
     wrapped, seen = cached(NEVER), {}
-    block = wrapped.adapter.blocks(variant.model)[0]
+    first = wrapped.family.blocks(variant.model)[0]
+    picture = picture_of(wrapped, x=variant.x)
 
     def watch(_, args):
         seen.setdefault("attended", args[0].clone())
 
-    def before(args, extra):
-        seen["span"] = wrapped.adapter.span(variant.model, call)
-        seen["ours"] = seen["span"].of(block, wrapped.adapter.modulated(variant.model, args), args)
-        return extra["original_block"](args)
+    def into(_module, args, kwargs):
+        modulated = wrapped.family.modulated(variant.model, first.by_name(args, kwargs))
+        seen["ours"] = picture.read(modulated, first.part).clone()
 
-    call = dict(x=variant.x, ref_latent=None, kwargs=variant.arguments) | variant.arguments
-    handle = variant.norm_input.register_forward_pre_hook(watch)
-    plain(variant, variant.x, patches_replace={"dit": {block.key: before}})
-    handle.remove()
-    torch.testing.assert_close(seen["ours"], seen["span"].of(block, seen["attended"], {}), atol=1e-5, rtol=1e-5)
+    handles = [variant.norm_input.register_forward_pre_hook(watch)]
+    handles.append(first.module.register_forward_pre_hook(into, with_kwargs=True))
+    plain(variant, variant.x)
+    for handle in handles:
+        handle.remove()
+    torch.testing.assert_close(seen["ours"], picture.read(seen["attended"], first.part), atol=1e-5, rtol=1e-5)

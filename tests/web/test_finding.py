@@ -48,7 +48,7 @@ def test_tooltip_of_an_input(desk):
         desk.page.mouse.move(x, y)
     else:
         desk.page.locator(".lg-node-widgets").get_by_text("threshold", exact=True).first.hover()
-    tooltip = desk.object_info("DiCacheApply")["input"]["required"]["threshold"][1]["tooltip"]
+    tooltip = desk.object_info("DiCacheApply")["input"]["optional"]["threshold"][1]["tooltip"]
     desk.page.locator(".node-tooltip, .p-tooltip").get_by_text(tooltip).wait_for()
     desk.screenshot("tooltip")
 

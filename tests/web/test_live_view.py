@@ -15,7 +15,7 @@ WATCH = """() => {
     new MutationObserver(() => seen.push(strip.getAttribute("aria-label")))
         .observe(strip, { attributes: true, attributeFilter: ["aria-label"] });
 }"""
-FINISHED = r"DiCache · \d+ of \d+ steps saved · \d+\.\d\d×"
+FINISHED = r"DiCache · \d+ of \d+ steps skipped · \d+\.\d\d×"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_drop_run_and_watch(testbed):
     desk.screenshot("idle")
     desk.page.evaluate(WATCH)
     desk.run()
-    desk.page.wait_for_function(r"/\d+ of 30 steps saved/.test(seen.at(-1))")
+    desk.page.wait_for_function(r"/\d+ of 30 steps skipped/.test(seen.at(-1))")
     texts = desk.page.evaluate("seen")
     running = [text for text in texts if text.startswith("DiCache · step ")]
     steps = [int(text.split("step ")[1].split("/")[0]) for text in running]
@@ -48,8 +48,8 @@ def test_drop_run_and_watch(testbed):
     assert states.endswith("l")
     assert len(states) == 30
     assert "r" in states
-    assert f"{states.count('r')} of 30 steps saved" in desk.label()
-    desk.page.get_by_text(f"{states.count('r')} reused").first.wait_for()  # the text on DiCache Report
+    assert f"{states.count('r')} of 30 steps skipped" in desk.label()
+    desk.page.get_by_text(f"{states.count('r')} skipped").first.wait_for()  # the text on DiCache Report
     desk.screenshot("after_run")
 
 
@@ -58,7 +58,7 @@ def test_a_second_queue(testbed):
     desk.run()
     desk.set_widget("KSampler", {"seed": next(SEEDS), "steps": 12})
     desk.run()
-    desk.wait_for_label("of 12 steps saved")
+    desk.wait_for_label("of 12 steps skipped")
     assert len(desk.states()) == 12
 
 
@@ -67,7 +67,7 @@ def test_zero_threshold_says_why(testbed):
     desk.set_widget("DiCacheApply", {"threshold": 0.0})
     desk.set_widget("KSampler", {"steps": 8})
     desk.run()
-    desk.wait_for_label("0 of 8 steps saved")
+    desk.wait_for_label("0 of 8 steps skipped")
     assert desk.strip.first.locator(".legend").inner_text() == "threshold 0 never skips a step"
 
 
@@ -105,14 +105,14 @@ def test_reload(testbed):
     desk.strip.first.wait_for()
     desk.set_widget("KSampler", {"seed": next(SEEDS)})
     desk.run()
-    desk.wait_for_label("of 8 steps saved")
+    desk.wait_for_label("of 8 steps skipped")
 
 
 def test_leaving_the_workflow_and_coming_back(testbed):
     desk = testbed
     desk.set_widget("KSampler", {"steps": 8})
     desk.run()
-    desk.wait_for_label("of 8 steps saved")
+    desk.wait_for_label("of 8 steps skipped")
     label = desk.label()
     tab = desk.page.evaluate("app.extensionManager.workflow.activeWorkflow.filename")
     desk.clear()
@@ -135,7 +135,7 @@ def test_within_a_subgraph(testbed):
     desk.run()
     desk.page.evaluate("app.canvas.openSubgraph(outer.subgraph, outer)")
     desk.fit()
-    desk.wait_for_label("of 8 steps saved")
+    desk.wait_for_label("of 8 steps skipped")
     desk.screenshot("subgraph")
 
 
@@ -171,7 +171,7 @@ def test_changing_the_renderer_keeps_the_run(testbed):
     desk = testbed
     desk.set_widget("KSampler", {"steps": 8})
     desk.run()
-    desk.wait_for_label("of 8 steps saved")
+    desk.wait_for_label("of 8 steps skipped")
     label = desk.label()
     for nodes2 in (desk.renderer == "classic", desk.renderer == "nodes2"):
         desk.set_setting("Comfy.VueNodes.Enabled", nodes2)
@@ -184,8 +184,8 @@ def test_an_event_for_no_node_is_no_error(testbed):
     desk.page.evaluate(
         """() => {
             const event = { node: "9:9:9", run: 1, step: 1, steps: 2, cells: "w-", threshold: 0.4, error: null,
-                accumulated: null, history: [null, null], computed: 1, reused: 0, speedup: null, policy: "",
-                finished: false };
+                accumulated: null, history: [null, null], computed: 1, reused: 0, speedup: null, policy: null,
+                interval: null, target: null, probe_depth: null, warmup_steps: 0, nothing: null, finished: false };
             for (const node of ["9:9:9", "999", "1"])
                 app.api.dispatchEvent(new CustomEvent("dicache.step", { detail: { ...event, node } }));
         }"""

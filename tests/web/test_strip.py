@@ -1,5 +1,6 @@
 """The strip alone, in a bare page: what it says and draws for an event."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +30,12 @@ def event(cells: str, **changes: object) -> dict:
         "computed": done - cells.count("r"),
         "reused": cells.count("r"),
         "speedup": 1.4159,
-        "policy": "delta_y + trajectory",
+        "policy": "dicache",
+        "interval": None,
+        "target": None,
         "probe_depth": 1,
         "warmup_steps": 6,
+        "nothing": None,
         "finished": done == len(cells),
     } | changes
 
@@ -105,33 +109,47 @@ def test_before_the_first_run_it_is_quiet(strip):
 
 def test_a_running_run(strip):
     strip.show(**event("wwwwwwrrrcrr------------------"))
-    assert strip.label == "DiCache · step 12/30 · 5 steps saved · 1.42×"
+    assert strip.label == "DiCache · step 12/30 · 5 steps skipped · 1.42×"
     assert strip.states == "wwwwwwrrrcrr------------------"
     assert strip.text(".speedup") == "1.42×"
 
 
 def test_a_finished_run(strip):
     strip.show(**event("wwwrrrcrrl"))
-    assert strip.label == "DiCache · 5 of 10 steps saved · 1.42×"
+    assert strip.label == "DiCache · 5 of 10 steps skipped · 1.42×"
 
 
 def test_an_interrupted_run(strip):
     strip.show(**event("wwwrrr----", finished=True))
-    assert strip.label == "DiCache · stopped at 6/10 · 3 steps saved · 1.42×"
+    assert strip.label == "DiCache · stopped at 6/10 · 3 steps skipped · 1.42×"
 
 
-def test_it_shows_the_settings_that_were_used(strip):
-    strip.show(**event("wcrrl", threshold=0.30000000000000004))
-    assert strip.text(".settings") == "threshold 0.3 · probe 1 · warm-up 6"
-    strip.show(**event("wcrrl", threshold=None))
-    assert strip.text(".settings") == "probe 1 · warm-up 6"
+@pytest.mark.parametrize(
+    ("changes", "settings"),
+    [
+        ({"threshold": 0.30000000000000004}, "paper's method · threshold 0.3 · probe 1 · warm-up 6"),
+        (
+            {"policy": "foreseen", "threshold": None, "target": "2x", "probe_depth": None, "warmup_steps": 2},
+            "this pack's method · 2× · warm-up 2",  # no block runs on every step: no probe
+        ),
+        ({"threshold": None, "target": "12"}, "paper's method · 12 steps · probe 1 · warm-up 6"),
+        (
+            {"policy": "taylorseer_1", "threshold": None, "interval": 3, "probe_depth": None},
+            "taylorseer 1 · every 3 steps · warm-up 6",
+        ),
+        ({"policy": None, "threshold": 0}, "threshold 0 · probe 1 · warm-up 6"),
+    ],
+)
+def test_it_shows_the_method_and_the_numbers_that_were_in_force(strip, changes, settings):
+    strip.show(**event("wcrrl", **changes))
+    assert strip.text(".settings") == settings
 
 
 def test_a_second_run_leaves_nothing_of_the_first(strip):
     strip.show(**event("wwwrrrcrrl"))
     strip.show(**event("ww--", speedup=None))
     assert strip.states == "ww--"
-    assert strip.label == "DiCache · step 2/4 · 0 steps saved"
+    assert strip.label == "DiCache · step 2/4 · 0 steps skipped"
 
 
 def test_the_same_event_twice_changes_nothing(strip):
@@ -150,35 +168,33 @@ def test_idle_forgets_a_run(strip):
 
 
 @pytest.mark.parametrize(
-    ("cells", "changes", "why"),
+    ("nothing", "changes", "why"),
     [
-        ("wwcccl", {"history": [None, None, 0.9, 0.5, 0.7, None]}, "smallest error 0.5 is above threshold 0.4"),
-        ("wwcccl", {"threshold": 0}, "threshold 0 never skips a step"),
-        ("wwwl", {}, "every step was warm-up: nothing to reuse"),
+        ({"reason": "error", "smallest": 0.5}, {}, "smallest error 0.5 is above threshold 0.4"),
+        ({"reason": "threshold 0"}, {"threshold": 0}, "threshold 0 never skips a step"),
+        ({"reason": "closed"}, {}, "every step was warm-up: nothing to skip"),
+        ({"reason": "few steps"}, {"threshold": None, "target": "3x"}, "6 steps are too few to skip any"),
+        ({"reason": "target"}, {"threshold": None, "target": "1x"}, "target 1x computes all 6 steps"),
+        ({"reason": "interval"}, {"threshold": None, "interval": 1}, "interval 1 computes every step"),
+        ({"reason": "memory"}, {}, "no memory left for the cache: all steps computed"),
+        ({"reason": "no history"}, {}, "the model changed on every step: nothing to skip"),
     ],
 )
-def test_it_says_why_nothing_was_reused(strip, cells, changes, why):
-    strip.show(**event(cells, **changes))
+def test_it_says_why_nothing_was_skipped(strip, nothing, changes, why):
+    strip.show(**event("wwcccl", nothing={"smallest": None, **nothing}, **changes))
     assert strip.text(".legend") == why
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"history": [None] * 6, "threshold": 3.0},  # computes every third step, say, and looks at no error
-        {"history": [None, None, 0.3, 0.2, 0.1, None]},  # other limits kept it from reusing
-        {"threshold": None},
-    ],
-)
-def test_it_does_not_guess_why(strip, changes):
-    strip.show(**event("wwcccl", **changes))
-    assert "reused" in strip.text(".legend")
+@pytest.mark.parametrize("nothing", [None, {"reason": "a reason of a newer version", "smallest": None}])
+def test_it_does_not_guess_why(strip, nothing):
+    strip.show(**event("wwcccl", nothing=nothing))
+    assert "skipped" in strip.text(".legend")
 
 
 def test_while_it_runs_it_does_not_complain(strip):
     strip.show(**event("wwccc---"))
     assert "smallest" not in strip.text(".legend")
-    assert "reused" in strip.text(".legend")
+    assert "skipped" in strip.text(".legend")
 
 
 def test_mixed_steps_are_explained_where_there_are_some(strip):
@@ -205,14 +221,14 @@ def test_a_rule_without_a_threshold_has_no_line(strip):
     strip.show(**event("wcrrl", threshold=None))
     assert not strip.page.locator(".line-at").is_visible()
     strip.show(**event("wcccl", threshold=None, speedup=None))
-    assert strip.label == "DiCache · 0 of 5 steps saved"
+    assert strip.label == "DiCache · 0 of 5 steps skipped"
 
 
 def test_pointing_at_a_step_tells_its_numbers(strip):
     strip.show(**event("wwrr--", history=[None, None, 0.1234567, 0.25, None, None]))
     titles = strip.page.locator(".column").evaluate_all("(columns) => columns.map((c) => c.title)")
     assert titles[0] == "Step 1: warm-up"
-    assert titles[2] == "Step 3: reused · accumulated error 0.123"
+    assert titles[2] == "Step 3: skipped · accumulated error 0.123"
     assert titles[5] == "Step 6: not yet"
 
 
@@ -233,9 +249,10 @@ def test_any_number_of_steps_fits(strip, steps):
 @pytest.mark.parametrize(
     ("language", "label"),
     [
-        ("zh", "DiCache · 5 步中省去 2 步 · 1.42×"),
-        ("ja", "DiCache · 5 ステップ中 2 を省略 · 1.42×"),
-        ("fr", "DiCache · 2 of 5 steps saved · 1.42×"),
+        ("zh", "DiCache · 5 步中跳过 2 步 · 1.42×"),
+        ("zh-TW", "DiCache · 5 步中跳過 2 步 · 1.42×"),
+        ("ja", "DiCache · 5 ステップ中 2 をスキップ · 1.42×"),
+        ("fr", "DiCache · 2 of 5 steps skipped · 1.42×"),
     ],
 )
 def test_it_speaks_the_frontends_language(strip, language, label):
@@ -248,8 +265,20 @@ def test_every_language_has_every_word(strip):
     keys = strip.page.evaluate(
         """async () => {
             const { wordsFor } = await import("./words.js");
-            const names = (words) => [words, words.states, words.settings].map(Object.keys).flat();
-            return ["en", "zh", "ja"].map((language) => names(wordsFor(language)));
+            const names = (words) =>
+                [words, words.states, words.settings, words.methods, words.nothing].map(Object.keys).flat();
+            return ["en", "zh", "zh-TW", "ja"].map((language) => names(wordsFor(language)));
         }"""
     )
-    assert keys[0] == keys[1] == keys[2]
+    assert keys[0] == keys[1] == keys[2] == keys[3]
+    assert len({json.dumps(strip.page.evaluate(WORDS, language)) for language in ("en", "zh", "zh-TW", "ja")}) == 4
+
+
+WORDS = "async (language) => (await import('./words.js')).wordsFor(language).states"
+REASONS = ("threshold 0", "memory", "few steps", "target", "closed", "no history", "interval", "error")
+
+
+def test_every_reason_of_the_core_has_words(strip):
+    found = strip.page.evaluate("async () => Object.keys((await import('./words.js')).wordsFor('en').nothing)")
+    text = (WEB.parent / "dicache_core" / "explain.py").read_text(encoding="utf-8")
+    assert set(found) == set(re.findall(r'^        "([a-z0 ]+)": ', text, re.MULTILINE)) == set(REASONS)

@@ -1,6 +1,7 @@
 """Translations and help pages are complete: nothing a node says is missing in a language."""
 
 import json
+import re
 
 import pytest
 from make_locales import DOCS, LOCALES, node_definitions, read
@@ -9,8 +10,27 @@ LANGUAGES = ("en", "zh", "ja")
 
 
 @pytest.fixture(scope="module")
-def nodes(server) -> dict:
-    return node_definitions(json.loads(server.get("/object_info")))
+def object_info(server) -> dict:
+    return json.loads(server.get("/object_info"))
+
+
+@pytest.fixture(scope="module")
+def nodes(object_info) -> dict:
+    return node_definitions(object_info)
+
+
+@pytest.fixture(scope="module")
+def options(object_info) -> dict:
+    """node -> widget -> what its menu offers, in order."""
+    return {
+        node: {
+            widget: spec[1]["options"] if spec[0] == "COMBO" else spec[0]
+            for group in object_info[node]["input"].values()
+            for widget, spec in group.items()
+            if spec[0] == "COMBO" or isinstance(spec[0], list)
+        }
+        for node in ("DiCacheApply", "DiCachePolicy")
+    }
 
 
 def test_english_is_what_the_nodes_say(nodes):
@@ -49,14 +69,101 @@ def test_the_host_serves_the_translations(server, language):
     assert served["nodeCategories"].items() >= main["nodeCategories"].items()
 
 
+def first_cells(page: str) -> str:
+    """The first cell of every row of a help page's tables."""
+    return "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("|"))
+
+
+def help_page(node: str, language: str) -> str:
+    return (DOCS / node / f"{language}.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_node_has_a_help_page_that_names_its_inputs(server, nodes, language):
-    names = read(language)
-    for node, texts in nodes.items():
+def test_every_help_page_is_served_and_begins_with_the_nodes_name(server, nodes, language):
+    for node in nodes:
         page = server.get(f"/extensions/ComfyUI-DiCache/docs/{node}/{language}.md").decode()
-        assert page.startswith("# " + names[node]["display_name"])
-        for key in texts["inputs"]:
-            assert f"**{names[node]['inputs'][key]['name']}**" in page, f"{node}.{key} in {language}"
+        assert page == help_page(node, language)
+        assert page.startswith(f"# {read(language)[node]['display_name']}\n")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_help_pages_explain_every_widget_and_output_and_no_other(nodes, language):
+    names = read(language)
+    for node in nodes:
+        explained = re.findall(r"\*\*(.+?)\*\*", first_cells(help_page(node, language)))
+        parts = [names[node][part] for part in ("inputs", "outputs")]
+        assert sorted(explained) == sorted(texts["name"] for part in parts for texts in part.values()), node
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("node", "widget"), [("DiCacheApply", "preset"), ("DiCachePolicy", "policy")])
+def test_help_pages_explain_every_preset_and_policy_and_no_other(options, language, node, widget):
+    explained = re.findall(r"(?<!\*)\*([a-z_0-9]+)\*(?!\*)", first_cells(help_page(node, language)))
+    assert (
+        explained == options[node][widget] if widget == "preset" else sorted(explained) == sorted(options[node][widget])
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_name_in_a_help_page_exists(nodes, options, language):
+    """What stands in italics is a node, a preset, a policy, a node of ComfyUI's, or words of the strip."""
+    known = {texts["display_name"] for texts in read(language).values()}
+    known |= {*options["DiCacheApply"]["preset"], *options["DiCachePolicy"]["policy"], *HOST_NODES[language]}
+    strip = (DOCS.parent / "words.js").read_text(encoding="utf-8")
+    for node in nodes:
+        for name in re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", help_page(node, language)):
+            parts = [part.strip() for part in name.split(",")]  # of an example of settings
+            assert name in known or name in strip or all(p in known or re.match(r"[\d.]+x?$", p) for p in parts), name
+
+
+HOST_NODES = {
+    "en": {"Save Image", "Preview Image"},
+    "zh": {"保存图像", "预览图像"},
+    "ja": {"画像を保存", "画像プレビュー"},
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_presets_and_policies_in_tooltips_exist(nodes, options, language):
+    texts = read(language)
+    for preset in options["DiCacheApply"]["preset"]:
+        for node, widget in (("DiCacheApply", "preset"), ("DiCacheCompare", "settings")):
+            assert preset in texts[node]["inputs"][widget]["tooltip"]
+    interval = texts["DiCachePolicy"]["inputs"]["interval"]["tooltip"]
+    for name in re.findall(
+        r"[a-z]+_?[a-z]+", interval.split("(", 1)[-1].split("（", 1)[-1].split(")")[0].split("）")[0]
+    ):
+        assert any(policy.startswith(name) for policy in options["DiCachePolicy"]["policy"]), name
+
+
+# Words that users no longer read: one word for one thing, nothing internal, and what once was wrong.
+RETIRED = {
+    "en": (
+        r"reused?", r"probed and", r"saved", r"manieth", r"delta_y", r"is left out", r"left\s+out\s+of", r"README",
+        r"queue it twice", r"the table", r"seconds saved", r"first block only", r"only its first block",
+        r"0 uses the preset", r"0: the preset", r"typed into the fields still win", r"video memory",
+    ),
+    "zh": (r"复用", r"省去", r"README", r"运行两次", r"DiCache 应用", r"每隔多少步"),
+    "ja": (r"再利用", r"省略", r"較正", r"README", r"2 回実行し", r"DiCache 適用", r"ビデオメモリ"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_word_for_one_thing(nodes, language):
+    pages = [help_page(node, language) for node in nodes]
+    texts = json.dumps(read(language), ensure_ascii=False)
+    for text in (*pages, texts, *words_of_the_strip(language)):
+        plain = re.sub(r'"reused"|DiCache Calibrate\*? saved', "", text)  # a key of the JSON; what is done to a curve
+        for word in RETIRED[language]:
+            assert not re.search(rf"\b{word}\b" if language == "en" else word, plain), word
+
+
+def words_of_the_strip(language: str) -> list[str]:
+    """The strings of a language in words.js, without the code around them."""
+    name = {"en": "english", "zh": "chinese", "ja": "japanese"}[language]
+    text = (DOCS.parent / "words.js").read_text(encoding="utf-8")
+    block = text.split(f"const {name} = ", 1)[1].split("\n};", 1)[0]
+    return re.findall(r'"([^"]*)"', block) + [re.sub(r"\$\{.*?\}", "", t) for t in re.findall(r"`([^`]*)`", block)]
 
 
 def test_other_languages_get_the_english_page(nodes):

@@ -1,0 +1,72 @@
+"""The settings that DiCache Compare is asked for, read from one line of text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .config import CacheConfig, check_threshold
+from .limits import limit_text
+from .policies import POLICIES
+from .presets import PRESETS, PUBLISHED_PRESET, own_config, resolve
+from .target import Target
+
+WRITE = f"presets ({', '.join(PRESETS)}), speeds (2x), numbers of computed steps (12), thresholds (0.2) or policies"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing to compare; one slot is filled."""
+
+    preset: str = ""
+    policy: str = ""
+    target: str = ""
+    threshold: float = -1.0
+
+    def resolved(self, architecture: str) -> tuple[str, CacheConfig]:
+        """A label and the settings for an architecture."""
+        if self.target:
+            config = own_config(self.target, architecture)
+            return limit_text(config), config
+        if self.threshold != -1:
+            return f"threshold {self.threshold:g}", resolve(architecture, PUBLISHED_PRESET, threshold=self.threshold)
+        if self.policy:
+            config = resolve(architecture, policy=POLICIES[self.policy])
+        else:
+            config = resolve(architecture, self.preset)
+        return f"{self.preset or self.policy} ({limit_text(config)})", config
+
+
+def parse_settings(text: str) -> tuple[Setting, ...]:
+    """``"published, 2x, 12, 0.2, fbcache"`` -> settings in order, each once; a ``ValueError`` says what to write.
+
+    A number with an x is a speed and a whole number of 2 or more written without a point a count of computed steps,
+    both of this pack's own policy; any other number is a threshold of the paper's.
+    """
+    words = [word.strip().lower() for word in text.replace("\n", ",").split(",") if word.strip()]
+    if not words:
+        raise ValueError(f'settings is empty: write {WRITE}, with commas in between, such as "published, 2x, fast"')
+    return tuple(dict.fromkeys(_setting(word) for word in words))
+
+
+def settings_of(text: str, architecture: str) -> list[tuple[str, CacheConfig]]:
+    """Each of ``parse_settings(text)`` with a label, for any architecture."""
+    return [setting.resolved(architecture) for setting in parse_settings(text)]
+
+
+def _setting(word: str) -> Setting:
+    if word in PRESETS:
+        return Setting(preset=word)
+    if word in POLICIES:
+        if POLICIES[word].calibrated:
+            raise ValueError(f"settings has {word!r}, which needs a curve: use DiCache Policy and DiCache Apply for it")
+        return Setting(policy=word)
+    if re.fullmatch(r"[\d.]+\s*x", word) or (re.fullmatch(r"\d{1,5}", word) and int(word) >= 2):
+        Target.parse(word)
+        return Setting(target=word.replace(" ", ""))
+    try:
+        threshold = float(word)
+    except ValueError:
+        raise ValueError(f"settings has {word!r}: write {WRITE} ({', '.join(POLICIES)})") from None
+    check_threshold(threshold)
+    return Setting(threshold=threshold)

@@ -1,0 +1,37 @@
+// The policies' names, and the groups that they stand in on the menu of DiCache Policy, per language of the front end.
+
+const NAMES = {
+  dicache: ["paper", "DiCache"],
+  dicache_delta_minus: ["paper", "DiCache (delta-minus)"],
+  foreseen: ["own", "foreseen"],
+  corrected_line: ["own", "corrected line"],
+  trajectory_error: ["own", "trajectory error"],
+  trajectory_error_output: ["own", "trajectory error (output)"],
+  output_line: ["own", "output line"],
+  output_reuse: ["own", "last output"],
+  fbcache: ["every step", "FBCache"],
+  teacache: ["every step", "TeaCache"],
+  easycache: ["every step", "EasyCache"],
+  magcache: ["every step", "MagCache"],
+  sensitivity: ["every step", "sensitivity (SenCache)"],
+  taylorseer_1: ["interval", "TaylorSeer 1"],
+  taylorseer_2: ["interval", "TaylorSeer 2"],
+  foca: ["interval", "FoCa"],
+  hyca: ["interval", "HyCa"],
+  fixed_interval: ["interval", "last result"],
+  step_mask: ["plan", "step mask"],
+};
+
+const GROUPS = {
+  en: { paper: "the paper", own: "this pack", "every step": "judges every step", interval: "every n-th step", plan: "by hand" },
+  zh: { paper: "论文", own: "本插件", "every step": "每步判断", interval: "每 n 步", plan: "手动" },
+  "zh-TW": { paper: "論文", own: "本套件", "every step": "每步判斷", interval: "每 n 步", plan: "手動" },
+  ja: { paper: "論文", own: "独自", "every step": "毎ステップ判断", interval: "n ステップごと", plan: "手動" },
+};
+
+/** "foca" -> "FoCa · every n-th step"; an id that has no name stays as it is. */
+export function policyLabel(id, locale) {
+  if (!(id in NAMES)) return id;
+  const [group, name] = NAMES[id];
+  return `${name} · ${(GROUPS[locale] ?? GROUPS.en)[group]}`;
+}
