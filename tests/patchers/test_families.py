@@ -11,6 +11,7 @@ import variants
 from cached import ALWAYS, NEVER, Cached, counted, options_of
 from test_unet import sd_1
 from toys import copied
+from variants import noise
 
 STEPS = 3
 
@@ -288,6 +289,30 @@ def test_a_replacement_still_acts(pack, make, place):
         assert_near(reused(toy.x, 1, options), expected)
         assert reused.decisions[toy.batch :] == ["reused"] * toy.batch
         assert len(calls) == (1 if place == 0 else 0), "a skipped pass skips it too"
+
+
+@pytest.mark.parametrize(
+    "make", [toys.qwen_image, toys.mage_flow, toys.lens, toys.z_image], ids=lambda make: make.__name__
+)
+def test_patches_between_blocks_act_behind_the_last_one_only(pack, make):
+    """As control models do, in place: a skipped pass must not pay for what the estimate overwrites."""
+    toy, seen = built(make), []
+
+    def control(args):
+        seen.append(args["block_index"])
+        args["img"] += 0.1 * noise(*args["img"].shape, seed=args["block_index"])
+        return args
+
+    options = {"patches": {"double_block": [control]}}
+    expected = bare(toy, toy.x, **options).clone()
+    assert not torch.equal(bare(toy, toy.x), expected), "the patch did nothing"
+    assert torch.equal(Cached(pack, toy, NEVER)(toy.x, 0, options), expected)
+    wrapped = Cached(pack, toy, ALWAYS)
+    wrapped(toy.x, 0, options)
+    seen.clear()
+    assert_near(wrapped(toy.x, 1, options), expected)
+    assert seen == [3]
+    assert options == {"patches": {"double_block": [control]}}
 
 
 # ---------------------------------------------------------------- single families
