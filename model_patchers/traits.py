@@ -149,7 +149,8 @@ def hunyuan_modulated(network: nn.Module, block: Arguments) -> Tensor:
 
 
 def wan_modulated(network: nn.Module, block: Arguments) -> Tensor:
-    module, x, e = network.blocks[0], block["x"], block["e"]
+    module, x = network.blocks[0], block["x"]
+    e = block["e"] if "e" in block else block["vec"]  # the host's name for it where a block is replaced
     per_time = e if e.ndim == 4 else e.unsqueeze(1)  # (N, times, 6, D)
     modulation = module.modulation.to(x) + per_time  # (1, 6, D) + (N, times, 6, D)
     shift, scale = (repeat_e(modulation[:, :, i], x) for i in (0, 1))

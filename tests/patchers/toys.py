@@ -135,6 +135,12 @@ def ltx_2() -> Toy:
     return Toy(model, [noise(BATCH, 128, 2, 4, 3), sound], arguments, timestep=timestep)
 
 
+def ltx_2_without_sound() -> Toy:
+    toy = ltx_2()
+    toy.x[1] = toy.x[1][:, :, :0]
+    return toy
+
+
 def minimax_h3() -> Toy:
     settings = dict(hidden_size=32, num_layers=4, token_refiner_num_layers=1, num_attention_heads=2)
     settings |= dict(attention_head_dim=18, ffn_hidden_size=48, latents_dim=4, audio_latents_dim=6, text_dim=12)
@@ -400,6 +406,7 @@ TOYS: list[Callable[[], Toy]] = [
     joyimage,
     ltx_video,
     ltx_2,
+    ltx_2_without_sound,
     minimax_h3,
     stable_diffusion_3,
     stable_diffusion_3_with_control,
