@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+import torch._dynamo.utils
 import toys
 import variants
 from cached import ALWAYS, NEVER, Cached, counted, options_of
@@ -394,3 +395,20 @@ def test_a_class_of_the_hosts_belongs_to_one_family(pack):
     models = [name for family in families for name in family.models]
     assert len(models) == len(set(models))
     assert len({family.name for family in families}) == len(families)
+
+
+def test_compiled_blocks_stay_compiled_and_the_cache_outside(pack):
+    """``torch.compile`` leaves a forward on the instance, which has to be there again afterwards."""
+    torch._dynamo.reset()
+    toy = toys.lumina_2()
+    expected = bare_of(toy)
+    toy.model.layers = torch.nn.ModuleList(torch.compile(layer, backend="eager") for layer in toy.model.layers)
+    compiled = [vars(layer)["forward"] for layer in toy.model.layers]
+    wrapped, graphs = Cached(pack, toy, ALWAYS), torch._dynamo.utils.counters["stats"]
+    for step in range(3):
+        torch.testing.assert_close(wrapped(toy.x, step), expected)
+        assert [vars(layer)["forward"] for layer in toy.model.layers] == compiled
+        seen = graphs["unique_graphs"] if step == 0 else seen
+    assert wrapped.decisions[2:] == ["reused"] * 4
+    assert 0 < graphs["unique_graphs"] == seen
+    torch._dynamo.reset()
