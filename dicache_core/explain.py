@@ -6,7 +6,7 @@ Codes and numbers, so that every place that shows them can say it in its own wor
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .config import CacheConfig
 from .limits import interval_of, threshold_of
@@ -22,11 +22,12 @@ class Nothing:
     """Why a run skipped nothing.
 
     Slots:
-        reason: "threshold 0", "memory" (ran out of it), "pictures" (a model that puts out the picture itself), "sampler"
-            (one that needs every call), "no block seen" (another forward goes past the cache), "blocks" (they run in
-            another way than the cache can follow), "new noise" (the sampler has put it in every time), "few steps" (so few that all are computed), "target" (it asks
-            for all), "closed" (warm-up, last step, outside start and end percent), "no history" (every pass was a new
-            one, with nothing to go by), "interval" (every step) or "error" (always too large).
+        reason: "threshold 0", "memory" (ran out of it), "pictures" (a model that puts out the picture itself),
+            "sampler" (one that needs every call), "no block seen" (another forward goes past the cache), "blocks" (they
+            run in another way than the cache can follow), "new noise" (the sampler has put it in every time), "few
+            steps" (so few that all are computed), "target" (it asks for all), "closed" (warm-up, last step, outside
+            start and end percent), "no history" (every pass was a new one, with nothing to go by), "interval" (every
+            step) or "error" (always too large).
         smallest: for "error", the smallest error that added up.
     """
 
@@ -35,8 +36,13 @@ class Nothing:
 
 
 def method_of(config: CacheConfig) -> str | None:
-    """The name of the policy whose rules these are; ``None`` for rules that no policy has."""
-    return next((name for name, policy in POLICIES.items() if policy.rules_are_of(config)), None)
+    """The name of the policy whose rules these are; ``None`` for rules that no policy has.
+
+    Of several with the same rules, the one whose numbers these are too, else the first.
+    """
+    same = [name for name, policy in POLICIES.items() if policy.rules_are_of(config)]
+    numbers = (name for name in same if replace(POLICIES[name], curve=None).applied_to(config) == config)
+    return next(numbers, same[0] if same else None)
 
 
 def why_nothing(run: RunStatistics) -> Nothing | None:

@@ -73,6 +73,7 @@ TITLES: dict[str, str] = {
     "foca": "FoCa",
     "hyca": "HyCa",
     "fixed_interval": "fixed interval",
+    "deepcache": "DeepCache",
     "step_mask": "step mask",
 }
 

@@ -86,7 +86,7 @@ class ReplacementCall(BlockCall):
 
     @property
     def arguments(self) -> Arguments:
-        return self._args
+        return {**self._args, self.part.hidden: self.hidden}
 
     def run(self, arguments: Arguments | None = None) -> Any:
         return self._replacement(self._args if arguments is None else arguments, self._extra)

@@ -107,7 +107,7 @@ class Family:
     architecture: str
     models: tuple[str, ...]
     parts: tuple[Part, ...]
-    patch: str | int = 1
+    patch: str | int = "patch_size"
     width: str = "hidden_size"
     values: str = ""
     picture: Callable[[nn.Module, Arguments], slice] | None = None

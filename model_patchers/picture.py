@@ -25,7 +25,7 @@ class Picture:
         """The picture's tokens ``(N, T, D)``; a view of a hidden state where its layout allows."""
         regions = self._regions(hidden, part)
         width = gcd(*(region.shape[-1] for region in regions))  # streams of different widths, in pieces that fit both
-        tokens = [region.reshape(self.samples, -1, width) for region in regions]
+        tokens = [region.reshape(self.samples, region.numel() // self.samples // width, width) for region in regions]
         together = tokens[0] if len(tokens) == 1 else torch.cat(tokens, dim=1)
         return together if self.rows is None else together[list(self.rows)]
 

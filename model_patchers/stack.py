@@ -74,7 +74,7 @@ class CachedStack:
         self.picture = Picture(self.family, self.network, call, samples=len(self.cache.keys))
         options = call.get("transformer_options") or {}
         self.can_split = can_split(self.family, self.network, call, options)
-        set_options(bound, self._around_replacements(options))
+        set_options(bound, self._around_patches(self._around_replacements(options)))
         with self._side_work, ExitStack() as restored:
             for index, block in enumerate(self.blocks):
                 replace(block.module, "forward", functools.partial(self._around_forward, index, block), restored)
@@ -98,6 +98,20 @@ class CachedStack:
             if block.key in foreign
         }
         return {**options, "patches_replace": {**places, "dit": {**foreign, **ours}}} if ours else options
+
+    def _around_patches(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options with patches that the host calls between blocks, such as control models, idle on a skipped pass.
+
+        What one does behind the last block acts on the estimate as on a computed output, so that has to stay.
+        """
+        places = options.get("patches", {})
+        if len(self.family.parts) > 1 or not places.get("double_block"):
+            return options  # of several parts the host numbers each anew
+        between = [functools.partial(self._between, patch) for patch in places["double_block"]]
+        return {**options, "patches": {**places, "double_block": between}}
+
+    def _between(self, patch: Callable[[Any], Any], args: dict[str, Any]) -> Any:
+        return args if self.skipping and args["block_index"] != self.last else patch(args)
 
     def _visit_replaced(self, index: int, block: Block, replacement: Callable[..., Any], args: Any, extra: Any) -> Any:
         def run(*given: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-import torch
 from comfy.ldm.flux.layers import apply_mod
 from comfy.ldm.wan.model import repeat_e
 from torch import Tensor, nn
@@ -107,9 +106,9 @@ def swapped_conds(call: Arguments, samples: int) -> Sequence[int] | None:
     return None if conds and len(set(conds)) == 1 else _halves(samples)
 
 
-def _halves(samples: int) -> Sequence[int] | None:
-    first_half, *rest = torch.arange(samples).chunk(2)
-    return [*(i for half in rest for i in half.tolist()), *first_half.tolist()]
+def _halves(samples: int) -> Sequence[int]:
+    half = -(-samples // 2)  # as torch.chunk divides
+    return [*range(half, samples), *range(half)]
 
 
 # ---------------------------------------------------------------- blocks left out, blocks that have to run
@@ -149,7 +148,8 @@ def hunyuan_modulated(network: nn.Module, block: Arguments) -> Tensor:
 
 
 def wan_modulated(network: nn.Module, block: Arguments) -> Tensor:
-    module, x, e = network.blocks[0], block["x"], block["e"]
+    module, x = network.blocks[0], block["x"]
+    e = block["e"] if "e" in block else block["vec"]  # the host's name for it where a block is replaced
     per_time = e if e.ndim == 4 else e.unsqueeze(1)  # (N, times, 6, D)
     modulation = module.modulation.to(x) + per_time  # (1, 6, D) + (N, times, 6, D)
     shift, scale = (repeat_e(modulation[:, :, i], x) for i in (0, 1))

@@ -13,6 +13,8 @@ sys.path.extend([str(TESTS), str(TESTS / "host"), str(TESTS.parent)])
 from chromium import HOW, find_browser  # noqa: E402
 from kinds import Kind, Kinds  # noqa: E402
 
+NO_BROWSER, NO_GPU, SLOW = "needs a Chromium", "needs a CUDA device", "slow: run with --slow"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
@@ -23,11 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu") and not _has_gpu():
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+            item.add_marker(pytest.mark.skip(reason=NO_GPU))
         if item.get_closest_marker("browser") and not find_browser():
-            item.add_marker(pytest.mark.skip(reason=f"needs a Chromium: {HOW}"))
+            item.add_marker(pytest.mark.skip(reason=f"{NO_BROWSER}: {HOW}"))
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
-            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+            item.add_marker(pytest.mark.skip(reason=SLOW))
 
 
 def _marked(name: str):
@@ -41,9 +43,14 @@ def _uses_host(item: pytest.Item) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     kinds = [
         Kind("against a real ComfyUI", _uses_host, "start them with `make test`", "--require-host"),
-        Kind("of the front end", _marked("browser"), HOW, "--require-browser"),
-        Kind("on a GPU", _marked("gpu"), "on a machine with CUDA, DICACHE_TEST_DEVICE=cuda for the host's part"),
-        Kind("marked slow", _marked("slow"), "with --slow"),
+        Kind("of the front end", _marked("browser"), HOW, "--require-browser", NO_BROWSER),
+        Kind(
+            "on a GPU",
+            _marked("gpu"),
+            "on a machine with CUDA, DICACHE_TEST_DEVICE=cuda for the host's part",
+            reason=NO_GPU,
+        ),
+        Kind("marked slow", _marked("slow"), "with --slow", reason=SLOW),
     ]
     config.pluginmanager.register(Kinds(kinds), "dicache-kinds")
 

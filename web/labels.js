@@ -19,6 +19,7 @@ const NAMES = {
   foca: ["interval", "FoCa"],
   hyca: ["interval", "HyCa"],
   fixed_interval: ["interval", "last result"],
+  deepcache: ["interval", "DeepCache"],
   step_mask: ["plan", "step mask"],
 };
 

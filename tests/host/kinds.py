@@ -17,12 +17,14 @@ class Kind:
         belongs: whether an item is one of them.
         option: the option that makes a run fail in which none of them passed, if there is one.
         how: what to do so that they run.
+        reason: how the reason begins for which they are skipped where they cannot run.
     """
 
     name: str
     belongs: Callable[[pytest.Item], bool]
     how: str
     option: str | None = None
+    reason: str | None = None
     passed: int = field(default=0, init=False)
     skipped: int = field(default=0, init=False)
 
@@ -34,7 +36,7 @@ class Kind:
     def count(self, report: pytest.TestReport) -> None:
         if self.mark in map(tuple, report.user_properties):
             self.passed += report.when == "call" and report.passed
-            self.skipped += report.skipped
+            self.skipped += report.skipped and self.reason is not None and self.reason in str(report.longrepr)
 
     def missed(self, config: pytest.Config) -> bool:
         """Whether the run was to fail without them, and is without them."""

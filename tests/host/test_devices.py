@@ -29,7 +29,7 @@ def split(passes, model):
 def threads(passes, monkeypatch):
     """Threads in which passes of a cached run happened."""
     seen = set()
-    forward = sys.modules[f"{passes.comfy.pack.model_patchers.__name__}.attach"].CachedForward
+    forward = sys.modules[f"{passes.comfy.pack.model_patchers.__name__}.passes"].CachedPass
     call = forward.__call__
 
     def watched(self, *args, **kwargs):

@@ -17,8 +17,9 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "browser: needs one")
-    browser = Kind("of the front end", lambda item: item.get_closest_marker("browser"), "get one", "--require-browser")
-    config.pluginmanager.register(Kinds([browser]), "kinds")
+    marked = lambda item: item.get_closest_marker("browser")
+    kind = Kind("of the front end", marked, "get one", "--require-browser", "no browser")
+    config.pluginmanager.register(Kinds([kind]), "kinds")
 """
 TESTS = """
 import pytest
@@ -69,6 +70,12 @@ def test_tests_that_were_not_chosen_are_missed_too(run):
     code, lines = run("pass", "--require-browser", "-k", "core")
     assert code == 1
     assert lines[-1] == "NOT RUN: all of the tests of the front end (get one)"
+
+
+def test_what_is_skipped_for_reasons_of_its_own_is_not_missing(run):
+    code, lines = run("pytest.skip('this host has no such node') if n else None", "--require-browser")
+    assert code == 0
+    assert "NOT RUN" not in lines[-1]
 
 
 def test_tests_that_failed_did_run_but_none_passed(run):

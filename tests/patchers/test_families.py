@@ -6,11 +6,13 @@ import threading
 
 import pytest
 import torch
+import torch._dynamo.utils
 import toys
 import variants
 from cached import ALWAYS, NEVER, Cached, counted, options_of
 from test_unet import sd_1
 from toys import copied
+from variants import noise
 
 STEPS = 3
 
@@ -290,6 +292,30 @@ def test_a_replacement_still_acts(pack, make, place):
         assert len(calls) == (1 if place == 0 else 0), "a skipped pass skips it too"
 
 
+@pytest.mark.parametrize(
+    "make", [toys.qwen_image, toys.mage_flow, toys.lens, toys.z_image], ids=lambda make: make.__name__
+)
+def test_patches_between_blocks_act_behind_the_last_one_only(pack, make):
+    """As control models do, in place: a skipped pass must not pay for what the estimate overwrites."""
+    toy, seen = built(make), []
+
+    def control(args):
+        seen.append(args["block_index"])
+        args["img"] += 0.1 * noise(*args["img"].shape, seed=args["block_index"])
+        return args
+
+    options = {"patches": {"double_block": [control]}}
+    expected = bare(toy, toy.x, **options).clone()
+    assert not torch.equal(bare(toy, toy.x), expected), "the patch did nothing"
+    assert torch.equal(Cached(pack, toy, NEVER)(toy.x, 0, options), expected)
+    wrapped = Cached(pack, toy, ALWAYS)
+    wrapped(toy.x, 0, options)
+    seen.clear()
+    assert_near(wrapped(toy.x, 1, options), expected)
+    assert seen == [3]
+    assert options == {"patches": {"double_block": [control]}}
+
+
 # ---------------------------------------------------------------- single families
 
 
@@ -369,3 +395,20 @@ def test_a_class_of_the_hosts_belongs_to_one_family(pack):
     models = [name for family in families for name in family.models]
     assert len(models) == len(set(models))
     assert len({family.name for family in families}) == len(families)
+
+
+def test_compiled_blocks_stay_compiled_and_the_cache_outside(pack):
+    """``torch.compile`` leaves a forward on the instance, which has to be there again afterwards."""
+    torch._dynamo.reset()
+    toy = toys.lumina_2()
+    expected = bare_of(toy)
+    toy.model.layers = torch.nn.ModuleList(torch.compile(layer, backend="eager") for layer in toy.model.layers)
+    compiled, seen = [vars(layer)["forward"] for layer in toy.model.layers], []
+    wrapped, graphs = Cached(pack, toy, ALWAYS), torch._dynamo.utils.counters["stats"]
+    for step in range(3):
+        torch.testing.assert_close(wrapped(toy.x, step), expected)
+        assert [vars(layer)["forward"] for layer in toy.model.layers] == compiled
+        seen.append(graphs["unique_graphs"])
+    assert wrapped.decisions[2:] == ["reused"] * 4
+    assert 0 < seen[0] == seen[-1], "compiled again"
+    torch._dynamo.reset()

@@ -102,3 +102,21 @@ def test_a_forward_that_leaves_the_probe_out_is_computed(pack):
     expected = plain(variant, variant.x)
     assert all(torch.equal(wrapped(variant.x, step), expected) for step in range(3))
     assert wrapped.decisions == []
+
+
+@pytest.mark.parametrize("make", [variants.flux, variants.chroma, variants.hunyuan_text_to_video, variants.wan_camera])
+def test_teacache_sees_its_input_where_block_0_is_replaced(pack, make):
+    """The host has other names for a block's arguments towards a replacement."""
+    variant, options = make(), {"patches_replace": {"dit": {("double_block", 0): louder}}}
+    expected = plain(variant, variant.x, **options)
+    seen = []
+    for given in (options, {}):
+        wrapped = Cached(pack, variant, ALWAYS, {"indicator": "teacache"})
+        computed = wrapped(variant.x, 0, given)
+        (history, *_) = wrapped.session._histories.values()
+        seen.append(history.indicator.previous)
+        torch.testing.assert_close(wrapped(variant.x, 1, given), computed, atol=2e-5, rtol=2e-5)
+        assert wrapped.decisions[2:] == ["reused"] * 2
+        if given:
+            assert torch.equal(computed, expected)
+    assert torch.equal(*seen)

@@ -48,6 +48,14 @@ class Toy:
         return self.model(copied(x), take(self.timestep, rows), transformer_options=options, **arguments, **more)
 
 
+def newest(name: str, settings: dict, added: dict) -> nn.Module:
+    """A model with ``added`` settings, or without where an older host does not know them."""
+    try:
+        return build(name, **(settings | added))
+    except TypeError:
+        return build(name, **settings)
+
+
 def take(value: Any, rows: list[int]) -> Any:
     """The wanted rows of everything that has one per sample."""
     if isinstance(value, list):
@@ -73,7 +81,7 @@ def chroma_radiance() -> Toy:
     settings |= dict(in_dim=64, out_dim=32, hidden_dim=32, n_layers=1, txt_ids_dims=[], vec_in_dim=None)
     settings |= dict(nerf_hidden_size=8, nerf_mlp_ratio=2, nerf_depth=1, nerf_max_freqs=2, nerf_tile_size=512)
     settings |= dict(nerf_final_head_type="conv", nerf_embedder_dtype=torch.float32, use_x0=True)
-    model = build("chroma_radiance.model.ChromaRadiance", **settings, use_sequential_txt_ids=False)
+    model = newest("chroma_radiance.model.ChromaRadiance", settings, dict(use_sequential_txt_ids=False))
     return Toy(model, noise(BATCH, 3, 16, 12), dict(context=text(12), guidance=torch.zeros(BATCH)))
 
 
@@ -133,6 +141,12 @@ def ltx_2() -> Toy:
     timestep = [torch.full((BATCH, 24), 0.5), torch.full((BATCH,), 0.5)]
     arguments = dict(context=text(24), attention_mask=None)
     return Toy(model, [noise(BATCH, 128, 2, 4, 3), sound], arguments, timestep=timestep)
+
+
+def ltx_2_without_sound() -> Toy:
+    toy = ltx_2()
+    toy.x[1] = toy.x[1][:, :, :0]
+    return toy
 
 
 def minimax_h3() -> Toy:
@@ -362,9 +376,9 @@ def ace_step() -> Toy:
 def ace_step_1_5() -> Toy:
     settings = dict(in_channels=24, hidden_size=32, text_hidden_dim=12, timbre_hidden_dim=8, num_dit_layers=4)
     settings |= dict(audio_acoustic_hidden_dim=8, num_lyric_layers=1, num_timbre_layers=1, num_tokenizer_layers=1)
-    settings |= dict(num_heads=2, num_kv_heads=1, head_dim=16, intermediate_size=48, fsq_dim=256)
-    settings |= dict(encoder_hidden_size=256, encoder_intermediate_size=64, encoder_num_heads=2)
-    model = build("ace.ace_step15.AceStepConditionGenerationModel", **settings)
+    settings |= dict(num_heads=2, num_kv_heads=1, head_dim=16, intermediate_size=48, fsq_dim=32)
+    encoder = dict(encoder_hidden_size=256, encoder_intermediate_size=64, encoder_num_heads=2, fsq_dim=256)
+    model = newest("ace.ace_step15.AceStepConditionGenerationModel", settings, encoder)
     arguments = dict(context=text(12), lyric_embed=noise(BATCH, 3, 12, seed=3), refer_audio=noise(BATCH, 8, 20, seed=4))
     return Toy(model, noise(BATCH, 8, 20), arguments)
 
@@ -400,6 +414,7 @@ TOYS: list[Callable[[], Toy]] = [
     joyimage,
     ltx_video,
     ltx_2,
+    ltx_2_without_sound,
     minimax_h3,
     stable_diffusion_3,
     stable_diffusion_3_with_control,

@@ -275,10 +275,10 @@ def test_every_language_has_every_word(strip):
 
 
 WORDS = "async (language) => (await import('./words.js')).wordsFor(language).states"
-REASONS = ("threshold 0", "memory", "few steps", "target", "closed", "no history", "interval", "error")
 
 
 def test_every_reason_of_the_core_has_words(strip):
     found = strip.page.evaluate("async () => Object.keys((await import('./words.js')).wordsFor('en').nothing)")
     text = (WEB.parent / "dicache_core" / "explain.py").read_text(encoding="utf-8")
-    assert set(found) == set(re.findall(r'^        "([a-z0 ]+)": ', text, re.MULTILINE)) == set(REASONS)
+    assert set(found) == set(re.findall(r'^        "([a-z0 ]+)": ', text, re.MULTILINE))
+    assert "error" in found
