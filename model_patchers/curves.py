@@ -1,4 +1,4 @@
-"""Curves of MagCache, as files of the host's user directory: JSON and nothing else, by plain names."""
+"""Curves of the calibrated methods, as files of the host's user directory: JSON and nothing else, by plain names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def curve_fingerprint(name: str) -> str:
 
 
 def calibrate(model: ModelPatcher, sampling: Sampling, name: str) -> Curve:
-    """Sample once in full, and save how the magnitude of the stack's residual went."""
+    """Sample once in full, and save how the stack's residual and the velocity went."""
     path = _path(name)
     runs: list[RunStatistics] = []
     sampling.run(attach(model, calibration(), runs=runs))
