@@ -21,7 +21,6 @@ READINGS = {
     ("model_patchers/place.py", "tolist"): 1,
     ("model_patchers/sampler.py", "cpu"): 1,
     ("model_patchers/sampler.py", "tolist"): 2,
-    ("model_patchers/traits.py", "tolist"): 2,
     ("model_patchers/compare.py", "tolist"): 1,
 }
 
