@@ -12,6 +12,7 @@ from .indicators import Indicator
 from .schedule import Step
 
 PRECISION = 1e-6  # of a planned threshold, relative
+NEAR = 1e-3  # of a threshold, relative: where the next one is looked for first
 TINY = 1e-9  # where every error ahead is foreseen as 0
 
 
@@ -99,6 +100,7 @@ class Plan:
         share = config.goal.share(first.schedule.steps, first.total)
         self.budget = round(share * (len(calls) - first.call))
         self._places = [call.log_snr for call in calls]
+        self._last = 0.0  # the threshold found last
         self._paces = [indicator.pace(call) for call in calls] if indicator.foresees else []
 
     def forced_from(self, call: int) -> int:
@@ -114,12 +116,18 @@ class Plan:
         ahead = [(self._paces[i], self._places[i]) for i in (step.call for step in self.open[begin:])]
         place = self._places[max(anchor, 0)]
         low, high = 0.0, start + sum(pace * (at - place) for pace, at in ahead) + TINY
+        near = self._last * (1 - NEAR), self._last * (1 + NEAR)  # from call to call it changes little
+        if _computes_more(spare, near[0], ahead, place, start) and not _computes_more(
+            spare, near[1], ahead, place, start
+        ):
+            low, high = near
         while high - low > PRECISION * high:
             middle = (low + high) / 2
             if _computes_more(spare, middle, ahead, place, start):
                 low = middle
             else:
                 high = middle
+        self._last = high
         return high
 
 

@@ -82,7 +82,7 @@ def _answer(question: _Question) -> SamplerAnswer:
     # Samplers of the cfg_pp kind use the negative cond's output once more, and start each step from the picture itself:
     # an error of one step is gone with the next, and making it good would bring it back.
     negative = question.run(_Impulse(len(calls), still.moved, of_negative=True), rows=len(calls), noise=_quiet)
-    weights = [] if bool(negative.result.abs().max() > 0) else guided.result.tolist()
+    weights = [] if negative.moved else guided.result.tolist()
     return SamplerAnswer(Conduct.NOISY if still.moved else Conduct.PLAIN, in_lanes(calls, weights, noise))
 
 
@@ -109,7 +109,9 @@ class _Question:
         toy = _Toy(answers, self.model_sampling)
         begin = torch.full((rows, 1, 1, 1), start)
         extra = {"model_options": {}, "seed": 1}
-        result = self.function(toy, begin, self.sigmas, extra_args=extra, callback=_ignore, disable=True, **options)
+        result = self.function(
+            toy, begin, self.sigmas.clone(), extra_args=extra, callback=_ignore, disable=True, **options
+        )
         toy.result = result.flatten()
         toy.moved |= bool(result.abs().max() > 0)
         return toy
@@ -121,7 +123,7 @@ class _Toy:
 
     Slots:
         sigmas, inputs: of the calls so far; of the inputs the first row.
-        moved: whether any input was not zero: with a model that always answers "nothing there", noise was added.
+        moved: whether anything was ever not zero: with a model that always answers "nothing there", noise was added.
         result: what the sampler returned, ``(rows,)``.
     """
 

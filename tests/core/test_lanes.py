@@ -1,0 +1,147 @@
+"""The calls of a run: lanes of falling sigmas, their weights, their noise, and budgets that count them."""
+
+import itertools
+import math
+import time
+
+import pytest
+import torch
+from core.toys import schedule
+
+from dicache_core import (
+    CacheConfig,
+    CacheSession,
+    Lane,
+    LaneBook,
+    SampleKey,
+    Schedule,
+    in_lanes,
+    indicator_class,
+    resolve,
+)
+from dicache_core.steering import SteeredGate
+
+HEUN = (1.0, 0.8, 0.8, 0.5, 0.5, 0.2, 0.2)  # three Heun steps and a last Euler step along 1, 0.8, 0.5, 0.2, 0
+POINTS = (1.0, 0.8, 0.5, 0.2, 0.0)
+
+
+def test_calls_of_heun_are_two_lanes():
+    first, second = in_lanes(HEUN, weights=range(7), noise=[1.0] * 7)
+    assert first == Lane((1.0, 0.8, 0.5, 0.2), (0, 1, 3, 5), (1.0,) * 4)
+    assert second == Lane((0.8, 0.5, 0.2), (2, 4, 6), (1.0,) * 3)
+
+
+def test_calls_made_get_the_numbers_of_the_calls_expected():
+    run, book = Schedule(POINTS, lanes=in_lanes(HEUN, range(7))), LaneBook()
+    steps = [run.step_at(sigma, book.enter(sigma)) for sigma in HEUN]
+    assert [step.weight for step in steps] == list(range(7))
+    assert [step.index for step in steps] == [0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_call_that_nobody_expected_weighs_nobody_knows_what():
+    step = Schedule(POINTS).step_at(0.9)
+    assert not step.planned
+    assert step.weight is None
+    assert step.index == 0
+
+
+def test_without_lanes_a_call_weighs_its_dsigma():
+    run = Schedule(POINTS)
+    assert [run.step_at(sigma).weight for sigma in POINTS[:-1]] == pytest.approx([-0.2, -0.3, -0.3, -0.2])
+
+
+def test_log_snr_of_another_noise_share():
+    run = Schedule((9.0, 1.0, 0.0), noise_share=lambda sigma: sigma / (1 + sigma))
+    assert run.log_snr(1.0) == pytest.approx(0.0)
+    assert run.log_snr(9.0) == pytest.approx(math.log(0.105 / 0.905))
+
+
+def test_noise_left_of_what_an_earlier_call_saw():
+    run = Schedule(POINTS, lanes=in_lanes(POINTS[:-1], noise=(1.0, 0.9, 0.45, 0.0)))
+    assert run.step_at(0.5).same_noise(1) == pytest.approx(0.5)
+    assert run.step_at(0.2).same_noise(2) == 0
+    assert Schedule(POINTS).step_at(0.5).same_noise(0) == 1
+
+
+def computed_with(lane_noise, preset="fast", steps=12):
+    plan = schedule(steps)
+    run = CacheSession(
+        resolve("flux", preset), Schedule(plan.sigmas, lanes=in_lanes(plan.sigmas[:-1], noise=lane_noise))
+    )
+    decisions = []
+    for sigma in plan.sigmas[:-1]:
+        cache = run.forward([SampleKey("cond", 0)], run.schedule.step_at(sigma), torch.zeros(1, 1, 2, 2))
+        decisions.append(not all(cache.decide()))
+        cache.observe(torch.zeros(1, 1, 2, 2))
+    return decisions
+
+
+def test_forecasts_wait_where_the_noise_is_new():
+    assert all(computed_with([0.5**i for i in range(12)]))
+    assert not all(computed_with([0.99**i for i in range(12)]))
+
+
+def test_a_repeated_sigma_is_no_division_by_nothing():
+    """The second call at a sigma stands alone; the steps around it are forecast and made good as ever."""
+    plan = Schedule((1.0, 0.9, 0.8, 0.7, 0.7, 0.6, 0.5, 0.4, 0.4, 0.3, 0.2, 0.1, 0.0))
+    for policy in ("balanced", "fast"):
+        run, book, skipped = CacheSession(resolve("flux", policy), plan), LaneBook(), 0
+        for index, sigma in enumerate(plan.sigmas[:-1]):
+            lane = book.enter(sigma)
+            cache = run.forward([SampleKey(lane, 0)], plan.step_at(sigma, lane), torch.zeros(1, 1, 2, 2))
+            reused = all(cache.decide())
+            skipped += reused
+            out = cache.forecast() if reused else cache.observe(torch.full((1, 1, 2, 2), math.sin(index)))
+            assert out.isfinite().all()
+        assert skipped > 0
+
+
+# -- budgets --------------------------------------------------------------------------------------------------------
+
+
+def gate_over(plan: Schedule, target: str, lane: int = 0, first: int = 0, indicator: str = "foreseen") -> int:
+    """Computed calls of a history that begins at call ``first`` of a lane."""
+    config = CacheConfig(threshold=1.0, indicator=indicator, target=target, warmup_steps=0)
+    rule = indicator_class(indicator)(config)
+    gate, computed = SteeredGate(config, rule), 0
+    for call, sigma in enumerate(plan.lanes[lane].sigmas):
+        if call < first:
+            continue
+        step = plan.step_at(sigma, lane)
+        fresh = call == first  # nothing to go by yet
+        if fresh or config.closed(step) is not None or not gate.admits(gate.indicator.foresee(step, gate.anchor), step):
+            gate.computed(step)
+            computed += 1
+    return computed
+
+
+def midpoints(steps: int) -> Schedule:
+    """As dpm_2 calls: every point of the schedule and every middle between two, but for the last step."""
+    points = schedule(steps).sigmas
+    calls = [s for a, b in itertools.pairwise(points) for s in ((a, (a + b) / 2) if b else (a,))]
+    return Schedule(points, lanes=in_lanes(calls, [1.0] * len(calls)))
+
+
+@pytest.mark.parametrize("indicator", ["foreseen", "delta_y", "first_block"])
+@pytest.mark.parametrize(("target", "share"), [("2x", 1 / 2), ("3x", 1 / 3), ("1.5x", 2 / 3), ("10", 1 / 3)])
+def test_a_budget_is_of_calls(indicator, target, share):
+    plan = midpoints(30)
+    assert len(plan.lanes[0].sigmas) == 59
+    assert abs(gate_over(plan, target, indicator=indicator) - 59 * share) <= 1
+
+
+@pytest.mark.parametrize("indicator", ["foreseen", "delta_y"])
+@pytest.mark.parametrize("first", [10, 15, 24])
+def test_a_history_that_begins_late_gets_its_share(indicator, first):
+    """A cond that a timestep range switches in at step ``first`` computes half of what is left, not the run's half."""
+    assert abs(gate_over(schedule(30), "2x", first=first, indicator=indicator) - (30 - first) / 2) <= 1
+
+
+@pytest.mark.parametrize("indicator", ["foreseen", "delta_y", "first_block"])
+def test_steering_a_thousand_steps_takes_at_most_a_millisecond_each(indicator):
+    plan, best = schedule(1000), math.inf
+    for _ in range(3):  # a busy machine may slow one of them down
+        begin = time.thread_time()
+        gate_over(plan, "2x", indicator=indicator)
+        best = min(best, time.thread_time() - begin)
+    assert best / 1000 <= 1e-3

@@ -1,0 +1,136 @@
+"""Own presets and speed targets under every sampler and scheduler of the host: pictures, and computed calls."""
+
+import itertools
+import sys
+
+import pytest
+import torch
+from passes import ARCHITECTURES, Passes
+
+STEPS = 20
+SIZES = {"flux": {"size": 16}, "hunyuan_video": {"size": 8, "frames": 2}, "wan": {"size": 8, "frames": 2}}
+CAPTIONS = (0, 3)  # one stands for little: another scene has another texture
+GRAIN = 0.15  # how far the total variation of cached pictures may be from the plain ones'
+ERRATIC = {"dpm_adaptive"}  # chooses its calls by what it sees: everything is computed
+ONE_WAY = ("_gpu", "_cfg_pp", "_bh2", "_pece")  # the same weights and noise as the sampler without that ending
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def passes(request, comfy):
+    return Passes(comfy, request.param)
+
+
+def sample(passes, model, sampler, scheduler="simple", steps=STEPS):
+    """Pictures of some captions in one batch."""
+    texts = [passes.text(text) for text in _texts()]
+    extras = {
+        k: torch.cat([t[0][1][k] for t in texts]) if k == "pooled_output" else v for k, v in texts[0][0][1].items()
+    }
+    positive = [[torch.cat([t[0][0] for t in texts]), extras]]
+    latent = passes.latent(batch=len(texts), **SIZES[passes.architecture])
+    cfg = 3.0 if passes.architecture == "wan" else 1.0
+    samples = passes.sample(model, positive, latent=latent, steps=steps, cfg=cfg, sampler=sampler, scheduler=scheduler)
+    return passes.comfy.pictures(samples, passes.architecture).clamp(0, 1)
+
+
+def _texts():
+    from testbed.captions import CAPTIONS as ALL
+
+    return [ALL[i] for i in CAPTIONS]
+
+
+def preset(passes, name):
+    config = passes.core.resolve(passes.architecture, name)
+    return passes.comfy.pack.model_patchers.attach(passes.model(), config, runs=passes.runs)
+
+
+def total_variation(pictures):
+    """Mean step from pixel to pixel, ``(N, H, W, 3)``: grain makes it larger."""
+    down, right = pictures.diff(dim=1).abs().mean(), pictures.diff(dim=2).abs().mean()
+    return (down + right).item() / 2
+
+
+def samplers(passes):
+    names = passes.comfy.module("comfy.samplers").SAMPLER_NAMES
+    return [name for name in names if not name.endswith(ONE_WAY)]
+
+
+def is_noisy(passes, name):
+    module = sys.modules[f"{passes.comfy.pack.__name__}.model_patchers.sampler"]
+    host = passes.comfy.module("comfy.samplers")
+    sampling = passes.model().get_model_object("model_sampling")
+    sigmas = host.calculate_sigmas(sampling, "simple", STEPS)
+    return module.ask(host.sampler_object(name), sigmas, sampling).conduct.value == "noisy"
+
+
+def grain(passes, name):
+    """Per preset, total variation over the plain picture's."""
+    plain = total_variation(sample(passes, passes.model(), name))
+    return {p: total_variation(sample(passes, preset(passes, p), name)) / plain for p in ("balanced", "fast")}
+
+
+def test_no_grain_under_samplers_that_add_noise(passes):
+    noisy = [name for name in samplers(passes) if is_noisy(passes, name)]
+    assert len(noisy) > 10
+    found = {name: grain(passes, name) for name in noisy}
+    assert not {n: f for n, f in found.items() if any(abs(ratio - 1) > GRAIN for ratio in f.values())}
+
+
+def computed_share(run) -> float:
+    decisions = [d for lane in run.lanes().values() for _, d in lane]
+    return sum(not d.reuse for d in decisions) / len(decisions)
+
+
+def off_target(run, target=0.5) -> float:
+    """Computed calls too many or too few, in calls of one lane."""
+    lanes = list(run.lanes().values())
+    calls = sum(map(len, lanes)) / max(1, len({key.row for key in run.lanes()}))
+    return abs(computed_share(run) - target) * calls
+
+
+def test_every_sampler_meets_a_target(passes):
+    """The paper's rule steered to 2x computes half of the calls, within one in each of the sampler's lanes."""
+    if passes.architecture != "flux":
+        pytest.skip("what is counted are calls: one model suffices")
+    names = passes.comfy.module("comfy.samplers")
+    wrong = {}
+    for name, scheduler in [*((n, "simple") for n in samplers(passes)), *(("euler", s) for s in names.SCHEDULER_NAMES)]:
+        sample(passes, passes.cached(threshold=1.0, target="2x"), name, scheduler)
+        lanes = len({key.stream for key in passes.run.lanes()})
+        if name not in ERRATIC and off_target(passes.run) > lanes:
+            wrong[name, scheduler] = computed_share(passes.run)
+    assert not wrong
+
+
+def test_own_presets_give_pictures_under_every_sampler(passes):
+    """Where no noise is added, half of the calls are computed and the picture is the plain one to the eye."""
+    if passes.architecture != "flux":
+        pytest.skip("one model suffices where no noise is drawn")
+    far = {}
+    for name in samplers(passes):
+        if name in ERRATIC or is_noisy(passes, name):
+            continue
+        plain = sample(passes, passes.model(), name)
+        cached = sample(passes, preset(passes, "balanced"), name)
+        lanes = len({key.stream for key in passes.run.lanes()})
+        assert off_target(passes.run) <= lanes, name
+        psnr = -10 * (cached - plain).square().mean().log10().item()
+        if psnr < 20 or abs(total_variation(cached) / total_variation(plain) - 1) > GRAIN:
+            far[name] = psnr
+    assert not far
+
+
+@pytest.mark.parametrize("switch", [0.3, 0.5])
+def test_a_cond_that_a_timestep_range_switches_keeps_the_speed(passes, switch):
+    """Two conds, one for each part of the run, compute about half of its steps together."""
+    first, second = passes.text(_texts()[0]), passes.text(_texts()[1])
+    ranges = [*_in_range(first, 0.0, switch), *_in_range(second, switch, 1.0)]
+    for name in ("balanced", "published"):
+        model = preset(passes, name) if name == "balanced" else passes.cached(threshold=1.0, target="2x")
+        passes.sample(model, ranges, latent=passes.latent(**SIZES[passes.architecture]), steps=STEPS)
+        computed = sum(not d.reuse for _, d in itertools.chain(*passes.run.lanes().values()))
+        assert abs(computed - STEPS / 2) <= 2, (name, passes.run.cells)
+
+
+def _in_range(cond, start, end):
+    return [[c, {**extras, "start_percent": start, "end_percent": end}] for c, extras in cond]
