@@ -27,7 +27,7 @@ class GrowingWindow(Indicator):
     """``e = (n + 1) / floor(N)`` after ``n`` reused calls, judged alone: the limit being 1, every ``N``-th is computed.
 
     ``N`` begins at ``CacheConfig.interval`` and grows by ``GROWTH`` whenever a call behind the warm-up is computed
-    (appendix B): the longer the history, the longer a forecast holds.
+    (appendix B): the longer the history, the longer a forecast holds.  An interval of 1 stays one, and skips nothing.
     """
 
     stage = Stage.INPUT
@@ -54,7 +54,7 @@ class GrowingWindow(Indicator):
 
     def learn(self, seen: Observation, value: Tensor) -> None:
         self.reused = 0
-        if seen.step.place >= self.config.warmup_of(seen.step.total):
+        if self.config.interval > 1 and seen.step.place >= self.config.warmup_of(seen.step.total):
             self.window += GROWTH
 
 

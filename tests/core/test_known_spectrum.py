@@ -4,7 +4,16 @@ import pytest
 import torch
 from core.methods import TEN, errors, forecast, rebuilt, recorded, seen
 
-from dicache_core import POLICIES, CacheConfig, CacheSession, SampleKey, Schedule, expected_bytes, resolve
+from dicache_core import (
+    POLICIES,
+    CacheConfig,
+    CacheSession,
+    SampleKey,
+    Schedule,
+    chosen_policy,
+    expected_bytes,
+    resolve,
+)
 from dicache_core.known.spectrum import Spectrum, chebyshev, ridge_weights, solve
 
 
@@ -51,6 +60,14 @@ def test_the_window_grows_with_every_step_computed_behind_the_warm_up():
         cells += "r" if cache.decide()[0] else "c"
         cache.observe(torch.zeros(1, 1, 2, 2))
     assert cells == "ccccc" + "rc" + "rc" + "rrc" + "rrrc" + "rrrrc" + "rrrrc" + "rrrc"  # the last one is the end
+
+
+def test_an_interval_of_1_computes_every_step():
+    run = CacheSession(resolve("flux", policy=chosen_policy("spectrum_output", interval=1)), TEN)
+    for sigma in TEN.sigmas[:-1]:
+        cache = run.forward([SampleKey("cond", 0)], TEN.step_at(sigma), torch.zeros(1, 1, 2, 2))
+        assert cache.decide() == (False,)
+        cache.observe(torch.zeros(1, 1, 2, 2))
 
 
 def test_the_error_is_the_share_of_the_window_that_is_used_up():

@@ -11,14 +11,16 @@ from testbed.captions import CAPTIONS
 LOOSE = {"magcache": 2.0, "teacache": 3.0}  # skips something at ten steps; 1.0 does on the others
 STEPWISE = {
     "corrected_line", "taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "output_reuse", "output_line",
-    "deepcache",
+    "deepcache", "hicache", "freqca", "tc_pade", "cachequant", "spectrum", "spectrum_output",
 }  # fmt: skip
 ALL = {  # by name, as the pack is only imported once ComfyUI runs
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "sensitivity", "step_mask",
-    "trajectory_error", "trajectory_error_output", "foreseen", *STEPWISE,
+    "trajectory_error", "trajectory_error_output", "foreseen", "seacache", "worldcache", "smoothcache", "procache",
+    "meancache", *STEPWISE,
 }  # fmt: skip
 MASK = "1,1,1,1,0,0,1,0,0,1"
-CURVE = (0.0, *[0.9] * 9)
+ERRORS = tuple(tuple(0.05 * gap for gap in range(1, 9)) for _ in range(10))
+CURVE = ((0.0, *[0.9] * 9), ERRORS, ERRORS)
 KEPT = pytest.StashKey[dict]()
 
 
@@ -30,7 +32,7 @@ def passes(comfy, request):
 def with_policy(passes, name, **settings):
     """The testbed's model with a policy, and the log of its runs."""
     core = passes.core
-    curve = core.Curve(passes.architecture, CURVE)
+    curve = core.Curve(passes.architecture, *CURVE)
     policy = replace(core.chosen_policy(name, mask=MASK, curve=curve), **settings)
     config = core.resolve(passes.architecture, policy=policy)
     runs = []
@@ -49,6 +51,10 @@ def plain(passes, request):
         return kept[place]
 
     return sampled
+
+
+def test_no_policy_is_left_out(pack):
+    assert set(pack.dicache_core.POLICIES) == ALL
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
