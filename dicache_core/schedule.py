@@ -84,7 +84,7 @@ class Step:
 
     @property
     def final(self) -> bool:
-        """Whether this is the last call of the run, or of its lane; of calls that nobody expected, the last interval."""
+        """Whether this is the last call of its lane; of calls that nobody expected, the last interval."""
         last = len(self.lane.sigmas) if self.planned else self.schedule.steps
         return self.call == last - 1
 
