@@ -84,8 +84,9 @@ class Step:
 
     @property
     def final(self) -> bool:
-        """Whether this is the last interval of the run."""
-        return self.index == self.schedule.steps - 1
+        """Whether this is the last call of its lane; of calls that nobody expected, the last interval."""
+        last = len(self.lane.sigmas) if self.planned else self.schedule.steps
+        return self.call == last - 1
 
     @property
     def progress(self) -> float:
