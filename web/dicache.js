@@ -4,6 +4,9 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { Strip, STRIP_HEIGHT } from "./strip.js";
 
+const NODE = "DiCacheApply";
+const WIDGET = "dicache_strip";
+const SHOWN = "DiCache.ShowStrip"; // the setting
 const MARGIN = 6; // the classic renderer keeps this free around a DOM widget; Nodes 2.0 has its own gaps
 
 /** node object -> its strip; a node that goes away takes its strip along. */
@@ -44,12 +47,15 @@ function passToCanvas(event) {
   app.canvas.canvas.dispatchEvent(new event.constructor(event.type, event));
 }
 
+/** Every node on the canvas and within subgraphs. */
+const allNodes = () => [rootGraph(), ...(rootGraph().subgraphs?.values() ?? [])].flatMap((graph) => graph.nodes);
+
 function addStrip(node) {
   const strip = new Strip(setting("Comfy.Locale"));
   strips.set(node, strip);
   for (const type of ["wheel", "pointerdown", "contextmenu"]) strip.element.addEventListener(type, passToCanvas);
   const height = () => STRIP_HEIGHT + 2 * MARGIN;
-  const widget = node.addDOMWidget("dicache_strip", "DICACHE_STRIP", strip.element, {
+  const widget = node.addDOMWidget(WIDGET, "DICACHE_STRIP", strip.element, {
     serialize: false, // not part of the prompt ...
     hideOnZoom: false,
     hideInPanel: true, // the properties panel lists what can be edited
@@ -60,15 +66,43 @@ function addStrip(node) {
   widget.serialize = false; // ... nor of the saved workflow
 }
 
+function removeStrip(node) {
+  strips.delete(node);
+  const height = node.size[1] - STRIP_HEIGHT - 2 * MARGIN;
+  node.removeWidget(node.widgets.find((widget) => widget.name === WIDGET));
+  node.setSize([node.size[0], Math.max(height, node.computeSize()[1])]);
+}
+
+/** Give every node a strip, or take them all away. */
+function showStrips(shown) {
+  for (const node of allNodes().filter((node) => node.comfyClass === NODE && strips.has(node) !== shown)) {
+    if (shown) addStrip(node);
+    else removeStrip(node);
+  }
+  showLatest();
+}
+
+function showLatest() {
+  for (const [key, event] of latest) if (key.startsWith(`${rootGraph().id}/`)) show(event);
+}
+
 app.registerExtension({
   name: "ComfyUI.DiCache",
+  settings: [
+    {
+      id: SHOWN,
+      name: "Show the steps of a run on DiCache Apply",
+      category: ["DiCache", "Appearance", "Strip"],
+      type: "boolean",
+      defaultValue: true,
+      onChange: (shown) => rootGraph() && showStrips(shown),
+    },
+  ],
   setup() {
     api.addEventListener("dicache.step", receive);
   },
   nodeCreated(node) {
-    if (node.comfyClass === "DiCacheApply") addStrip(node);
+    if (node.comfyClass === NODE && setting(SHOWN)) addStrip(node);
   },
-  afterConfigureGraph() {
-    for (const [key, event] of latest) if (key.startsWith(`${rootGraph().id}/`)) show(event);
-  },
+  afterConfigureGraph: showLatest,
 });

@@ -3,19 +3,30 @@
 import { wordsFor } from "./words.js";
 
 /** Least height of the strip in pixels, before and after a run alike: a node must not jump when a run begins. */
-export const STRIP_HEIGHT = 100;
+export const STRIP_HEIGHT = 128;
 
 const STATES = "wcrml";
 /** The threshold line sits at this share of the plot's height, so an error above it has room to show. */
 const THRESHOLD_AT = 0.68;
 const IDLE_COLUMNS = 30;
+/** Height in pixels of the row of cells below the bars. */
+const CELL = 9;
 
+// A state is told by its shape as well as by its colour: a computed step is a whole cell, warm-up a hatched one, a skipped
+// step a thin one, because little was done. Text and ground are the theme's own for a node.
 const STYLE = `
   :host {
-    --warm: color-mix(in srgb, var(--descrip-text, #999) 60%, transparent);
-    --computed: #d9822b;
-    --reused: #22a38b;
-    --faint: color-mix(in srgb, var(--input-text, #ddd) 12%, transparent);
+    --ink: var(--component-node-foreground, var(--input-text, #ddd));
+    --paper: color-mix(
+      in srgb,
+      var(--component-node-widget-background, var(--comfy-input-bg, #222)),
+      var(--component-node-background, var(--comfy-input-bg, #222))
+    );
+    --soft: color-mix(in srgb, var(--ink) 74%, var(--paper));
+    --warm: color-mix(in srgb, var(--ink) 50%, var(--paper));
+    --computed: #c9701a;
+    --reused: #1a9480;
+    --faint: color-mix(in srgb, var(--ink) 14%, var(--paper));
     display: flex;
     flex-direction: column;
     box-sizing: border-box;
@@ -23,7 +34,7 @@ const STYLE = `
     min-width: 0;
     overflow: hidden;
     min-height: ${STRIP_HEIGHT}px;
-    color: var(--input-text, #ddd);
+    color: var(--ink);
     font: 11px/1.25 Inter, system-ui, sans-serif;
     font-variant-numeric: tabular-nums;
     user-select: none;
@@ -34,23 +45,22 @@ const STYLE = `
     padding: 7px 9px;
     display: flex;
     flex-direction: column;
-    gap: 4px;
+    gap: 3px;
     overflow: hidden;
     border-radius: 8px;
-    background: color-mix(in srgb, var(--input-text, #ddd) 6%, transparent);
+    background: var(--paper);
   }
   .line { display: flex; justify-content: space-between; align-items: baseline; gap: 8px; white-space: nowrap; }
-  .text > :first-child, .legend b { overflow: hidden; text-overflow: ellipsis; }
-  .legend b { font-weight: 500; color: var(--input-text, #ddd); }
+  .text > :first-child, .legend b, .settings { overflow: hidden; text-overflow: ellipsis; }
+  .legend b { font-weight: 500; color: var(--ink); }
   .text { min-height: 16px; }
   .speedup { font-size: 13px; font-weight: 600; }
-  .speedup[data-faster="true"] { color: var(--reused); }
-  .small { font-size: 10px; color: var(--descrip-text, #999); }
-  .legend { justify-content: flex-start; }
-  .legend span::before {
-    content: ""; display: inline-block; width: 7px; height: 7px; margin-right: 4px; border-radius: 2px;
-    background: var(--state);
-  }
+  .speedup[data-faster="true"] { color: color-mix(in srgb, var(--reused) 50%, var(--ink)); }
+  .small, .settings { font-size: 10px; color: var(--soft); }
+  .settings { flex: none; min-height: 13px; white-space: nowrap; }
+  .legend { justify-content: flex-start; gap: 10px; }
+  .legend span { display: inline-flex; align-items: center; gap: 4px; }
+  .legend .cell { width: 9px; }
   .plot {
     position: relative; flex: 1; min-height: 0; display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 1px;
   }
@@ -58,21 +68,25 @@ const STYLE = `
   .column { min-width: 0; display: flex; flex-direction: column; gap: 2px; }
   .column:hover { background: var(--faint); }
   .room { flex: 1; min-height: 0; display: flex; align-items: flex-end; }
-  .bar { width: 100%; height: 0; border-radius: 1.5px 1.5px 0 0; background: var(--state); opacity: 0.55; }
-  .cell { height: 7px; border-radius: 1.5px; background: var(--state); }
-  .line-at {
-    position: absolute; inset: auto 0 calc(9px + (100% - 9px) * ${THRESHOLD_AT}) 0; border-top: 1px dashed;
-    color: var(--descrip-text, #999); pointer-events: none;
+  .bar { width: 100%; height: 0; border-radius: 1.5px 1.5px 0 0; background: var(--state); opacity: 0.7; }
+  .cell {
+    flex: none; box-sizing: border-box; height: ${CELL}px; border-radius: 1.5px; background: var(--state);
   }
-  .settings {
-    position: absolute; left: 0; top: 0; font-size: 9px; white-space: nowrap; color: var(--descrip-text, #999);
+  .line-at {
+    position: absolute; inset: auto 0 calc(${CELL + 2}px + (100% - ${CELL + 2}px) * ${THRESHOLD_AT}) 0;
+    border-top: 1px dashed; color: var(--soft); pointer-events: none;
   }
   [data-state] { --state: var(--faint); }
   [data-state="w"], [data-state="l"] { --state: var(--warm); }
   [data-state="c"] { --state: var(--computed); }
-  [data-state="r"] { --state: var(--reused); }
-  [data-state="m"] { --state: linear-gradient(to top, var(--reused) 50%, var(--computed) 50%); }
-  [data-idle="true"] .text { color: var(--descrip-text, #999); }
+  [data-state="r"], [data-state="m"] { --state: var(--reused); }
+  [data-state="w"] .cell, [data-state="l"] .cell {
+    border: 1px solid var(--warm);
+    background: repeating-linear-gradient(135deg, var(--warm) 0 1.5px, transparent 1.5px 3.5px);
+  }
+  [data-state="r"] .cell { border-top: ${CELL - 4}px solid transparent; background-clip: padding-box; }
+  [data-state="m"] .cell { background: linear-gradient(to top, var(--reused) 50%, var(--computed) 50%); }
+  [data-idle="true"] .text { color: var(--soft); }
   [data-idle="true"] .bar { display: none; }
   [hidden] { display: none !important; }
 `;
@@ -126,13 +140,14 @@ export class Strip {
     this.text = make("span");
     this.speedup = make("span", { class: "speedup" });
     this.plot = make("div", { class: "plot" });
-    this.settings = make("span", { class: "settings" });
+    this.settings = make("div", { class: "settings" });
     this.thresholdLine = make("div", { class: "line-at" });
     this.legend = make("div", { class: "line small legend" });
     this.box = make(
       "div",
       { class: "strip" },
       make("div", { class: "line text" }, this.text, this.speedup),
+      this.settings,
       this.plot,
       this.legend,
     );
@@ -169,7 +184,7 @@ export class Strip {
 
   drawLegend(states, reason) {
     if (reason !== null) return this.legend.replaceChildren(make("b", { title: reason }, reason));
-    const entry = (state) => make("span", { "data-state": state }, this.words.states[state]);
+    const entry = (state) => make("span", { "data-state": state }, make("i", { class: "cell" }), this.words.states[state]);
     this.legend.replaceChildren(...[...states].map(entry));
   }
 
@@ -178,7 +193,7 @@ export class Strip {
     const columns = [...cells].map((cell, step) => this.column(step, cell, errors[step] ?? null, top));
     this.thresholdLine.hidden = !threshold;
     this.plot.dataset.dense = String(cells.length > 80);
-    this.plot.replaceChildren(...columns, this.thresholdLine, this.settings);
+    this.plot.replaceChildren(...columns, this.thresholdLine);
   }
 
   column(step, cell, error, top) {

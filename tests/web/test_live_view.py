@@ -158,6 +158,22 @@ def test_the_properties_panel_leaves_the_strip_alone(testbed):
     assert after == pytest.approx(before, abs=1)
 
 
+def test_the_strip_can_be_hidden(testbed):
+    desk = testbed
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.run()
+    desk.wait_for_label("of 8 steps saved")
+    label, height = desk.label(), desk.page.evaluate(HEIGHT)
+    desk.set_setting("DiCache.ShowStrip", False)
+    desk.strip.first.wait_for(state="detached")
+    assert desk.page.evaluate(HEIGHT) < height - 100
+    desk.set_setting("DiCache.ShowStrip", True)
+    desk.wait_for_label(label)
+
+
+HEIGHT = "app.graph.nodes.find((n) => n.type === 'DiCacheApply').size[1]"
+
+
 def test_the_wheel_zooms_over_the_strip(testbed):
     desk = testbed
     box = desk.strip.first.bounding_box()
