@@ -2,10 +2,9 @@
 
 from .adapter import Adapter
 from .attach import attach, detach
-from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, nothing
+from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, is_video, nothing, picture_part
 from .curves import calibrate, check_curve_name, load_curve
 from .registry import ADAPTERS, adapter_for
-from .reporter import show_text
 
 __all__ = [
     "ADAPTERS",
@@ -21,7 +20,8 @@ __all__ = [
     "compare",
     "decode",
     "detach",
+    "is_video",
     "load_curve",
     "nothing",
-    "show_text",
+    "picture_part",
 ]

@@ -96,13 +96,6 @@ def current_prompt() -> str | None:
     return None if context is None else context.prompt_id
 
 
-def show_text(node_id: str, text: str) -> None:
-    """Write ``text`` on a node in the browser of the client whose prompt runs."""
-    if server := _listening_server():
-        # Two spaces before a line's end: Nodes 2.0 reads Markdown, which would else make one paragraph of the lines.
-        server.send_progress_text(text.replace("\n", "  \n"), shown_node(node_id), server.client_id)
-
-
 def shown_node(node_id: str) -> str:
     """The node in the user's graph that a node made while the prompt runs (a loop's body, say) stands for."""
     return get_progress_state().dynprompt.get_display_node_id(node_id)

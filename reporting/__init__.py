@@ -1,10 +1,11 @@
 """What a run or a comparison looks like: plots, pictures, tables. Imports no host."""
 
 from .compare import Row, as_pictures, compare_rows, compare_sheet, compare_text
-from .plot import plot_run, plot_runs
-from .text import as_json, describe
+from .plot import plot_run, plot_runs, plot_text
+from .text import BYPASSED, as_json, describe
 
 __all__ = [
+    "BYPASSED",
     "Row",
     "as_json",
     "as_pictures",
@@ -14,4 +15,5 @@ __all__ = [
     "describe",
     "plot_run",
     "plot_runs",
+    "plot_text",
 ]

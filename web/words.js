@@ -14,6 +14,12 @@ const english = {
   neverSkips: "threshold 0 never skips a step",
   onlyWarmUp: "every step was warm-up: nothing to reuse",
   errorTooLarge: (error, threshold) => `smallest error ${error} is above threshold ${threshold}`,
+  report: {
+    errors: "accumulated error",
+    seconds: "seconds",
+    second: (value) => `${value} s`,
+    lane: (stream, row) => `stream ${stream}, sample ${row}`,
+  },
 };
 
 const chinese = {
@@ -30,6 +36,12 @@ const chinese = {
   neverSkips: "阈值为 0 时不会跳过任何一步",
   onlyWarmUp: "所有步骤都是预热，没有可复用的",
   errorTooLarge: (error, threshold) => `最小误差 ${error} 高于阈值 ${threshold}`,
+  report: {
+    errors: "累积误差",
+    seconds: "秒",
+    second: (value) => `${value} 秒`,
+    lane: (stream, row) => `流 ${stream}，样本 ${row}`,
+  },
 };
 
 const japanese = {
@@ -46,6 +58,12 @@ const japanese = {
   neverSkips: "しきい値 0 ではどのステップも省略されません",
   onlyWarmUp: "全ステップがウォームアップでした",
   errorTooLarge: (error, threshold) => `最小誤差 ${error} がしきい値 ${threshold} を超過`,
+  report: {
+    errors: "累積誤差",
+    seconds: "秒",
+    second: (value) => `${value} 秒`,
+    lane: (stream, row) => `ストリーム ${stream}、サンプル ${row}`,
+  },
 };
 
 const languages = { en: english, zh: chinese, ja: japanese };

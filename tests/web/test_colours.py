@@ -1,6 +1,7 @@
 """The strip's real colours, read from the page: both themes, both renderers, and eyes that see no green."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -137,5 +138,5 @@ def test_readable_with_all_widgets_shown(shown):
     shown.settle()
     boxes = [shown.strip.first.locator(part).bounding_box() for part in (".text", ".settings", ".plot", ".legend")]
     assert boxes[2]["height"] >= 48
-    for above, below in zip(boxes, boxes[1:], strict=False):
+    for above, below in pairwise(boxes):
         assert above["y"] + above["height"] <= below["y"] + 0.5
