@@ -1,7 +1,7 @@
 """Write ``example_workflows/`` anew: ``python3 tests/host/run.py --script tests/web/make_workflows.py [name ...]``.
 
 Each graph is built in a real front end from its specification and saved as the front end saves it; widgets of the
-pack's nodes get what their schemas say.  Beside it goes the picture that ComfyUI's template browser shows: the node with
+pack's nodes get what their schemas say.  Beside it goes the picture that ComfyUI's template browser shows:
 the strip of a finished run, which is a real run of the testbed's small model with the template's number of steps.
 Needed after an input of a node changed.
 """
@@ -30,6 +30,7 @@ from workflows import WORKFLOWS as SPECIFICATIONS  # noqa: E402
 
 THUMBNAIL = 480  # pixels square, the shape of the template browser's cards, which show it at about half of that
 INK, FAINT, PAPER = (240, 240, 243), (190, 192, 200), (23, 23, 24)
+CFG = {"wan": 3.0}  # of the testbed's models that were trained for it
 NODE_WIDTH = 232  # narrow, so that the letters on it are large in the picture
 ONLY_THE_STRIP = """([event, width]) => {
     const node = LiteGraph.createNode("DiCacheApply");
@@ -37,7 +38,7 @@ ONLY_THE_STRIP = """([event, width]) => {
     node.widgets.filter((w) => w.type !== "DICACHE_STRIP").forEach((w) => node.removeWidget(w));
     node.inputs.length = 1;
     node.outputs.length = 1;
-    node.pos = [100, 80];
+    node.pos = [400, 300];
     node.setSize([width, node.computeSize()[1]]);
     const detail = { ...event, node: String(node.id), workflow: null };
     app.api.dispatchEvent(new CustomEvent("dicache.step", { detail }));
@@ -62,22 +63,20 @@ def steps_of(specification: Workflow) -> int:
     return next(node.widgets["steps"] for node in reversed(nodes) if "steps" in node.widgets)
 
 
-def last_event(server: ComfyServer, steps: int) -> dict:
-    """What the strip is told at the end of a run of the testbed's Flux."""
-    server.run(demo_graph(CAPTIONS[0], seed=0, steps=2))  # pays for loading
-    return server.run(demo_graph(CAPTIONS[0], seed=1, steps=steps)).data("dicache.step")[-1]
+def last_event(server: ComfyServer, testbed: str, steps: int) -> dict:
+    """What the strip is told at the end of a run of a model of the testbed."""
+    cfg = CFG.get(testbed, 1.0)
+    server.run(demo_graph(CAPTIONS[0], testbed, seed=0, steps=2, cfg=cfg))  # pays for loading
+    return server.run(demo_graph(CAPTIONS[0], testbed, seed=1, steps=steps, cfg=cfg)).data("dicache.step")[-1]
 
 
 def strip_picture(desk: Desk, event: dict) -> Image.Image:
-    """DiCache Apply without its other widgets, after the run that ``event`` tells of."""
+    """The strip after the run that ``event`` tells of."""
     desk.clear()
     desk.page.evaluate(ONLY_THE_STRIP, [event, NODE_WIDTH])
     desk.settle()
-    desk.strip.first.wait_for()
-    box = desk.page.locator(".lg-node").first.bounding_box()
     desk.page.mouse.move(900, 800)
-    desk.settle()
-    with Image.open(io.BytesIO(desk.page.screenshot(clip=box))) as shot:
+    with Image.open(io.BytesIO(desk.strip.first.locator(".strip").screenshot())) as shot:
         return shot.convert("RGB")
 
 
@@ -90,9 +89,10 @@ def thumbnail(specification: Workflow, strip: Image.Image) -> bytes:
     )
     draw.text((24, 22), specification.title, INK, ImageFont.load_default(size))
     draw.text((24, 96), specification.task, FAINT, ImageFont.load_default(32))
-    height = round(strip.height * (THUMBNAIL - 16) / strip.width)
-    shown = strip.resize((THUMBNAIL - 16, height), Image.Resampling.LANCZOS)
-    small.paste(shown, (8, THUMBNAIL - 8 - height))
+    note, small_font = "run of the testbed's model", ImageFont.load_default(20)
+    draw.text((THUMBNAIL - 24 - small_font.getlength(note), 150), note, FAINT, small_font)
+    size = (THUMBNAIL - 16, round(strip.height * (THUMBNAIL - 16) / strip.width))
+    small.paste(strip.resize(size, Image.Resampling.LANCZOS), (8, THUMBNAIL - 8 - size[1]))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=88, optimize=True)
     return buffer.getvalue()
@@ -104,24 +104,25 @@ def main(names: list[str]) -> None:
     WORKFLOWS.mkdir(exist_ok=True)
     with ComfyServer(provision()) as server:
         # Before the browser: Playwright keeps the thread's event loop to itself.
-        events = {steps: last_event(server, steps) for steps in {steps_of(s) for s in specifications.values()}}
+        runs = dict.fromkeys((s.testbed, steps_of(s)) for s in specifications.values())
+        events = {run: last_event(server, *run) for run in runs}
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=find_browser(), args=LAUNCH)
-            desk = Desk(browser, server.url, "nodes2", scale=2)
+            desk = Desk(browser, server.url, "nodes2", scale=3)
             for name, specification in specifications.items():
                 make(desk, name, specification, events)
                 print(name, flush=True)
             browser.close()
 
 
-def make(desk: Desk, name: str, specification: Workflow, events: dict[int, dict]) -> None:
+def make(desk: Desk, name: str, specification: Workflow, events: dict[tuple[str, int], dict]) -> None:
     """Write the JSON and the picture of one workflow; the testbed's needs no picture."""
     folder = TESTBED_FOLDER if name in TESTBED else WORKFLOWS
     desk.clear()
     text = json.dumps(build(desk, name, specification), indent=1, ensure_ascii=False) + "\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
     if name in SPECIFICATIONS:
-        strip = strip_picture(desk, events[steps_of(specification)])
+        strip = strip_picture(desk, events[specification.testbed, steps_of(specification)])
         (folder / f"{name}.jpg").write_bytes(thumbnail(specification, strip))
 
 

@@ -4,7 +4,7 @@ import json
 import uuid
 
 import pytest
-from desk import WORKFLOWS, Desk
+from desk import TESTBED_FOLDER, Desk
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +21,7 @@ FINISHED = r"DiCache · \d+ of \d+ steps saved · \d+\.\d\d×"
 @pytest.fixture
 def testbed(desk):
     """The testbed's workflow, ready to run; a new seed, because ComfyUI does not repeat what it has done."""
-    workflow = json.loads((WORKFLOWS / "testbed_flux.json").read_text(encoding="utf-8"))
+    workflow = json.loads((TESTBED_FOLDER / "testbed_flux.json").read_text(encoding="utf-8"))
     desk.drop("testbed_flux.json", json.dumps(workflow | {"id": str(uuid.uuid4())}))  # not the one of the last test
     desk.fit()
     desk.set_widget("KSampler", {"seed": next(SEEDS)})
@@ -236,6 +236,6 @@ def test_a_light_theme(browser, server, renderer):
 
 def test_the_example_is_what_was_tested():
     types = {
-        node["type"] for node in json.loads((WORKFLOWS / "testbed_flux.json").read_text(encoding="utf-8"))["nodes"]
+        node["type"] for node in json.loads((TESTBED_FOLDER / "testbed_flux.json").read_text(encoding="utf-8"))["nodes"]
     }
     assert {"DiCacheApply", "DiCacheReport", "KSampler", "UNETLoader"} <= types

@@ -24,18 +24,26 @@ Columns = list[list[Node]]
 
 @dataclass(frozen=True)
 class Workflow:
-    """A graph: columns of nodes from left to right, and below them the same without DiCache, muted."""
+    """A graph: columns of nodes from left to right, and below them the same without DiCache, muted.
+
+    ``testbed`` names the small model whose run its thumbnail shows: of its own family where the testbed has one.
+    """
 
     title: str
     task: str
     columns: Columns
     without: Columns = field(default_factory=list)
+    testbed: str = "flux"
 
 
-def workflow(title: str, task: str, columns: Columns, text: str, memory: str, licence: str) -> Workflow:
+def workflow(
+    title: str, task: str, columns: Columns, text: str, memory: str, licence: str, testbed: str = "flux"
+) -> Workflow:
     """The graph with its note in front and the group without DiCache below, where there is an Apply to leave out."""
     muted = without_dicache(columns)
-    return Workflow(title, task, [[_note(title, columns, text, memory, licence, bool(muted))], *columns], muted)
+    return Workflow(
+        title, task, [[_note(title, columns, text, memory, licence, bool(muted))], *columns], muted, testbed
+    )
 
 
 def without_dicache(columns: Columns) -> Columns:

@@ -76,12 +76,12 @@ def flux1_dev_compare() -> Workflow:
     )
     save = Node("save", "SaveImage", {"images": ("compare", 1)}, {"filename_prefix": "compare"}, size=(420, 460))
     text = """
-**What does DiCache cost? Measure it.** One seed, sampled without DiCache and with each entry of *settings*; the sheet has
-the pictures, under each its difference from the first (four times as strong), and a table. *images* is the same as a
-batch, for a slider or a viewer.
+**What does DiCache cost? Measure it.** One seed, sampled without DiCache and with each entry of *settings*; the sheet
+has the pictures, under each its difference from the first (four times as strong), and a table. *images* is the same as
+a batch, for a slider or a viewer.
 
-**What to change**: *settings*, entries with commas in between. Each is one more run. Custom sampling goes into *guider*,
-*sampler* and *sigmas*, the second expert of Wan 2.2 into *low_noise_model*.
+**What to change**: *settings*, entries with commas in between. Each is one more run. Custom sampling goes into
+*guider*, *sampler* and *sigmas*, the second expert of Wan 2.2 into *low_noise_model*.
 """
     columns: Columns = [
         flux_loaders(),
@@ -110,9 +110,9 @@ def flux1_dev_policy() -> Workflow:
         *picture(),
     ]
     text = """
-**Another method**: *DiCache Policy* chooses when steps are skipped and how they are rebuilt. MagCache decides by a curve of
-the model, which *DiCache Calibrate* records in one full run and saves as *flux1_dev_20* in the user directory. That is done
-once: afterwards delete *DiCache Calibrate* and type the name into *curve*.
+**Another method**: *DiCache Policy* chooses when steps are skipped and how they are rebuilt. MagCache decides by a
+curve of the model, which *DiCache Calibrate* records in one full run and saves as *flux1_dev_20* in the user directory.
+That is done once: afterwards delete *DiCache Calibrate* and type the name into *curve*.
 
 **What to change**: *policy*; *target* (2x, or 12 for twelve computed steps) in place of a threshold.
 """

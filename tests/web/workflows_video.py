@@ -41,8 +41,8 @@ EXPERTS = """
 combine this with a 4-step LoRA: there is nothing left to skip.
 """
 WAN22_MEMORY = """
-2 x 14 billion parameters, of which one is in use at a time, 14 GB in fp8: 84% of a 24 GB card at 640x640, says ComfyUI's
-template.
+2 x 14 billion parameters, one of the two in use at a time, 14 GB in fp8: 84% of a 24 GB card at 640x640, says
+ComfyUI's template.
 """
 
 
@@ -71,7 +71,7 @@ With CFG above 1 each step asks the model twice, and each of the two has decisio
 skipped shows as *mixed*. The 14B model goes into the same graph.
 """
     memory = "1.3 billion parameters, 3 GB in fp16 as loaded here, and 7 GB for the text encoder in fp8."
-    return workflow("Wan 2.1", "text to video", columns, text, memory, "Apache 2.0")
+    return workflow("Wan 2.1", "text to video", columns, text, memory, "Apache 2.0", "wan")
 
 
 def two_experts(
@@ -135,7 +135,7 @@ def wan22_t2v() -> Workflow:
         latent("EmptyHunyuanLatentVideo", 640, 640, length=81),
     ]
     columns = two_experts("t2v", conditioning, ("positive", 0), ("latent", 0))
-    return workflow("Wan 2.2", "text to video", columns, EXPERTS, WAN22_MEMORY, "Apache 2.0")
+    return workflow("Wan 2.2", "text to video", columns, EXPERTS, WAN22_MEMORY, "Apache 2.0", "wan")
 
 
 def wan22_i2v() -> Workflow:
@@ -152,7 +152,7 @@ def wan22_i2v() -> Workflow:
         ),
     ]
     columns = two_experts("i2v", conditioning, ("image_to_video", 0), ("image_to_video", 2))
-    return workflow("Wan 2.2", "image to video", columns, EXPERTS, WAN22_MEMORY, "Apache 2.0")
+    return workflow("Wan 2.2", "image to video", columns, EXPERTS, WAN22_MEMORY, "Apache 2.0", "wan")
 
 
 def hunyuan_video_t2v() -> Workflow:
@@ -181,7 +181,7 @@ def hunyuan_video_t2v() -> Workflow:
         *video(24, decode_tiled()),
     ]
     memory = "13 billion parameters, 26 GB in bf16. With less, choose *weight_dtype* fp8_e4m3fn on the loader."
-    return workflow("HunyuanVideo", "text to video", columns, "", memory, TENCENT_LICENCE)
+    return workflow("HunyuanVideo", "text to video", columns, "", memory, TENCENT_LICENCE, "hunyuan_video")
 
 
 def hunyuan_video15_t2v() -> Workflow:
@@ -207,7 +207,7 @@ def hunyuan_video15_t2v() -> Workflow:
     ]
     text = "**What to change**: 50 steps is the model's own number; the more steps, the more of them can be skipped."
     memory = "8 billion parameters, 17 GB in fp16. With less, choose *weight_dtype* fp8_e4m3fn on the loader."
-    return workflow("HunyuanVideo 1.5", "text to video", columns, text, memory, TENCENT_LICENCE)
+    return workflow("HunyuanVideo 1.5", "text to video", columns, text, memory, TENCENT_LICENCE, "hunyuan_video")
 
 
 def ltx2_t2v() -> Workflow:
