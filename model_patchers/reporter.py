@@ -10,6 +10,7 @@ from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
 from ..dicache_core import FEW_STEPS, RunStatistics
+from .metadata import enter_run
 
 EVENT = "dicache.step"
 SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
@@ -47,6 +48,8 @@ class Reporter:
         speedup = f", {s.speedup:.2f}x the speed" if s.speedup else ""
         log.info("DiCache: %d of %d steps reused%s (%s).", s.reused, s.schedule.steps, speedup, s.cells)
         self._send(finished=True)
+        if self.node_id is not None and (server := _server()):
+            enter_run(s, shown_node(self.node_id), server.prompt_queue.get_current_queue_volatile()[0])
 
     def _send(self, finished: bool) -> None:
         if self.node_id is None:
@@ -115,7 +118,12 @@ def _running_workflow(server: Any) -> str | None:
 
 def _listening_server() -> Any | None:
     """ComfyUI's server while a client listens to the prompt that runs; ``None`` in scripts and headless API runs."""
+    server = _server()
+    return server if server is not None and server.client_id in server.sockets else None
+
+
+def _server() -> Any | None:
+    """ComfyUI's server; ``None`` in scripts."""
     from server import PromptServer
 
-    server = getattr(PromptServer, "instance", None)
-    return server if server is not None and server.client_id in server.sockets else None
+    return getattr(PromptServer, "instance", None)
