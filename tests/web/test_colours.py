@@ -27,6 +27,14 @@ SHOW = """([cells]) => {
         error: 0.1, accumulated: 0.3, history, computed: 8, reused: 4, speedup: 1.5, policy: "", probe_depth: 1,
         warmup_steps: 4, finished: true };
     app.api.dispatchEvent(new CustomEvent("dicache.step", { detail: event }));
+    const report = LiteGraph.createNode("DiCacheReport");
+    app.graph.add(report);
+    report.pos = [700, 100];
+    report.setSize([420, 460]);
+    const steps = [...cells].map((cell, step) => ({ step, accumulated: history[step], reuse: cell === "r", reason: "" }));
+    const run = { steps: cells.length, cells, settings: { threshold: 0.4, target: "" },
+        seconds_per_step: [...cells].map(() => 1), lanes: [{ stream: 0, row: 0, steps }] };
+    report.onExecuted({ text: ["Flux, 17 steps: 13 computed\\nmore"], dicache: [run] });
 }"""
 COLOUR = """(text) => {
     const context = new OffscreenCanvas(1, 1).getContext("2d");
@@ -95,6 +103,16 @@ def test_text_stands_out(shown, picture):
     for selector in (".text > :first-child", ".speedup", ".settings", ".legend span >> nth=0"):
         colour = shown.strip.first.locator(selector).evaluate(COLOUR)
         assert contrast(colour, picture.ground) >= TEXT_CONTRAST, selector
+
+
+def test_text_of_the_report_stands_out(shown):
+    report = shown.page.locator(".dicache-report:visible").first
+    pixels = np.asarray(Image.open(io.BytesIO(report.screenshot())).convert("RGB"))
+    colours, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    for selector in (".text", ".title >> nth=0", ".ticks", ".legend span >> nth=0"):
+        text = report.locator(selector)
+        assert contrast(text.evaluate(COLOUR), colours[counts.argmax()]) >= TEXT_CONTRAST, selector
+        assert text.evaluate("(text) => parseFloat(getComputedStyle(text).fontSize)") >= 10
 
 
 def test_a_hint_before_the_first_run_stands_out(shown, picture):

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from itertools import pairwise
 
 import pytest
 from desk import TESTBED_FOLDER, Desk
@@ -50,6 +51,18 @@ def test_drop_run_and_watch(testbed):
     assert "r" in states
     assert f"{states.count('r')} of 30 steps saved" in desk.label()
     desk.page.get_by_text(f"{states.count('r')} reused").first.wait_for()  # the text on DiCache Report
+    report = desk.page.locator(".dicache-report:visible").first
+    parts = report.locator(".run > *").evaluate_all("(parts) => parts.map((part) => part.getBoundingClientRect())")
+    gaps = [below["top"] - above["bottom"] for above, below in pairwise(parts)]
+    assert max(gaps) <= 12, "no blank gap between words and drawing"
+    edge = report.bounding_box()
+    assert edge["y"] + edge["height"] - parts[-1]["bottom"] <= 14, "nor below"
+    assert desk.page.evaluate(
+        """() => {
+            const node = app.graph.nodes.find((n) => n.type === "DiCacheReport");
+            return node.widgets.length === 1 && !node.imgs?.length;
+        }"""
+    )
     desk.screenshot("after_run")
 
 

@@ -50,6 +50,11 @@ def test_the_host_serves_the_translations(server, language):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_the_setting_is_named(server, language):
+    assert json.loads(server.get("/i18n"))[language]["settings"]["DiCache_ShowStrip"]["name"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_every_node_has_a_help_page_that_names_its_inputs(server, nodes, language):
     names = read(language)
     for node, texts in nodes.items():
