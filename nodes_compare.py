@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from comfy_api.latest import io, ui
 
 from . import reporting
@@ -163,5 +162,5 @@ class DiCacheCompare(io.ComfyNode):
         text = reporting.compare_text(rows, "pictures" if vae else "latents")
         shown = {**ui.PreviewImage(sheet, cls=cls).as_dict(), "text": [text], "dicache": report}
         missing = nothing("Connect a VAE to DiCache Compare to get pictures.")
-        pictures, images = (sheet, torch.cat(seen)) if vae else (missing, missing)
+        pictures, images = (sheet, reporting.one_batch(seen)) if vae else (missing, missing)
         return io.NodeOutput(as_latent(outcomes), pictures, reporting.as_json(report), images, ui=shown)

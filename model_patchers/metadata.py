@@ -1,13 +1,15 @@
-"""Says in the metadata of saved pictures and videos how they were sampled.
+"""Says in the metadata of saved pictures and videos, and in the server's history, how they were sampled.
 
-The host's save nodes write every entry of the prompt's ``extra_pnginfo`` into the file, where the front end keeps the
-workflow too.  A run that ends adds itself there, so whatever is saved behind its sampler carries it, and so does the
-prompt in the server's history.  A client of the API that sends no ``extra_pnginfo`` gets files without metadata.
+The host's save nodes write the prompt into the file, and a prompt's nodes have a place for notes, ``_meta``, where the
+front end keeps their titles.  A run that ends writes itself there, at the node it belongs to, so whatever is saved
+behind its sampler carries it.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from comfy_execution.progress import get_progress_state
 
 from ..dicache_core import RunStatistics
 
@@ -16,9 +18,10 @@ LONG = ("lanes", "seconds_per_step")  # DiCache Report has them
 
 
 def enter_run(run: RunStatistics, node_id: str, running: list[tuple]) -> None:
-    """Add a run of a node to the metadata of its prompt, one of those that the server works on."""
-    for _number, prompt_id, _prompt, extra_data, *_rest in running:
-        written: dict[str, Any] | None = extra_data.get("extra_pnginfo")
-        if prompt_id == run.prompt and written is not None:
-            brief = {key: value for key, value in run.summary().items() if key not in LONG}
-            written.setdefault(KEY, []).append({"node": node_id, **brief})
+    """Note a run at its node, in the prompt that is executed and in the copy that ``running`` keeps for the history."""
+    brief = {key: value for key, value in run.summary().items() if key not in LONG}
+    prompts = [get_progress_state().dynprompt.get_original_prompt()]
+    prompts += [prompt for _number, prompt_id, prompt, *_rest in running if prompt_id == run.prompt]
+    for prompt in prompts:
+        meta: dict[str, Any] = prompt.get(node_id, {}).setdefault("_meta", {})
+        meta.setdefault(KEY, []).append(brief)

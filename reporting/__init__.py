@@ -1,6 +1,6 @@
 """What a run or a comparison looks like: plots, pictures, tables. Imports no host."""
 
-from .compare import Row, as_pictures, compare_rows, compare_sheet, compare_text
+from .compare import Row, as_pictures, compare_rows, compare_sheet, compare_text, one_batch
 from .plot import plot_run, plot_runs, plot_text
 from .text import BYPASSED, as_json, describe
 
@@ -13,6 +13,7 @@ __all__ = [
     "compare_sheet",
     "compare_text",
     "describe",
+    "one_batch",
     "plot_run",
     "plot_runs",
     "plot_text",

@@ -75,6 +75,11 @@ def as_pictures(samples: Tensor) -> Tensor:
     return samples.movedim(1, -1)
 
 
+def one_batch(pictures: list[Tensor]) -> Tensor:
+    """The pictures ``(N, H, W, 3)`` of all runs in order."""
+    return torch.cat(pictures)
+
+
 def compare_text(rows: list[Row], of_what: str) -> str:
     """A line per row."""
     lines = [f"{row.label}: {_speed(row)}" + (f", {_quality(row)}" if n else "") for n, row in enumerate(rows)]

@@ -31,7 +31,8 @@ SHOW = """([cells]) => {
     app.graph.add(report);
     report.pos = [700, 100];
     report.setSize([420, 460]);
-    const steps = [...cells].map((cell, step) => ({ step, accumulated: history[step], reuse: cell === "r", reason: "" }));
+    const steps = [...cells].map((cell, step) =>
+        ({ step, accumulated: history[step], reuse: cell === "r", reason: "" }));
     const run = { steps: cells.length, cells, settings: { threshold: 0.4, target: "" },
         seconds_per_step: [...cells].map(() => 1), lanes: [{ stream: 0, row: 0, steps }] };
     report.onExecuted({ text: ["Flux, 17 steps: 13 computed\\nmore"], dicache: [run] });
