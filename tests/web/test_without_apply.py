@@ -53,6 +53,8 @@ def test_bypassed(graph):
     graph.page.evaluate(f"app.graph.nodes.find((n) => n.type === 'DiCacheApply').mode = {BYPASSED}")
     graph.run()
     check_everything_ran(graph)
+    # How the front end says that it leaves out the link to a bypassed node's output that no input of it matches.
+    graph.complaints[:] = [text for text in graph.complaints if "No input types match" not in text]
 
 
 def test_deleted(graph):
