@@ -60,7 +60,16 @@ def plot_run(run: RunStatistics) -> Tensor:
 def plot_text(text: str) -> Tensor:
     """A picture of the same size that says why there is no plot ``(1, 960, 1280, 3)``."""
     figure = _figure()
-    figure.text(0.5, 0.5, textwrap.fill(text, 60), color=INK, fontsize=SMALL, ha="center", va="center", linespacing=1.5)
+    figure.text(
+        0.5,
+        0.5,
+        "\n".join(textwrap.fill(line, 60) for line in text.splitlines()),
+        color=INK,
+        fontsize=SMALL,
+        ha="center",
+        va="center",
+        linespacing=1.5,
+    )
     return _picture(figure)
 
 

@@ -11,7 +11,7 @@ NO_RUN = (
     "No run yet. Connect a DiCache Apply node's statistics, use its model in a sampler, and connect that sampler's "
     "output to `after`, so that this node runs last."
 )
-BYPASSED = "DiCache is bypassed: no DiCache Apply is connected to `statistics`, so every step was computed."
+BYPASSED = "DiCache is bypassed.\nNo DiCache Apply is connected to statistics, so every step was computed."
 UNITS = ("B", "KiB", "MiB", "GiB")
 
 

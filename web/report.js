@@ -4,7 +4,7 @@ import { legendOf, make, Plot, PLOT_STYLE, short } from "./plot.js";
 import { wordsFor } from "./words.js";
 
 /** Least height of the report in pixels. */
-export const REPORT_HEIGHT = 200;
+export const REPORT_HEIGHT = 310;
 
 const MOST_LANES = 4;
 const STYLE = `

@@ -148,7 +148,7 @@ def test_readable_with_all_widgets_shown(shown):
     """The plot keeps its height however many widgets stand above it, and nothing lies on top of another thing."""
     shown.page.evaluate(
         """() => {
-            const node = app.graph.nodes.at(-1);
+            const node = app.graph.nodes.find((n) => n.type === "DiCacheApply");
             node.showAdvanced = true;
             node.setSize([node.size[0], node.computeSize()[1]]);
             app.canvas.setDirty(true, true);
