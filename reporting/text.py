@@ -26,8 +26,8 @@ NOTHING = {  # see dicache_core.explain
     "memory": "there was no memory left for the cache. Set cache_device to cpu, or make the picture smaller.",
     "pictures": "this model puts out the picture itself, so nothing can be forecast.",
     "sampler": "this sampler chooses its steps by what it sees, or needs every one of them. Choose another sampler.",
-    "no block seen": "the model's forward visited no block that DiCache put its cache around. Another node's forward or "
-    "cache does it: remove it, or DiCache Apply.",
+    "no block seen": "the model's forward visited no block that DiCache put its cache around. Another node's forward "
+    "or cache does it: remove it, or DiCache Apply.",
     "blocks": "this model runs its blocks in a way that DiCache cannot follow. Choose the preset balanced.",
     "new noise": "this sampler puts so much new noise into every step that none can be forecast. Choose a sampler that "
     "adds none, or the preset published.",
@@ -40,6 +40,7 @@ NOTHING = {  # see dicache_core.explain
     "error": "the smallest error was {smallest:.3g}, the threshold {threshold:g}. Write a higher threshold, or -1 and "
     "choose the preset balanced or fast.",
 }
+BYPASSED = "DiCache is bypassed.\nNo DiCache Apply is connected to statistics, so every step was computed."
 UNITS = ("B", "KiB", "MiB", "GiB")
 
 

@@ -243,7 +243,7 @@ def test_any_number_of_steps_fits(strip, steps):
     box = strip.page.locator(".dicache-strip").bounding_box()
     last = strip.page.locator(".column").last.bounding_box()
     assert last["x"] + last["width"] <= box["x"] + box["width"]
-    assert box["height"] == 100
+    assert box["height"] == strip.page.evaluate("import('./strip.js').then((module) => module.STRIP_HEIGHT)")
 
 
 @pytest.mark.parametrize(
