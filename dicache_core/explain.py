@@ -23,11 +23,11 @@ class Nothing:
 
     Slots:
         reason: "threshold 0", "memory" (ran out of it), "pictures" (a model that puts out the picture itself),
-            "sampler" (one that needs every call), "no block seen" (another forward goes past the cache), "blocks" (they run in
-            another way than the cache can follow), "new noise" (the sampler has put it in every time), "few steps" (so
-            few that all are computed), "target" (it asks for all), "closed" (warm-up, last step, outside start and end
-            percent), "no history" (every pass was a new one, with nothing to go by), "interval" (every step) or
-            "error" (always too large).
+            "sampler" (one that needs every call), "no block seen" (another forward goes past the cache), "blocks" (they
+            run in another way than the cache can follow), "new noise" (the sampler has put it in every time), "few
+            steps" (so few that all are computed), "target" (it asks for all), "closed" (warm-up, last step, outside
+            start and end percent), "no history" (every pass was a new one, with nothing to go by), "interval" (every
+            step) or "error" (always too large).
         smallest: for "error", the smallest error that added up.
     """
 
