@@ -94,8 +94,9 @@ def strip(browser):
 
 
 def test_it_imports_nothing_of_the_frontend():
-    imports = re.findall(r'from "(.*?)"', (WEB / "strip.js").read_text(encoding="utf-8"))
-    assert imports == ["./words.js"]
+    for name in ("strip.js", "report.js", "plot.js"):
+        imports = re.findall(r'from "(.*?)"', (WEB / name).read_text(encoding="utf-8"))
+        assert set(imports) <= {"./plot.js", "./words.js"}, name
 
 
 def test_before_the_first_run_it_is_quiet(strip):
@@ -248,8 +249,66 @@ def test_every_language_has_every_word(strip):
     keys = strip.page.evaluate(
         """async () => {
             const { wordsFor } = await import("./words.js");
-            const names = (words) => [words, words.states, words.settings].map(Object.keys).flat();
+            const names = (words) => [words, words.states, words.settings, words.report].map(Object.keys).flat();
             return ["en", "zh", "ja"].map((language) => names(wordsFor(language)));
         }"""
     )
     assert keys[0] == keys[1] == keys[2]
+
+
+def show_report(strip, *runs: dict, text: str = "flux, 6 steps: 3 computed") -> None:
+    strip.page.evaluate(
+        """async (output) => {
+            const { Report } = await import("./report.js");
+            const report = new Report("en");
+            document.body.replaceChildren(report.element);
+            report.show(output);
+        }""",
+        {"text": [text] * max(len(runs), 1), "dicache": runs},
+    )
+
+
+def run_of(lanes: int = 1, errors: tuple = (None, None, 0.1, 0.2, 0.3, None), **settings: object) -> dict:
+    reasons = ["warm-up", "warm-up", "", "", "", "last step"]
+    steps = [
+        {"step": n, "accumulated": error, "reuse": n in (2, 3), "reason": reasons[n]} for n, error in enumerate(errors)
+    ]
+    return {
+        "steps": 6,
+        "cells": "wwrrcl",
+        "settings": {"threshold": 0.4, "target": "", **settings},
+        "seconds_per_step": [1, 1, 0.1, 0.1, 1, None],
+        "lanes": [{"stream": n, "row": 0, "steps": steps} for n in range(lanes)],
+    }
+
+
+def test_a_report_draws_errors_and_seconds(strip):
+    show_report(strip, run_of())
+    report = strip.page.locator(".dicache-report")
+    assert report.locator(".title").all_inner_texts() == ["accumulated error · threshold 0.4", "seconds"]
+    assert report.locator(".column").first.get_attribute("title") == "Step 1: warm-up"
+    states = report.locator(".column").evaluate_all("(columns) => columns.map((c) => c.dataset.state)")
+    assert "".join(states) == "wwrrcl" * 2
+    titles = report.locator(".column").evaluate_all("(columns) => columns.map((c) => c.title)")
+    assert titles[8].endswith("0.1 s")
+
+
+def test_a_report_draws_the_first_lanes_and_names_them(strip):
+    show_report(strip, run_of(lanes=6))
+    titles = strip.page.locator(".dicache-report .title").all_inner_texts()
+    assert len(titles) == 5
+    assert titles[1].startswith("accumulated error · stream 2, sample 1")
+
+
+def test_a_report_without_errors_or_with_a_steered_threshold(strip):
+    show_report(strip, run_of(errors=(None,) * 6), run_of(target="2x"))
+    assert strip.page.locator(".dicache-report .title").all_inner_texts() == [
+        "seconds",
+        "accumulated error",
+        "seconds",
+    ]
+
+
+def test_a_report_without_runs_says_why(strip):
+    show_report(strip, text="DiCache is bypassed.")
+    assert strip.page.locator(".dicache-report .report").inner_text() == "DiCache is bypassed."
