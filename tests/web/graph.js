@@ -43,7 +43,8 @@
 
   const bottom = place(spec.columns, 40, 80);
   if (spec.without.length) {
-    place(spec.without, 560, bottom + BAND);
+    const original = made[spec.without[0][0].key.replace("_plain", "")];
+    place(spec.without, original.pos[0], bottom + BAND);
     const group = new LiteGraph.LGraphGroup(GROUP);
     graph.add(group);
     const boxes = spec.without.flat().map((item) => made[item.key]);

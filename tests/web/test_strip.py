@@ -98,8 +98,9 @@ def strip(browser):
 
 
 def test_it_imports_nothing_of_the_frontend():
-    imports = re.findall(r'from "(.*?)"', (WEB / "strip.js").read_text(encoding="utf-8"))
-    assert imports == ["./words.js"]
+    for name in ("strip.js", "report.js", "plot.js"):
+        imports = re.findall(r'from "(.*?)"', (WEB / name).read_text(encoding="utf-8"))
+        assert set(imports) <= {"./plot.js", "./words.js"}, name
 
 
 def test_before_the_first_run_it_is_quiet(strip):
@@ -266,7 +267,7 @@ def test_every_language_has_every_word(strip):
         """async () => {
             const { wordsFor } = await import("./words.js");
             const names = (words) =>
-                [words, words.states, words.settings, words.methods, words.nothing].map(Object.keys).flat();
+                [words, words.states, words.settings, words.methods, words.nothing, words.report].map(Object.keys).flat();
             return ["en", "zh", "zh-TW", "ja"].map((language) => names(wordsFor(language)));
         }"""
     )
@@ -275,10 +276,13 @@ def test_every_language_has_every_word(strip):
 
 
 WORDS = "async (language) => (await import('./words.js')).wordsFor(language).states"
-REASONS = ("threshold 0", "memory", "few steps", "target", "closed", "no history", "interval", "error")
+REASONS = {
+    "threshold 0", "memory", "pictures", "sampler", "no block seen", "blocks", "new noise", "few steps", "target",
+    "closed", "no history", "interval", "error",
+}  # fmt: skip
 
 
 def test_every_reason_of_the_core_has_words(strip):
     found = strip.page.evaluate("async () => Object.keys((await import('./words.js')).wordsFor('en').nothing)")
     text = (WEB.parent / "dicache_core" / "explain.py").read_text(encoding="utf-8")
-    assert set(found) == set(re.findall(r'^        "([a-z0 ]+)": ', text, re.MULTILINE)) == set(REASONS)
+    assert set(found) == set(re.findall(r'^        "([a-z0 ]+)": ', text, re.MULTILINE)) == REASONS
