@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfy_api.latest import ComfyExtension, io, ui
+from comfy_api.latest import ComfyExtension, io
 
 from . import reporting
 from .dicache_core import (
@@ -20,7 +20,7 @@ from .dicache_core import (
     check_threshold,
     resolve,
 )
-from .model_patchers import architecture_of, attach, nothing, show_text
+from .model_patchers import architecture_of, attach
 from .nodes_compare import DiCacheCompare
 from .nodes_policy import DiCacheCalibrate, DiCachePolicy
 from .nodes_shared import ALIASES, CATEGORY, NUMBER, PolicyType, Statistics, checkable
@@ -221,7 +221,12 @@ class DiCacheReport(io.ComfyNode):
             ),
             search_aliases=[*ALIASES, "report", "plot", "statistics"],
             inputs=[
-                Statistics.Input("statistics", tooltip="The statistics output of DiCache Apply."),
+                Statistics.Input(
+                    "statistics",
+                    optional=True,
+                    tooltip="The statistics output of DiCache Apply. Without it, say because that is bypassed, the "
+                    "report says so.",
+                ),
                 io.AnyType.Input(
                     "after",
                     tooltip="The sampler's output (or anything behind it), so that the report is made when it is done.",
@@ -231,21 +236,19 @@ class DiCacheReport(io.ComfyNode):
                 io.Image.Output("plot", tooltip="One plot for each run of the sampler in the last prompt."),
                 io.String.Output("report", tooltip="The same and more as JSON, one entry per run."),
             ],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
     @classmethod
-    def execute(cls, statistics: RunLog, after: Any) -> io.NodeOutput:
-        runs = statistics.runs
-        text = reporting.describe(runs)
-        report = reporting.as_json({"runs": [run.summary() for run in runs]})
-        show_text(cls.hidden.unique_id, text)
-        shown = ui.PreviewText(text).as_dict()
+    def execute(cls, after: Any, statistics: RunLog | None = None) -> io.NodeOutput:
+        runs = statistics.runs if statistics is not None else []
+        summaries = [run.summary() for run in runs]
+        texts = [reporting.describe([run]) for run in runs]
         if not runs:
-            return io.NodeOutput(nothing(text), report, ui=shown)
-        plot = reporting.plot_runs(runs)
-        return io.NodeOutput(plot, report, ui={**ui.PreviewImage(plot, cls=cls).as_dict(), **shown})
+            texts = [reporting.describe([]) if statistics is not None else reporting.BYPASSED]
+        plot = reporting.plot_runs(runs) if runs else reporting.plot_text(texts[0])
+        # The front end draws from "dicache"; all of it stays in the server's history.
+        return io.NodeOutput(plot, reporting.as_json({"runs": summaries}), ui={"text": texts, "dicache": summaries})
 
 
 class DiCacheExtension(ComfyExtension):

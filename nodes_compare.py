@@ -17,8 +17,9 @@ from .model_patchers import (
     as_latent,
     compare,
     decode,
+    is_video,
     nothing,
-    show_text,
+    picture_part,
 )
 from .nodes_shared import ALIASES, CATEGORY, checkable
 
@@ -39,8 +40,12 @@ class DiCacheCompare(io.ComfyNode):
             search_aliases=[*ALIASES, "compare", "benchmark", "psnr", "ssim"],
             inputs=[
                 io.Model.Input("model", tooltip="The model to sample with. A DiCache Apply in front of it is ignored."),
-                io.Conditioning.Input("positive", tooltip="What the picture should show."),
-                io.Conditioning.Input("negative", tooltip="What it should not show."),
+                io.Conditioning.Input(
+                    "positive", optional=True, tooltip="What the picture should show. Not needed with a guider."
+                ),
+                io.Conditioning.Input(
+                    "negative", optional=True, tooltip="What it should not show. Not needed with a guider."
+                ),
                 io.Latent.Input("latent_image", tooltip="The latent to denoise."),
                 io.Int.Input(
                     "seed",
@@ -86,13 +91,40 @@ class DiCacheCompare(io.ComfyNode):
                     optional=True,
                     tooltip="With a VAE the pictures are compared and shown, not the latents.",
                 ),
+                io.Guider.Input(
+                    "guider",
+                    optional=True,
+                    tooltip="Custom sampling: used in place of positive, negative and cfg, around the model above.",
+                ),
+                io.Sampler.Input("sampler", optional=True, tooltip="Custom sampling: used in place of sampler_name."),
+                io.Sigmas.Input(
+                    "sigmas", optional=True, tooltip="Custom sampling: used in place of steps, scheduler and denoise."
+                ),
+                io.Model.Input(
+                    "low_noise_model",
+                    optional=True,
+                    tooltip="The second of two experts (Wan 2.2): it takes over from the model above in mid-schedule.",
+                ),
+                io.Int.Input(
+                    "switch_at",
+                    default=-1,
+                    min=-1,
+                    max=10000,
+                    optional=True,
+                    advanced=True,
+                    tooltip="The step at which low_noise_model takes over. -1 means half of the steps.",
+                ),
             ],
             outputs=[
                 io.Latent.Output("latents", tooltip="One batch: without DiCache first, then each setting in order."),
-                io.Image.Output("pictures", tooltip="Side by side, differences below. Needs a VAE."),
+                io.Image.Output("pictures", tooltip="One sheet: side by side, differences below. Needs a VAE."),
                 io.String.Output("report", tooltip="Seconds, steps, PSNR and SSIM of every run as JSON."),
+                io.Image.Output(
+                    "images",
+                    tooltip="The pictures alone as one batch, for viewers and sliders: without DiCache first, then "
+                    "each setting in order. Needs a VAE.",
+                ),
             ],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -107,24 +139,29 @@ class DiCacheCompare(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: io.Model.Type, latent_image: dict, settings: str, vae: io.Vae.Type | None = None, **sampler: Any
+        cls,
+        model: io.Model.Type,
+        latent_image: dict,
+        settings: str,
+        vae: io.Vae.Type | None = None,
+        low_noise_model: io.Model.Type | None = None,
+        positive: Any = None,
+        negative: Any = None,
+        **sampler: Any,
     ) -> io.NodeOutput:
         chosen = settings_of(settings, architecture_of(model))
-        outcomes = compare(model, Sampling(latent=latent_image, **sampler), chosen)
-        latents = as_latent(outcomes)
+        sampling = Sampling(latent=latent_image, positive=positive, negative=negative, **sampler)
+        outcomes = compare([model, *([low_noise_model] if low_noise_model else [])], sampling, chosen)
         if vae is None:
-            seen = [reporting.as_pictures(o.samples) for o in outcomes]
+            seen = [reporting.as_pictures(picture_part(o.samples)) for o in outcomes]
         else:
             seen = [decode(vae, o.samples) for o in outcomes]
-        rows = reporting.compare_rows(outcomes, seen, sampler["steps"])
+        rows = reporting.compare_rows(outcomes, seen, sampling.total)
+        runs = [[run.summary() for run in outcome.runs] for outcome in outcomes]
+        report = [{**asdict(row), "runs": run} for row, run in zip(rows, runs, strict=True)]
+        sheet = reporting.compare_sheet(rows, seen if vae else None, is_video(latent_image))
         text = reporting.compare_text(rows, "pictures" if vae else "latents")
-        runs = [o.statistics.summary() if o.statistics else None for o in outcomes]
-        report = reporting.as_json([{**asdict(row), "run": run} for row, run in zip(rows, runs, strict=True)])
-        show_text(cls.hidden.unique_id, text)
-        shown = ui.PreviewText(text).as_dict()
-        if vae is None:
-            return io.NodeOutput(
-                latents, nothing("Connect a VAE to DiCache Compare to get pictures."), report, ui=shown
-            )
-        sheet = reporting.compare_sheet(rows, seen)
-        return io.NodeOutput(latents, sheet, report, ui={**ui.PreviewImage(sheet, cls=cls).as_dict(), **shown})
+        shown = {**ui.PreviewImage(sheet, cls=cls).as_dict(), "text": [text], "dicache": report}
+        missing = nothing("Connect a VAE to DiCache Compare to get pictures.")
+        pictures, images = (sheet, reporting.one_batch(seen)) if vae else (missing, missing)
+        return io.NodeOutput(as_latent(outcomes), pictures, reporting.as_json(report), images, ui=shown)

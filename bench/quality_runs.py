@@ -95,7 +95,7 @@ class Lab:
             negative=testbed.conditioning(self.architecture, ""),
             latent={"samples": start, "batch_index": list(chosen)},
         )  # fmt: skip
-        return self.compare._timed(model, sampling, lambda _step: None)
+        return self.compare._timed([model], sampling, lambda _step: None)
 
     def pictures(self, samples: torch.Tensor) -> torch.Tensor:
         return self.comfy.pictures(samples, self.architecture).clamp(0, 1)

@@ -17,10 +17,10 @@ class Outcome:
         label: the setting in the user's words; the first outcome of a comparison has no cache.
         samples: ``(B, C, [T,] H, W)`` latent.
         seconds: time of the sampler alone, without loading the model.
-        statistics: what the cache did; ``None`` without one.
+        runs: what the cache did, one for each model that took part; empty without one.
     """
 
     label: str
     samples: Tensor
     seconds: float
-    statistics: RunStatistics | None = None
+    runs: tuple[RunStatistics, ...] = ()

@@ -1,12 +1,11 @@
 """ComfyUI's side of the cache: the only place that touches the host."""
 
 from .attach import attach, detach
-from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, nothing
+from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, is_video, nothing, picture_part
 from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
 from .families import FAMILIES
 from .family import Family, Part
 from .registry import architecture_of, family_of
-from .view import show_text
 
 __all__ = [
     "FAMILIES",
@@ -25,7 +24,8 @@ __all__ = [
     "decode",
     "detach",
     "family_of",
+    "is_video",
     "load_curve",
     "nothing",
-    "show_text",
+    "picture_part",
 ]

@@ -58,6 +58,8 @@ class Reporter:
         speedup = f", {s.speedup:.2f}x the speed" if s.speedup else ""
         log.info("DiCache: %d of %d steps skipped%s (%s).", s.reused, s.schedule.steps, speedup, s.cells)
         self._send(finished=True)
+        if self.node_id is not None:
+            self.view.note(self.node_id, s)
 
     def _send(self, finished: bool) -> None:
         if self.node_id is not None:

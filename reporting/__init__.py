@@ -1,10 +1,11 @@
 """What a run or a comparison looks like: plots, pictures, tables. Imports no host."""
 
-from .compare import Row, as_pictures, compare_rows, compare_sheet, compare_text
-from .plot import plot_run, plot_runs
-from .text import as_json, describe
+from .compare import Row, as_pictures, compare_rows, compare_sheet, compare_text, one_batch
+from .plot import plot_run, plot_runs, plot_text
+from .text import BYPASSED, as_json, describe
 
 __all__ = [
+    "BYPASSED",
     "Row",
     "as_json",
     "as_pictures",
@@ -12,6 +13,8 @@ __all__ = [
     "compare_sheet",
     "compare_text",
     "describe",
+    "one_batch",
     "plot_run",
     "plot_runs",
+    "plot_text",
 ]

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from ..dicache_core import Outcome, finite
 
+Font = ImageFont.FreeTypeFont
 DIFFERENCE_GAIN = 4.0  # differences are small; four times as strong they can be seen
 GAP = 8
+LETTERS_ACROSS = 40  # a node shows a sheet about 500 pixels wide, and letters want 12 of them
+MOST_FRAMES = 4  # of a video on its sheet
 PAPER, INK, FAINT = (29, 31, 36), (232, 232, 234), (150, 153, 162)
 SSIM_WINDOW = 11  # as published; smaller only where a picture is
 
@@ -50,7 +53,7 @@ def compare_rows(outcomes: list[Outcome], seen: list[Tensor], steps: int) -> lis
         failed = why_failed(pictures) or nothing_to_compare_with
         identical = failed is None and torch.equal(pictures, seen[0])
         psnr, ssim = (None, 1.0) if identical else (None, None) if failed else similarity(pictures, seen[0])
-        computed = outcome.statistics.computed if outcome.statistics else steps
+        computed = sum(run.computed for run in outcome.runs) if outcome.runs else steps
         speedup = baseline.seconds / outcome.seconds
         rows.append(
             Row(outcome.label, outcome.seconds, speedup, computed, steps, finite(psnr), ssim, identical, failed)
@@ -84,40 +87,113 @@ def as_pictures(samples: Tensor) -> Tensor:
     return samples.movedim(1, -1)
 
 
+def one_batch(pictures: list[Tensor]) -> Tensor:
+    """The pictures ``(N, H, W, 3)`` of all runs in order."""
+    return torch.cat(pictures)
+
+
 def compare_text(rows: list[Row], of_what: str) -> str:
-    """A line per row, for nodes whose text has no fixed width."""
-    told = [bool(n or row.failed) for n, row in enumerate(rows)]  # the baseline has no difference from itself
+    """A line per row."""
     lines = [
-        f"{row.label}: {_speed(row)}" + (f", {_quality(row)}" if t else "") for t, row in zip(told, rows, strict=True)
+        f"{row.label}: {_speed(row)}" + (f", {_quality(row)}" if told else "")
+        for told, row in zip(_told(rows), rows, strict=True)
     ]
     return "\n".join([*lines, f"PSNR and SSIM of the {of_what} against the run without DiCache"])
 
 
-def compare_sheet(rows: list[Row], pictures: list[Tensor]) -> Tensor:
-    """Side by side: the baseline and each setting, and under each setting its difference from the baseline.
+def compare_sheet(rows: list[Row], pictures: list[Tensor] | None, video: bool = False) -> Tensor:
+    """Side by side: the baseline and each setting, under each setting its difference, under the baseline the table.
 
-    ``pictures`` holds ``(N, H, W, 3)`` in [0, 1] per row; the result is ``(N, H', W', 3)``.
+    ``pictures`` holds ``(N, H, W, 3)`` in [0, 1] per row; the result is ``(N, H', W', 3)``. The frames of a video make
+    one sheet ``(1, H', W', 3)`` with a few of them for each row. Without pictures it is the table alone.
     """
-    sheets = [_sheet(rows, [p[i].float().cpu() for p in pictures]) for i in range(len(pictures[0]))]
-    return torch.from_numpy(np.stack(sheets)).float() / 255
+    if pictures is None:
+        return _as_tensor([_table_alone(rows)])
+    if video:
+        pictures = [_frames(p) for p in pictures]
+    return _as_tensor([_sheet(rows, [p[i].float().cpu() for p in pictures]) for i in range(len(pictures[0]))])
 
 
-def _sheet(rows: list[Row], pictures: list[Tensor]) -> np.ndarray:
+def _as_tensor(sheets: list[Image.Image]) -> Tensor:
+    return torch.from_numpy(np.stack([np.asarray(sheet) for sheet in sheets])).float() / 255
+
+
+def _frames(frames: Tensor) -> Tensor:
+    """The first, the last and some frames between them ``(1, 2H, 2W, 3)``; all of them where there are fewer."""
+    chosen = [frames[round(i)] for i in np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES))]
+    blank = torch.zeros_like(frames[0])
+    chosen += [blank] * (-len(chosen) % 2)
+    rows = [torch.cat(chosen[i : i + 2], 1) for i in range(0, len(chosen), 2)]
+    return torch.cat(rows)[None]
+
+
+def _sheet(rows: list[Row], pictures: list[Tensor]) -> Image.Image:
     height, width = pictures[0].shape[:2]
-    size = max(11, min(width // 16, 36))
-    font, caption = ImageFont.load_default(size), 3 * size
-    sheet = Image.new("RGB", (len(rows) * (width + GAP) + GAP, 2 * (height + caption) + GAP), PAPER)
+    total = len(rows) * (width + GAP) + GAP
+    captions = [(row.label, f"{row.seconds:.3g} s, {row.speedup:.2f}x") for row in rows]
+    gain = f"x{DIFFERENCE_GAIN:g}"
+    below = [("difference", gain if row.psnr is None else f"{gain}, {row.psnr:.1f} dB") for row in rows]
+    font = _fitting([line for lines in captions + below for line in lines], width, max(11, total // LETTERS_ACROSS))
+    caption = round(2.7 * font.size)
+    sheet = Image.new("RGB", (total, 2 * (height + caption) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for column, (row, picture) in enumerate(zip(rows, pictures, strict=True)):
-        left = GAP + column * (width + GAP)
-        draw.text((left, size // 4), f"{row.label}\n{row.seconds:.3g} s, {row.speedup:.2f}x", INK, font)
+    for column, picture in enumerate(pictures):
+        left, middle = GAP + column * (width + GAP), caption + height
+        _caption(draw, (left, 0), captions[column], font)
         sheet.paste(_image(picture), (left, caption))
         if column:
-            below = caption + height
-            draw.text((left, below + size // 4), f"difference x{DIFFERENCE_GAIN:g}\n{_quality(row)}", FAINT, font)
-            difference = DIFFERENCE_GAIN * (picture - pictures[0]).abs()
-            sheet.paste(_image(difference), (left, below + caption))
-    return np.asarray(sheet)
+            _caption(draw, (left, middle), below[column], font)
+            sheet.paste(_image(DIFFERENCE_GAIN * (picture - pictures[0]).abs()), (left, middle + caption))
+    table = _table(rows, width, height + caption - GAP, font.size)
+    sheet.paste(table, (GAP, caption + height + GAP))
+    return sheet
+
+
+def _caption(draw: ImageDraw.ImageDraw, at: tuple[int, int], lines: tuple[str, str], font: Font) -> None:
+    for number, (line, ink) in enumerate(zip(lines, (INK, FAINT), strict=True)):
+        draw.text((at[0], at[1] + font.size * (0.2 + 1.2 * number)), line, ink, font)
+
+
+def _table(rows: list[Row], width: int, height: int, largest: float, speed: bool = False) -> Image.Image:
+    """Two lines a row, its name and its numbers, in letters as large as fit."""
+    numbers = [
+        f"{row.computed}/{row.steps} steps" + (f", {_closeness(row)}" if told else "")
+        for told, row in zip(_told(rows), rows, strict=True)
+    ]
+    if speed:
+        numbers = [f"{row.seconds:.3g} s, {row.speedup:.2f}x, {more}" for row, more in zip(rows, numbers, strict=True)]
+    lines = [line for row, more in zip(rows, numbers, strict=True) for line in (row.label, more)]
+    font = _fitting(lines, width, min(largest, height / len(rows) / 3))
+    table = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(table)
+    for number, row in enumerate(zip(lines[::2], lines[1::2], strict=True)):
+        _caption(draw, (0, 3 * number * font.size), row, font)
+    return table
+
+
+def _closeness(row: Row) -> str:
+    if row.failed:
+        return "failed"
+    return "no difference" if row.psnr is None else f"{row.psnr:.1f} dB, SSIM {row.ssim:.2f}"
+
+
+def _table_alone(rows: list[Row]) -> Image.Image:
+    size = 36
+    sheet = Image.new("RGB", (960, round((3 * len(rows) + 1) * size)), PAPER)
+    sheet.paste(_table(rows, 960 - 2 * size, 3 * len(rows) * size, size, speed=True), (size, size // 2))
+    return sheet
+
+
+def _fitting(lines: list[str], width: float, largest: float) -> Font:
+    """The font in which the longest line fits into a width, no larger than ``largest``."""
+    size = 100.0
+    longest = max(ImageFont.load_default(size).getlength(line) for line in lines)
+    return ImageFont.load_default(max(8, round(min(largest, 0.96 * size * width / longest))))
+
+
+def _told(rows: list[Row]) -> list[bool]:
+    """Whether the likeness of a row is told: the baseline has no difference from itself."""
+    return [bool(number or row.failed) for number, row in enumerate(rows)]
 
 
 def _speed(row: Row) -> str:

@@ -7,6 +7,7 @@ line; its figure objects are used without pyplot, so nothing global is touched.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,17 @@ from ..dicache_core import Decision, RunStatistics, SampleKey, Step, threshold_o
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
-WIDTH, HEIGHT, DPI = 1280, 960, 100  # pixels; shown at a third of that on a node
+WIDTH, HEIGHT, DPI = 1280, 960, 100  # pixels; a node shows them at a third, so no letter is below 30
 MOST_PLOTS = 8  # a plot takes 0.4 s of a CPU (30 steps; 1.5 s at 200), the first one of a process 2 s
 MOST_LANES = 4
+LARGE, SMALL = 26, 22  # points of 1/72 inch: 36 and 30 pixels
+MOST_TICKS = 3
 HEADROOM = 1.6  # top of the error axis over the threshold
-PAPER, INK, FAINT = "#1d1f24", "#e8e8ea", "#8d9099"
+PAPER, INK, FAINT = "#1d1f24", "#e8e8ea", "#b4b7be"
 COLORS = {"warm-up": "#7d828c", "last step": "#7d828c", "computed": "#d9822b", "reused": "#22a38b"}
+HATCHES = {"warm-up": "//", "last step": "//"}  # told apart by eyes that see no green, too
 
 
 def plot_runs(runs: Sequence[RunStatistics]) -> Tensor:
@@ -35,7 +40,7 @@ def plot_runs(runs: Sequence[RunStatistics]) -> Tensor:
 
 
 def plot_run(run: RunStatistics, note: str = "") -> Tensor:
-    """The plot as a picture ``(1, 960, 1280, 3)`` in [0, 1], with ``note`` in its corner."""
+    """The plot as a picture ``(1, 960, 1280, 3)`` in [0, 1], with ``note`` above its legend."""
     figure = _figure()
     lanes = run.lanes()
     shown = list(lanes.items())[:MOST_LANES]
@@ -50,9 +55,25 @@ def plot_run(run: RunStatistics, note: str = "") -> Tensor:
     for axis, (key, steps) in zip(axes, shown, strict=False):
         _draw_lane(axis, run, _lane_name(key, several) if len(lanes) > 1 else "", steps)
     _draw_seconds(axes[-1], run)
-    axes[0].set_title(_title(run), color=INK, fontsize=23, loc="left", pad=14, fontweight="bold")
-    _draw_legend(figure, hidden=len(lanes) - len(shown))
-    figure.text(0.99, 0.01, note, color=FAINT, fontsize=13, ha="right")
+    figure.suptitle(_title(run), color=INK, fontsize=LARGE, x=0.02, ha="left", fontweight="bold")
+    hidden = len(lanes) - len(shown)
+    _draw_legend(figure, ", ".join(filter(None, [f"{hidden} more lanes are not drawn" if hidden else "", note])))
+    return _picture(figure)
+
+
+def plot_text(text: str) -> Tensor:
+    """A picture of the same size that says why there is no plot ``(1, 960, 1280, 3)``."""
+    figure = _figure()
+    figure.text(
+        0.5,
+        0.5,
+        "\n".join(textwrap.fill(line, 60) for line in text.splitlines()),
+        color=INK,
+        fontsize=SMALL,
+        ha="center",
+        va="center",
+        linespacing=1.5,
+    )
     return _picture(figure)
 
 
@@ -71,56 +92,67 @@ def _draw_lane(axis: Axes, run: RunStatistics, name: str, steps: list[tuple[Step
     threshold = threshold_of(run.config) or 0.0  # a steered one is another at every step
     measured = [d.accumulated for _, d in steps if d.accumulated is not None and math.isfinite(d.accumulated)]
     top = HEADROOM * threshold if threshold > 0 else max(measured, default=1.0) or 1.0
-    foot = 0.05 * top
+    foot = 0.08 * top
     for step, decision in steps:
         height = top if decision.accumulated is None or math.isinf(decision.accumulated) else decision.accumulated
         if decision.accumulated is None:
             height = 0.0
-        color = _color(decision)
+        color, hatch = _color(decision), HATCHES.get(decision.reason)
         axis.bar(step.index + 1, min(height, top), width=0.86, color=color, alpha=0.62, linewidth=0)
-        axis.bar(step.index + 1, -foot, width=0.86, color=color, linewidth=0)
+        foot_color = {"color": PAPER, "edgecolor": color, "hatch": hatch} if hatch else {"color": color}
+        axis.bar(step.index + 1, -foot / (2 if decision.reuse else 1), width=0.86, **foot_color)
     if threshold > 0:
-        axis.axhline(threshold, color=INK, linestyle=(0, (5, 4)), linewidth=1.8)
+        axis.axhline(threshold, color=INK, linestyle=(0, (5, 4)), linewidth=2)
         axis.text(
-            0.006, threshold + 0.03 * top, f"threshold {threshold:g}", color=INK, fontsize=16,
+            0.006, threshold + 0.03 * top, f"threshold {threshold:g}", color=INK, fontsize=SMALL,
             transform=axis.get_yaxis_transform(), va="bottom",
         )  # fmt: skip
     axis.set_ylim(-foot, top)
-    axis.set_yticks([t for t in axis.get_yticks() if 0 <= t <= top])
-    axis.set_ylabel("error", color=FAINT, fontsize=17)
+    axis.set_ylabel("error", color=FAINT, fontsize=SMALL)
     if name:
-        axis.text(0.006, 0.42, name, color=INK, fontsize=16, transform=axis.transAxes, va="center")
+        axis.text(0.006, 0.36, name, color=INK, fontsize=SMALL, transform=axis.transAxes, va="center")
     _dress(axis)
+    axis.set_yticks([0, threshold or top])
 
 
 def _draw_seconds(axis: Axes, run: RunStatistics) -> None:
-    """Measured seconds of each step, and the line of what a computed step costs."""
+    """Measured seconds of each step."""
+    from matplotlib.ticker import MaxNLocator
+
     colors = {"w": COLORS["warm-up"], "l": COLORS["last step"], "c": COLORS["computed"], "r": COLORS["reused"]}
     for index, (seconds, cell) in enumerate(zip(run.seconds_per_step(), run.cells, strict=True)):
         if seconds is not None:
             axis.bar(index + 1, seconds, width=0.86, color=colors.get(cell, COLORS["computed"]), linewidth=0)
-    axis.set_ylabel("seconds", color=FAINT, fontsize=17)
-    axis.set_xlabel("step", color=FAINT, fontsize=17)
+    axis.set_ylabel("seconds", color=FAINT, fontsize=SMALL)
+    axis.set_xlabel("step", color=FAINT, fontsize=SMALL)
     axis.set_xlim(0.4, run.schedule.steps + 0.6)
-    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylim(bottom=0)
     _dress(axis)
+    axis.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, integer=True))
 
 
-def _draw_legend(figure: Figure, hidden: int) -> None:
+def _draw_legend(figure: Figure, title: str) -> None:
     from matplotlib.patches import Patch
 
-    names = {"warm-up": "warm-up, last", "computed": "computed", "reused": "probed and reused"}
-    title = f"{hidden} more lanes are not drawn" if hidden > 0 else None
+    names = {"warm-up": "warm-up, last", "computed": "computed", "reused": "skipped"}
     figure.legend(
-        handles=[Patch(color=COLORS[reason], label=name) for reason, name in names.items()],
-        loc="outside lower center", ncols=3, frameon=False, fontsize=18, labelcolor=INK, title=title,
-    ).get_title().set(color=FAINT, fontsize=15)  # fmt: skip
+        handles=[_patch(Patch, reason, name) for reason, name in names.items()],
+        loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL, labelcolor=INK, title=title or None,
+    ).get_title().set(color=FAINT, fontsize=SMALL)  # fmt: skip
+
+
+def _patch(patch: type, reason: str, name: str) -> Patch:
+    if reason in HATCHES:
+        return patch(facecolor=PAPER, edgecolor=COLORS[reason], hatch=HATCHES[reason], label=name)
+    return patch(color=COLORS[reason], label=name)
 
 
 def _dress(axis: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axis.set_facecolor(PAPER)
-    axis.tick_params(colors=FAINT, labelsize=16, length=0)
+    axis.tick_params(colors=FAINT, labelsize=SMALL, length=0)
+    axis.yaxis.set_major_locator(MaxNLocator(MOST_TICKS))
     axis.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.8)
     axis.set_axisbelow(True)
     for side in axis.spines.values():
@@ -136,10 +168,8 @@ def _lane_name(key: SampleKey, several: bool) -> str:
 
 
 def _title(run: RunStatistics) -> str:
-    words = [f"{run.architecture}: {run.reused} of {run.schedule.steps} steps reused"]
-    if run.speedup is not None:
-        words += [f"{run.speedup:.2f}x the speed", f"{run.saved_seconds:.2f} s saved"]
-    return ", ".join(words)
+    speed = "" if run.speedup is None else f", {run.speedup:.2f}x the speed"
+    return f"{run.architecture}: {run.reused} of {run.schedule.steps} steps skipped{speed}"
 
 
 def _picture(figure: Figure) -> Tensor:

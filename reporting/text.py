@@ -40,6 +40,7 @@ NOTHING = {  # see dicache_core.explain
     "error": "the smallest error was {smallest:.3g}, the threshold {threshold:g}. Write a higher threshold, or -1 and "
     "choose the preset balanced or fast.",
 }
+BYPASSED = "DiCache is bypassed.\nNo DiCache Apply is connected to statistics, so every step was computed."
 UNITS = ("B", "KiB", "MiB", "GiB")
 
 

@@ -1,91 +1,38 @@
 // One DOM element that shows a run of DiCache: a column per sampling step, its colour the step's state, its bar the
 // error accumulated by then against the threshold. It imports nothing of the frontend, so a bare page can test it.
+import { legendOf, make, Plot, PLOT_STYLE, short } from "./plot.js";
 import { wordsFor } from "./words.js";
 
 /** Least height of the strip in pixels, before and after a run alike: a node must not jump when a run begins. */
-export const STRIP_HEIGHT = 100;
+export const STRIP_HEIGHT = 128;
 
-const STATES = "wcrml";
-/** The threshold line sits at this share of the plot's height, so an error above it has room to show. */
-const THRESHOLD_AT = 0.68;
 const IDLE_COLUMNS = 30;
 
 const STYLE = `
-  :host {
-    --warm: color-mix(in srgb, var(--descrip-text, #999) 60%, transparent);
-    --computed: #d9822b;
-    --reused: #22a38b;
-    --faint: color-mix(in srgb, var(--input-text, #ddd) 12%, transparent);
-    display: flex;
-    flex-direction: column;
-    box-sizing: border-box;
-    width: 100%;
-    min-width: 0;
-    overflow: hidden;
-    min-height: ${STRIP_HEIGHT}px;
-    color: var(--input-text, #ddd);
-    font: 11px/1.25 Inter, system-ui, sans-serif;
-    font-variant-numeric: tabular-nums;
-    user-select: none;
-  }
+  ${PLOT_STYLE}
+  :host { display: flex; flex-direction: column; min-height: ${STRIP_HEIGHT}px; user-select: none; }
   .strip {
     box-sizing: border-box;
     flex: 1;
     padding: 7px 9px;
     display: flex;
     flex-direction: column;
-    gap: 4px;
+    gap: 3px;
     overflow: hidden;
     border-radius: 8px;
-    background: color-mix(in srgb, var(--input-text, #ddd) 6%, transparent);
+    background: var(--paper);
   }
-  .line { display: flex; justify-content: space-between; align-items: baseline; gap: 8px; white-space: nowrap; }
-  .text > :first-child, .legend b { overflow: hidden; text-overflow: ellipsis; }
-  .legend b { font-weight: 500; color: var(--input-text, #ddd); }
-  .text { min-height: 16px; }
+  .text {
+    display: flex; justify-content: space-between; align-items: baseline; gap: 8px; white-space: nowrap;
+    min-height: 16px;
+  }
+  .text > :first-child, .settings { overflow: hidden; text-overflow: ellipsis; }
   .speedup { font-size: 13px; font-weight: 600; }
-  .speedup[data-faster="true"] { color: var(--reused); }
-  .small { font-size: 10px; color: var(--descrip-text, #999); }
-  .legend { justify-content: flex-start; }
-  .legend span::before {
-    content: ""; display: inline-block; width: 7px; height: 7px; margin-right: 4px; border-radius: 2px;
-    background: var(--state);
-  }
-  .plot {
-    position: relative; flex: 1; min-height: 0; display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 1px;
-  }
-  .plot[data-dense="true"] { gap: 0; }
-  .column { min-width: 0; display: flex; flex-direction: column; gap: 2px; }
-  .column:hover { background: var(--faint); }
-  .room { flex: 1; min-height: 0; display: flex; align-items: flex-end; }
-  .bar { width: 100%; height: 0; border-radius: 1.5px 1.5px 0 0; background: var(--state); opacity: 0.55; }
-  .cell { height: 7px; border-radius: 1.5px; background: var(--state); }
-  .line-at {
-    position: absolute; inset: auto 0 calc(9px + (100% - 9px) * ${THRESHOLD_AT}) 0; border-top: 1px dashed;
-    color: var(--descrip-text, #999); pointer-events: none;
-  }
-  .settings {
-    position: absolute; left: 0; top: 0; font-size: 9px; white-space: nowrap; color: var(--descrip-text, #999);
-  }
-  [data-state] { --state: var(--faint); }
-  [data-state="w"], [data-state="l"] { --state: var(--warm); }
-  [data-state="c"] { --state: var(--computed); }
-  [data-state="r"] { --state: var(--reused); }
-  [data-state="m"] { --state: linear-gradient(to top, var(--reused) 50%, var(--computed) 50%); }
-  [data-idle="true"] .text { color: var(--descrip-text, #999); }
+  .speedup[data-faster="true"] { color: color-mix(in srgb, var(--reused) 50%, var(--ink)); }
+  .settings { flex: none; min-height: 13px; white-space: nowrap; }
+  [data-idle="true"] .text { color: var(--soft); }
   [data-idle="true"] .bar { display: none; }
-  [hidden] { display: none !important; }
 `;
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-/** Three significant digits without trailing zeros: 0.4, 0.0312, 1.42. */
-const short = (value) => String(Number(value.toPrecision(3)));
 
 /**
  * Why a finished run skipped nothing, in the user's words; null when it did skip something or still runs.
@@ -123,15 +70,15 @@ export class Strip {
     this.element = make("div", { class: "dicache-strip", role: "img" });
     this.text = make("span");
     this.speedup = make("span", { class: "speedup" });
-    this.plot = make("div", { class: "plot" });
-    this.settings = make("span", { class: "settings" });
-    this.thresholdLine = make("div", { class: "line-at" });
-    this.legend = make("div", { class: "line small legend" });
+    this.plot = new Plot(this.words);
+    this.settings = make("div", { class: "small settings" });
+    this.legend = make("div", { class: "small legend" });
     this.box = make(
       "div",
       { class: "strip" },
-      make("div", { class: "line text" }, this.text, this.speedup),
-      this.plot,
+      make("div", { class: "text" }, this.text, this.speedup),
+      this.settings,
+      this.plot.element,
       this.legend,
     );
     this.element.attachShadow({ mode: "open" }).append(make("style", {}, STYLE), this.box);
@@ -141,7 +88,7 @@ export class Strip {
   /** Back to the state before the first run. */
   idle() {
     this.box.dataset.idle = "true";
-    this.drawColumns("-".repeat(IDLE_COLUMNS), [], null);
+    this.plot.draw("-".repeat(IDLE_COLUMNS), [], null);
     this.drawText(this.words.hint, "", "");
     delete this.speedup.dataset.faster;
     this.settings.removeAttribute("title");
@@ -150,7 +97,7 @@ export class Strip {
 
   show(event) {
     this.box.dataset.idle = "false";
-    this.drawColumns(event.cells, event.history, event.threshold);
+    this.plot.draw(event.cells, event.history, event.threshold);
     const [text, speedup] = headline(event, this.words);
     this.drawText(text, speedup, usedSettings(event, this.words));
     this.settings.title = usedSettings(event, this.words);
@@ -167,31 +114,6 @@ export class Strip {
 
   drawLegend(states, reason) {
     if (reason !== null) return this.legend.replaceChildren(make("b", { title: reason }, reason));
-    const entry = (state) => make("span", { "data-state": state }, this.words.states[state]);
-    this.legend.replaceChildren(...[...states].map(entry));
-  }
-
-  drawColumns(cells, errors, threshold) {
-    const top = (threshold || Math.max(0, ...errors) || 1) / THRESHOLD_AT;
-    const columns = [...cells].map((cell, step) => this.column(step, cell, errors[step] ?? null, top));
-    this.thresholdLine.hidden = !threshold;
-    this.plot.dataset.dense = String(cells.length > 80);
-    this.plot.replaceChildren(...columns, this.thresholdLine, this.settings);
-  }
-
-  column(step, cell, error, top) {
-    const state = STATES.includes(cell) ? cell : "-";
-    const bar = make("div", { class: "bar" });
-    if (error !== null) bar.style.height = `${Math.min(100, (100 * error) / top)}%`;
-    const column = make(
-      "div",
-      { class: "column", "data-state": state },
-      make("div", { class: "room" }, bar),
-      make("div", { class: "cell" }),
-    );
-    const words = this.words;
-    column.title = words.column(step + 1, words.states[state]);
-    if (error !== null) column.title += ` · ${words.error(short(error))}`;
-    return column;
+    this.legend.replaceChildren(...legendOf(states, this.words));
   }
 }

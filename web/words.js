@@ -33,6 +33,12 @@ const english = {
     interval: () => "interval 1 computes every step",
     error: ({ smallest, threshold }) => `smallest error ${smallest} is above threshold ${threshold}`,
   },
+  report: {
+    errors: "accumulated error",
+    seconds: "seconds",
+    second: (value) => `${value} s`,
+    lane: (stream, row) => `stream ${stream}, sample ${row}`,
+  },
 };
 
 const chinese = {
@@ -67,6 +73,12 @@ const chinese = {
     "no history": () => "模型在每一步都有变化，没有可跳过的步骤",
     interval: () => "间隔为 1 时每一步都会计算",
     error: ({ smallest, threshold }) => `最小误差 ${smallest} 高于阈值 ${threshold}`,
+  },
+  report: {
+    errors: "累积误差",
+    seconds: "秒",
+    second: (value) => `${value} 秒`,
+    lane: (stream, row) => `流 ${stream}，样本 ${row}`,
   },
 };
 
@@ -103,6 +115,12 @@ const traditionalChinese = {
     interval: () => "間隔為 1 時每一步都會計算",
     error: ({ smallest, threshold }) => `最小誤差 ${smallest} 高於閾值 ${threshold}`,
   },
+  report: {
+    errors: "累積誤差",
+    seconds: "秒",
+    second: (value) => `${value} 秒`,
+    lane: (stream, row) => `流 ${stream}，樣本 ${row}`,
+  },
 };
 
 const japanese = {
@@ -137,6 +155,12 @@ const japanese = {
     "no history": () => "モデルが毎ステップ変わり、スキップできません",
     interval: () => "間隔 1 では毎ステップ計算します",
     error: ({ smallest, threshold }) => `最小誤差 ${smallest} がしきい値 ${threshold} を超過`,
+  },
+  report: {
+    errors: "累積誤差",
+    seconds: "秒",
+    second: (value) => `${value} 秒`,
+    lane: (stream, row) => `ストリーム ${stream}、サンプル ${row}`,
   },
 };
 

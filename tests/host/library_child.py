@@ -65,7 +65,6 @@ def main(path: str) -> None:
                     patched, noise, 10, 1.0, "euler", "simple", positive, negative, latent, disable_pbar=True, seed=0
                 )
             )
-        patchers.show_text("7", "text")
         answer[str(node_id)] = {"cells": runs[0].cells, "log": list(lines.lines)}
     answer["equal"] = torch.equal(*latents)
     answer["server"] = "server" in sys.modules

@@ -1,4 +1,5 @@
-"""The live view is optional: whatever the host's part of it lacks or raises, sampling goes on and one line says why."""
+"""The live view and the note of a run are optional: whatever the host's part of them lacks or raises, sampling goes on
+and one line says why."""
 
 import logging
 import sys
@@ -9,6 +10,7 @@ import torch
 from passes import Passes
 
 LINE = "nothing is shown on the node"
+NOTE_LINE = "what is saved does not say how it was sampled"
 
 
 class BrokenError(RuntimeError):
@@ -24,7 +26,7 @@ class Server:
 
     Slots:
         asked: names of the attributes that were looked up.
-        sent: events and texts that arrived.
+        sent: events that arrived.
         extra: what the client sent along with its prompt.
     """
 
@@ -36,7 +38,6 @@ class Server:
             get_current_queue_volatile=lambda: ([(0, "prompt", {}, self.extra, [])], [])
         )
         self.send_sync = lambda event, data, sid: self.sent.append(data)
-        self.send_progress_text = lambda text, node, sid: self.sent.append(text)
 
     def __getattribute__(self, name):
         if not name.startswith("__") and name not in ("asked", "sent", "extra"):
@@ -50,12 +51,18 @@ def passes(comfy, pack):
 
 
 @pytest.fixture
-def listening(comfy, pack, monkeypatch):
+def prompt():
+    """The prompt that runs."""
+    return {"7": {}}
+
+
+@pytest.fixture
+def listening(comfy, pack, monkeypatch, prompt):
     listening = Server()
     monkeypatch.setattr(comfy.module("server").PromptServer, "instance", listening)
     monkeypatch.setattr(sys.modules[f"{pack.model_patchers.__name__}.reporter"], "SHORTEST_INTERVAL", 0.0)
     progress = comfy.module("comfy_execution.progress")
-    graph = comfy.module("comfy_execution.graph").DynamicPrompt({"7": {}})
+    graph = comfy.module("comfy_execution.graph").DynamicPrompt(prompt)
     monkeypatch.setattr(progress, "global_progress_registry", progress.ProgressRegistry("prompt", graph))
     return listening
 
@@ -163,36 +170,50 @@ def test_sampling_goes_on(comfy, passes, listening, monkeypatch, caplog, fault):
     assert [r.levelname for r in caplog.records if LINE in r.getMessage()] == ["WARNING"], "one line, and no more"
 
 
-TEXT_FAULTS = [
-    name for name in FAULTS if not any(word in name for word in ("send_sync", "queue", "client_that", "json"))
-]
+NOT_NOTED = {
+    "prompt_queue", "get_current_queue_volatile", "a_queue_of_another_shape", "no_progress_module",
+    "get_progress_state", "no_prompt_in_progress", "progress_without_dynprompt", "get_display_node_id",
+}  # fmt: skip
+NO_SERVER = {"no_server_module", "another_module_of_that_name", "a_server_that_is_not_made_yet"}
 
 
-@pytest.mark.parametrize("fault", [*TEXT_FAULTS, "send_progress_text"])
-def test_a_report_is_made_without_its_text_on_the_node(comfy, passes, listening, monkeypatch, caplog, fault):
-    """DiCache Report and Compare write their text on the node while they run, beside their outputs."""
-    hidden = {comfy.module("comfy_api.latest").io.Hidden.unique_id: "7"}
-    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheReport"].PREPARE_CLASS_CLONE({"hidden_inputs": hidden})
-    report = lambda: cls.execute(statistics=passes.core.RunLog(), after=None)  # noqa: E731
-    expected = report()
-    assert len(listening.sent) == 1
-    if fault == "send_progress_text":
-        listening.send_progress_text = broken
-    else:
-        getattr(Faults, fault)(listening, comfy.module("comfy_execution.progress"), monkeypatch)
+@pytest.mark.parametrize("fault", [*FAULTS, "nowhere_for_notes", "no_original_prompt"])
+def test_a_run_is_noted_whether_or_not_it_is_shown(comfy, passes, listening, prompt, monkeypatch, caplog, fault):
+    clean = sample(passes)
+    getattr(Faults, fault, getattr(NoteFaults, fault, None))(
+        listening, comfy.module("comfy_execution.progress"), monkeypatch
+    )
     with caplog.at_level(logging.INFO, logger="dicache"):
-        answer = report()
-    assert answer.result[1] == expected.result[1]
-    assert answer.ui["text"] == expected.ui["text"]
-    assert len(listening.sent) == 1
-    assert len([r for r in caplog.records if LINE in r.getMessage()]) == 1
+        out = sample(passes, node_id="7")
+    assert torch.equal(out, clean)
+    assert passes.run.finished
+    complaints = [r.levelname for r in caplog.records if NOTE_LINE in r.getMessage()]
+    if fault in NO_SERVER:
+        assert "_meta" not in prompt["7"], "nobody saves it"
+        assert complaints == []
+    elif fault in NOT_NOTED or hasattr(NoteFaults, fault):
+        assert complaints == ["WARNING"]
+    else:
+        assert [run["cells"] for run in prompt["7"]["_meta"]["dicache"]] == [passes.run.cells]
+        assert complaints == []
 
 
-def test_every_call_has_its_fault(pack, passes, listening):
+class NoteFaults:
+    """More of them, which the window does not see."""
+
+    @staticmethod
+    def nowhere_for_notes(listening, progress, patch):
+        progress.global_progress_registry.dynprompt.get_original_prompt()["7"]["_meta"] = None  # a client's own idea
+
+    @staticmethod
+    def no_original_prompt(listening, progress, patch):
+        patch.setattr(progress.global_progress_registry.dynprompt, "get_original_prompt", broken)
+
+
+def test_every_call_has_its_fault(passes, listening):
     sample(passes, node_id="7")
-    pack.model_patchers.show_text("7", "text")
-    assert listening.asked == {"client_id", "sockets", "prompt_queue", "send_sync", "send_progress_text"}
-    assert listening.asked - {"send_progress_text"} <= set(FAULTS)
+    assert listening.asked == {"client_id", "sockets", "prompt_queue", "send_sync"}
+    assert listening.asked <= set(FAULTS)
 
 
 def test_without_a_node_the_server_is_not_asked(passes, listening, monkeypatch, caplog):

@@ -44,7 +44,7 @@ def vae(load_model):
 
 
 def test_baseline_comes_first_and_equals_the_plain_sampler(compare, sample, load_model):
-    latents, _, report = compare("0, published").result
+    latents, _, report, _ = compare("0, published").result
     plain = sample(load_model("flux"), CAPTIONS[0], steps=8, seed=3, size=16)
     assert latents["samples"].shape == (3, 16, 16, 16)
     assert torch.equal(latents["samples"][:1], plain)
@@ -58,12 +58,12 @@ def test_baseline_comes_first_and_equals_the_plain_sampler(compare, sample, load
     ]
     assert zero["identical"]
     assert baseline["computed"] == zero["computed"] == 8 > published["computed"]
-    assert published["run"]["cells"].count("r") == 8 - published["computed"]
+    assert published["runs"][0]["cells"].count("r") == 8 - published["computed"]
     assert published["speedup"] == pytest.approx(baseline["seconds"] / published["seconds"])
 
 
 def test_psnr_agrees_with_scikit_image(compare):
-    latents, _, report = compare("0.5").result
+    latents, _, report, _ = compare("0.5").result
     plain, cached = latents["samples"].numpy()
     expected = peak_signal_noise_ratio(plain, cached, data_range=plain.max() - plain.min())
     row = json.loads(report)[1]
@@ -80,7 +80,7 @@ def test_stricter_thresholds_stay_closer(compare):
 
 def test_pictures_are_side_by_side_with_a_vae(compare, vae):
     answer = compare("0, 0.5", vae=vae)
-    latents, sheet, report = answer.result
+    latents, sheet, report, images = answer.result
     plain = vae.decode(latents["samples"][:1])[0]
     height, width, _ = plain.shape
     pixels = (sheet[0] * 255).round()
@@ -92,17 +92,66 @@ def test_pictures_are_side_by_side_with_a_vae(compare, vae):
     assert json.loads(report)[1]["identical"]
     assert "pictures" in answer.ui["text"][0]
     assert len(answer.ui["images"]) == 1
+    assert torch.equal(images, vae.decode(latents["samples"]))
+    table = pixels[sheet.shape[1] - height :, 8 : 8 + width]
+    assert (table.mean(-1) > 100).float().mean() > 0.005, "there is writing in the cell below the baseline"
+
+
+def test_a_video_is_one_sheet(compare, load_model):
+    latent_format = load_model("wan").get_model_object("latent_format")
+    std = testbed.channel_std(testbed.weights("wan"))
+    vae = SimpleNamespace(decode=lambda samples: testbed.pictures(samples, latent_format, std))
+    latent = {"samples": testbed.empty_latent("wan", 1, 8, 3)}
+    answer = compare("0.4", architecture="wan", latent_image=latent, cfg=3.0, vae=vae)
+    _, sheet, _, images = answer.result
+    assert len(sheet) == 1
+    assert len(images) > 2, "every frame of both"
+    assert sheet.shape[2] >= 2 * 2 * images.shape[2], "two frames side by side for each of two runs"
+
+
+@pytest.mark.parametrize("given", ["guider", "sampler", "sigmas"])
+def test_custom_sampling_is_what_the_widgets_say(comfy, compare, load_model, given):
+    """Each part alone, made as the widgets would make it: nothing changes."""
+    plain = json.loads(compare("0.4").result[2])
+    custom, samplers = comfy.module("comfy_extras.nodes_custom_sampler"), comfy.module("comfy.samplers")
+    positive, negative = (testbed.conditioning("flux", caption) for caption in (CAPTIONS[0], ""))
+    part = {
+        "guider": lambda: custom.CFGGuider.execute(load_model("flux"), positive, negative, 1.0).result[0],
+        "sampler": lambda: samplers.sampler_object("euler"),
+        "sigmas": lambda: custom.BasicScheduler.execute(load_model("flux"), "simple", 8, 1.0).result[0],
+    }[given]()
+    without = {"guider": {"positive": None, "negative": None}, "sampler": {}, "sigmas": {"steps": 3}}[given]
+    rows = json.loads(compare("0.4", **{given: part}, **without).result[2])
+    assert [row["psnr"] for row in rows] == pytest.approx([row["psnr"] for row in plain])
+    assert rows[1]["steps"] == 8
+
+
+def test_two_experts_share_the_schedule(compare, load_model):
+    """A second model that is the first again: the baseline is unchanged, and both have a cache of their own."""
+    alone = compare("0.4").result[0]["samples"][:1]
+    answer = compare("0.4", low_noise_model=load_model("flux"), switch_at=3)
+    torch.testing.assert_close(answer.result[0]["samples"][:1], alone, rtol=0, atol=1e-4)
+    row = json.loads(answer.result[2])[1]
+    assert [run["steps"] for run in row["runs"]] == [3, 5]
+    assert row["computed"] == sum(run["computed"] for run in row["runs"]) < row["steps"] == 8
+
+
+def test_neither_conditioning_nor_guider_is_said(compare):
+    with pytest.raises(ValueError, match="or a guider"):
+        compare("0.4", positive=None)
 
 
 def test_without_a_vae_the_pictures_output_says_why(compare):
     answer = compare("0.5", steps=3)
     assert "Connect a VAE" in answer.result[1].message
+    assert "Connect a VAE" in answer.result[3].message
     assert "latents" in answer.ui["text"][0]
+    assert len(answer.ui["images"]) == 1, "the table"
 
 
 def test_a_video_is_compared_frame_by_frame(compare):
     latent = {"samples": testbed.empty_latent("wan", 1, 4, 3)}
-    latents, _, report = compare("0.4", architecture="wan", latent_image=latent, cfg=3.0).result
+    latents, _, report, _ = compare("0.4", architecture="wan", latent_image=latent, cfg=3.0).result
     assert latents["samples"].ndim == 5
     assert json.loads(report)[1]["ssim"] < 1
 
@@ -173,7 +222,7 @@ def spoiled(pack, monkeypatch):
 def test_a_setting_that_fails_is_named_and_the_others_are_compared(pack, compare, vae, monkeypatch):
     spoiled(pack, monkeypatch)
     answer = compare("0, 0.5, fidelity", vae=vae)
-    latents, sheet, report = answer.result
+    latents, sheet, report, images = answer.result
     baseline, zero, failed, fidelity = json.loads(report)
     assert failed["psnr"] is failed["ssim"] is None
     assert "NaN" in failed["failed"]
@@ -184,6 +233,7 @@ def test_a_setting_that_fails_is_named_and_the_others_are_compared(pack, compare
     assert [("failed" in line) for line in lines] == [False, False, True, False, False]
     assert lines[2].startswith("threshold 0.5:")
     assert sheet.isfinite().all()
+    assert len(images) == 4
     assert not latents["samples"][2].isfinite().any()
     assert latents["samples"][[0, 1, 3]].isfinite().all()
 

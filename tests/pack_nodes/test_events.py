@@ -117,12 +117,3 @@ def test_the_event_goes_to_the_node_that_the_user_sees(comfy, pack, listener, mo
     server = listener("browser", {"browser": 1})
     sample_twelve_steps(comfy, pack, node_id=node_id)
     assert {data["node"] for _, data, _ in server.sent} == {shown}
-
-
-def test_the_report_writes_its_text_on_the_node(comfy, pack, listener):
-    server, written = listener("browser", {"browser": 1}), []
-    server.send_progress_text = lambda text, node_id, sid: written.append((text, node_id, sid))
-    hidden = {comfy.module("comfy_api.latest").io.Hidden.unique_id: "5"}
-    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheReport"].PREPARE_CLASS_CLONE({"hidden_inputs": hidden})
-    answer = cls.execute(statistics=pack.dicache_core.RunLog(), after=None)
-    assert written == [(answer.ui["text"][0], "5", "browser")]

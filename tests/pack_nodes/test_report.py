@@ -1,13 +1,11 @@
 """DiCache Report: the plot, the text and the JSON of real runs, and what it says when there was none."""
 
-import io
 import json
 import sys
 
 import pytest
 import torch
 from demo_graph import APPLY, SAMPLER, demo_graph
-from PIL import Image
 from testbed.captions import CAPTIONS
 
 REPORT = "9"
@@ -136,8 +134,34 @@ def test_interrupted_run_reports_what_it_has(comfy, pack, load_model, sample, re
 def test_no_run_is_said_on_the_node(pack, report):
     answer = report(pack.dicache_core.RunLog())
     assert "No run yet" in answer.ui["text"][0]
-    assert answer.result[0].message.startswith("No run yet")
+    assert answer.result[0].shape == (1, 960, 1280, 3), "what is behind the plot still runs"
     assert json.loads(answer.result[1]) == {"runs": []}
+
+
+def test_without_statistics_it_says_bypassed(comfy):
+    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheReport"]
+    answer = cls.PREPARE_CLASS_CLONE(None).execute(after=None)
+    assert "bypassed" in answer.ui["text"][0]
+    assert answer.ui["dicache"] == []
+
+
+def test_letters_of_the_plot_stand_out(pack):
+    plot = sys.modules[pack.reporting.plot_run.__module__]
+    for ink in (plot.INK, plot.FAINT):
+        assert contrast(ink, plot.PAPER) >= 4.5
+    assert plot.SMALL * plot.DPI / 72 / 3 >= 10, "pixels of a letter at the third of the size that a node shows"
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's ratio of two colours such as ``#1d1f24``."""
+
+    def luminance(colour: str) -> float:
+        shares = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 def test_missing_matplotlib_says_what_to_install(sampled, report, monkeypatch):
@@ -153,22 +177,20 @@ def test_report_runs_after_the_sampler_in_the_server(server):
     run = server.run(graph)
     assert run.error is None
     assert "8 steps" in run.outputs[REPORT]["text"][0]
-    picture = Image.open(io.BytesIO(server.image(run.outputs[REPORT]["images"][0])))
-    assert picture.size == (1280, 960)
+    (summary,) = run.outputs[REPORT]["dicache"]
+    assert summary["steps"] == len(summary["cells"]) == 8, "the history has what the report has"
     graph[SAMPLER]["inputs"]["seed"] = 42
     again = server.run(graph).outputs[REPORT]
-    assert len(again["images"]) == 1, "the run of the prompt before is still in the report"
+    assert len(again["dicache"]) == 1, "the run of the prompt before is still in the report"
 
 
 def test_of_many_runs_the_latest_are_plotted_and_say_so(pack, sampled, report, monkeypatch):
     """Each plot takes a good part of a second."""
     log, plot = sampled(), sys.modules[f"{pack.reporting.__name__}.plot"]
-    few = report(log).result[0]
     monkeypatch.setattr(plot, "MOST_PLOTS", 2)
     log.runs = log.runs * 3
     many, text = report(log).result
     assert len(many) == 2
-    corner = (slice(-40, None), slice(-260, None))
-    assert not torch.equal(many[0][corner], few[0][corner]), "nothing says that there are more"
-    assert torch.equal(many[0][:800], few[0][:800])
+    assert torch.equal(many[:1], plot.plot_run(log.runs[0], "the last 2 of 3 runs"))
+    assert not torch.equal(many[:1], plot.plot_run(log.runs[0])), "nothing says that there are more"
     assert len(json.loads(text)["runs"]) == 3

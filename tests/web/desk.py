@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, expect
 REPO = Path(__file__).resolve().parents[2]
 ARTEFACTS = REPO / "output" / "web"
 WORKFLOWS = REPO / "example_workflows"
+TESTBED_FOLDER = REPO / "demo" / "workflows"  # the testbed's graph needs nodes that the pack does not bring
 
 LAUNCH = [
     "--headless=new",
@@ -115,8 +116,8 @@ class Desk:
         assert before is not None
 
     def load(self, workflow: str) -> None:
-        """Drop one of the example workflows."""
-        file = WORKFLOWS / f"{workflow}.json"
+        """Drop one of the example workflows, or the testbed's."""
+        file = (TESTBED_FOLDER if workflow == "testbed_flux" else WORKFLOWS) / f"{workflow}.json"
         self.drop(file.name, file.read_text(encoding="utf-8"))
 
     def run(self) -> None:

@@ -1,33 +1,61 @@
 // Builds an example workflow in the page of a running front end, so that the file holds what the front end itself
-// writes. `spec`: {id, columns: [[{type, title?, widgets?, inputs?: {name: [key, output]}, size?, key, ...}]]}.
+// writes. `spec`: {columns, without}, both [[{type, title?, widgets?, inputs?: {name: [key, output]}, size?, mode?, key}]].
+// What a node's widgets are not told to be they keep from the node's schema.
 (spec) => {
   const graph = app.graph;
   graph.clear();
-  const TITLE = 30, GAP = 50;
+  const TITLE = 30, GAP = 50, BAND = 120, GROUP = "The same seed without DiCache (muted: select, then Ctrl+M)";
   const made = {};
-  let x = 40;
-  for (const column of spec.columns) {
-    let y = 80, width = 0;
-    for (const item of column) {
-      const node = LiteGraph.createNode(item.type);
-      if (!node) throw new Error(`The host has no node ${item.type}`);
-      graph.add(node);
-      if (item.title) node.title = item.title;
-      for (const [name, value] of Object.entries(item.widgets ?? {})) {
-        const widget = node.widgets.find((w) => w.name === name);
-        if (!widget) throw new Error(`${item.type} has no widget ${name}: ${node.widgets.map((w) => w.name)}`);
-        widget.value = value;
-      }
-      if (item.models) node.properties.models = item.models;
-      node.setSize([item.size?.[0] ?? 270, Math.max(item.size?.[1] ?? 0, node.computeSize()[1])]);
-      node.pos = [x, y];
-      y += node.size[1] + TITLE + GAP;
-      width = Math.max(width, node.size[0]);
-      made[item.key] = node;
+
+  function make(item) {
+    const node = LiteGraph.createNode(item.type);
+    if (!node) throw new Error(`The host has no node ${item.type}`);
+    graph.add(node);
+    if (item.title) node.title = item.title;
+    for (const [name, value] of Object.entries(item.widgets ?? {})) {
+      const widget = node.widgets.find((w) => w.name === name);
+      if (!widget) throw new Error(`${item.type} has no widget ${name}: ${node.widgets.map((w) => w.name)}`);
+      widget.value = value;
     }
-    x += width + 60;
+    if (item.models?.length) node.properties.models = item.models;
+    node.mode = item.mode ?? 0;
+    node.setSize([item.size?.[0] ?? 270, Math.max(item.size?.[1] ?? 0, node.computeSize()[1])]);
+    made[item.key] = node;
+    return node;
   }
-  for (const item of spec.columns.flat())
+
+  /** Columns from left to right with their upper left corner at [left, top]; returns the lowest edge. */
+  function place(columns, left, top) {
+    let bottom = top;
+    for (const column of columns) {
+      let y = top, width = 0;
+      for (const item of column) {
+        const node = make(item);
+        node.pos = [left, y];
+        y += node.size[1] + TITLE + GAP;
+        width = Math.max(width, node.size[0]);
+      }
+      bottom = Math.max(bottom, y);
+      left += width + 60;
+    }
+    return bottom;
+  }
+
+  const bottom = place(spec.columns, 40, 80);
+  if (spec.without.length) {
+    const original = made[spec.without[0][0].key.replace("_plain", "")];
+    place(spec.without, original.pos[0], bottom + BAND);
+    const group = new LiteGraph.LGraphGroup(GROUP);
+    graph.add(group);
+    const boxes = spec.without.flat().map((item) => made[item.key]);
+    const left = Math.min(...boxes.map((n) => n.pos[0])), top = Math.min(...boxes.map((n) => n.pos[1]));
+    group.pos = [left - 20, top - TITLE - 60];
+    group.size = [
+      Math.max(...boxes.map((n) => n.pos[0] + n.size[0])) - left + 40,
+      Math.max(...boxes.map((n) => n.pos[1] + n.size[1])) - top + TITLE + 80,
+    ];
+  }
+  for (const item of [...spec.columns, ...spec.without].flat())
     for (const [name, [source, output]] of Object.entries(item.inputs ?? {})) {
       const slot = made[item.key].findInputSlot(name);
       if (slot < 0 || !made[source].connect(output, made[item.key], slot))

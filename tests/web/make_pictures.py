@@ -22,12 +22,10 @@ def take(browser: Browser, url: str) -> None:
     """Run the testbed's workflow and photograph it."""
     desk = Desk(browser, url, "nodes2", scale=2)
     desk.load("testbed_flux")
-    desk.page.evaluate("app.graph.remove(app.graph.nodes.find((n) => n.type === 'MarkdownNote'))")
     desk.fit()
     desk.set_widget("KSampler", {"seed": 8})
     desk.run()
-    for size in ("256 . 256", "1280 . 960"):  # the size under a picture comes when it is loaded
-        desk.page.get_by_text(re.compile(size)).wait_for()
+    desk.page.get_by_text(re.compile("256 . 256")).wait_for()  # the size under a picture comes when it is loaded
     desk.page.get_by_text("Job completed").wait_for(state="hidden")
     desk.page.mouse.move(400, 860)
     LIVE_VIEW.parent.mkdir(exist_ok=True)

@@ -1,12 +1,13 @@
 """Write ``example_workflows/`` anew: ``python3 tests/host/run.py --script tests/web/make_workflows.py [name ...]``.
 
-Each graph is built in a real front end from its specification in ``workflows.py`` and saved as the front end saves it,
-with a picture of it beside it, which ComfyUI's template browser shows.  Needed after an input of a node changed.
+Each graph is built in a real front end from its specification and saved as the front end saves it; widgets of the
+pack's nodes get what their schemas say.  Beside it goes the picture that ComfyUI's template browser shows:
+the strip of a finished run, which is a real run of the testbed's small model with the template's number of steps.
+Needed after an input of a node changed.
 """
 
 import io
 import json
-import shutil
 import sys
 import uuid
 from dataclasses import asdict
@@ -17,28 +18,36 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "host")]
 
 from chromium import find_browser  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
-from desk import LAUNCH, WORKFLOWS, Desk  # noqa: E402
+from demo_graph import demo_graph  # noqa: E402
+from desk import LAUNCH, TESTBED_FOLDER, WORKFLOWS, Desk  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
-from playwright.sync_api import Browser, sync_playwright  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
 from provision import provision  # noqa: E402
+from testbed.captions import CAPTIONS  # noqa: E402
+from workflow_parts import Workflow  # noqa: E402
+from workflows import TESTBED  # noqa: E402
 from workflows import WORKFLOWS as SPECIFICATIONS  # noqa: E402
 
-THUMBNAIL = 480  # pixels square, the shape of the template browser's cards
-TITLES = {
-    "flux1_dev": "Flux.1 dev",
-    "flux1_dev_compare": "Flux.1 dev: compare",
-    "flux1_kontext": "Flux Kontext",
-    "hunyuan_video_t2v": "HunyuanVideo T2V",
-    "wan21_t2v": "Wan 2.1 T2V",
-    "wan22_t2v_two_experts": "Wan 2.2 T2V",
-    "testbed_flux": "Testbed, no GPU",
-}
+THUMBNAIL = 480  # pixels square, the shape of the template browser's cards, which show it at about half of that
+INK, FAINT, PAPER = (240, 240, 243), (190, 192, 200), (23, 23, 24)
+CFG = {"wan": 3.0}  # of the testbed's models that were trained for it
+NODE_WIDTH = 232  # narrow, so that the letters on it are large in the picture
+ONLY_THE_STRIP = """([event, width]) => {
+    const node = LiteGraph.createNode("DiCacheApply");
+    app.graph.add(node);
+    node.widgets.filter((w) => w.type !== "DICACHE_STRIP").forEach((w) => node.removeWidget(w));
+    node.inputs.length = 1;
+    node.outputs.length = 1;
+    node.pos = [400, 300];
+    node.setSize([width, node.computeSize()[1]]);
+    const detail = { ...event, node: String(node.id), workflow: null };
+    app.api.dispatchEvent(new CustomEvent("dicache.step", { detail }));
+}"""
 
 
-def build(desk: Desk, name: str) -> dict:
-    """The workflow ``name`` as the front end serialises it, without what differs from one machine to the next."""
-    columns = [[asdict(node) for node in column] for column in SPECIFICATIONS[name]()]
-    desk.page.evaluate((HERE / "graph.js").read_text(encoding="utf-8"), {"columns": columns})
+def build(desk: Desk, name: str, specification: Workflow) -> dict:
+    """The workflow as the front end serialises it, without what differs from one machine to the next."""
+    desk.page.evaluate((HERE / "graph.js").read_text(encoding="utf-8"), asdict(specification))
     workflow = desk.page.evaluate("app.graph.serialize()")
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://github.com/comfyui-dicache/{name}"))
     workflow["extra"] = {}
@@ -48,67 +57,73 @@ def build(desk: Desk, name: str) -> dict:
     return workflow
 
 
-def pretend_files(server: ComfyServer, workflow: dict) -> None:
-    """Empty files in the place of the models, so that the picture has no complaints about missing ones."""
-    shutil.copy(Path(server.host.comfy) / "input" / "example.png", server.base / "input")
-    for node in workflow["nodes"]:
-        for file in node["properties"].get("models", []):
-            # "unet" is ComfyUI's other folder of diffusion models; the first one is the testbed's own.
-            folder = server.base / "models" / file["directory"].replace("diffusion_models", "unet")
-            folder.mkdir(exist_ok=True)
-            (folder / file["name"]).touch()
+def steps_of(specification: Workflow) -> int:
+    """The steps that the graph samples with."""
+    nodes = [node for column in specification.columns for node in column]
+    return next(node.widgets["steps"] for node in reversed(nodes) if "steps" in node.widgets)
 
 
-def picture(desk: Desk, title: str) -> bytes:
-    """JPEG of the pack's node and its neighbours under a title."""
-    x, y, width, height = desk.page.evaluate(
-        """() => {
-            const ofType = (type) => app.graph.nodes.find((n) => n.type === type);
-            const node = ofType("DiCacheCompare") ?? ofType("DiCacheApply");
-            const scale = app.canvas.ds.scale = Math.min(1, 470 / node.size[1]);
-            app.canvas.ds.offset[0] = 750 / scale - node.pos[0] - node.size[0] / 2;
-            app.canvas.ds.offset[1] = 490 / scale - node.pos[1] - node.size[1] / 2;
-            app.canvas.setDirty(true, true);
-            return [430, 140, 640, 640];
-        }"""
-    )
+def last_event(server: ComfyServer, testbed: str, steps: int) -> dict:
+    """What the strip is told at the end of a run of a model of the testbed."""
+    cfg = CFG.get(testbed, 1.0)
+    server.run(demo_graph(CAPTIONS[0], testbed, seed=0, steps=2, cfg=cfg))  # pays for loading
+    return server.run(demo_graph(CAPTIONS[0], testbed, seed=1, steps=steps, cfg=cfg)).data("dicache.step")[-1]
+
+
+def strip_picture(desk: Desk, event: dict) -> Image.Image:
+    """The strip after the run that ``event`` tells of."""
+    desk.clear()
+    desk.page.evaluate(ONLY_THE_STRIP, [event, NODE_WIDTH])
     desk.settle()
-    desk.page.mouse.move(300, 880)
-    shot = desk.page.screenshot(clip={"x": x, "y": y, "width": width, "height": height})
-    with Image.open(io.BytesIO(shot)) as image:
-        small = image.convert("RGB").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    desk.page.mouse.move(900, 800)
+    with Image.open(io.BytesIO(desk.strip.first.locator(".strip").screenshot())) as shot:
+        return shot.convert("RGB")
+
+
+def thumbnail(specification: Workflow, strip: Image.Image) -> bytes:
+    """JPEG of a title, a task and the strip."""
+    small = Image.new("RGB", (THUMBNAIL, THUMBNAIL), PAPER)
     draw = ImageDraw.Draw(small)
-    draw.rectangle((0, 0, THUMBNAIL, 54), fill=(16, 16, 18))
-    draw.text((18, 12), title, (236, 236, 240), ImageFont.load_default(28))
+    size = next(
+        n for n in range(60, 20, -1) if ImageFont.load_default(n).getlength(specification.title) < THUMBNAIL - 48
+    )
+    draw.text((24, 22), specification.title, INK, ImageFont.load_default(size))
+    draw.text((24, 96), specification.task, FAINT, ImageFont.load_default(32))
+    note, small_font = "run of the testbed's model", ImageFont.load_default(20)
+    draw.text((THUMBNAIL - 24 - small_font.getlength(note), 150), note, FAINT, small_font)
+    size = (THUMBNAIL - 16, round(strip.height * (THUMBNAIL - 16) / strip.width))
+    small.paste(strip.resize(size, Image.Resampling.LANCZOS), (8, THUMBNAIL - 8 - size[1]))
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85, optimize=True)
+    small.save(buffer, "JPEG", quality=88, optimize=True)
     return buffer.getvalue()
 
 
 def main(names: list[str]) -> None:
+    known = {**SPECIFICATIONS, **TESTBED}
+    specifications = {name: known[name]() for name in names or known}
     WORKFLOWS.mkdir(exist_ok=True)
-    with ComfyServer(provision()) as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=LAUNCH)
-        for name in names or SPECIFICATIONS:
-            make(server, browser, name)
-        browser.close()
+    with ComfyServer(provision()) as server:
+        # Before the browser: Playwright keeps the thread's event loop to itself.
+        runs = dict.fromkeys((s.testbed, steps_of(s)) for s in specifications.values())
+        events = {run: last_event(server, *run) for run in runs}
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=find_browser(), args=LAUNCH)
+            desk = Desk(browser, server.url, "nodes2", scale=3)
+            for name, specification in specifications.items():
+                make(desk, name, specification, events)
+                print(name, flush=True)
+            browser.close()
 
 
-def make(server: ComfyServer, browser: Browser, name: str) -> None:
-    """Write the JSON and the picture of one workflow."""
-    desk = Desk(browser, server.url, "nodes2")
-    workflow = build(desk, name)
-    desk.close()
-    text = json.dumps(workflow, indent=1, ensure_ascii=False) + "\n"
-    (WORKFLOWS / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
-    pretend_files(server, workflow)
-    desk = Desk(browser, server.url, "nodes2")
-    desk.load(name)
-    if name.startswith("testbed"):
-        desk.run()
-    (WORKFLOWS / f"{name}.jpg").write_bytes(picture(desk, TITLES[name]))
-    desk.close()
-    print(name, flush=True)
+def make(desk: Desk, name: str, specification: Workflow, events: dict[tuple[str, int], dict]) -> None:
+    """Write the JSON and the picture of one workflow; the testbed's needs no picture."""
+    folder = TESTBED_FOLDER if name in TESTBED else WORKFLOWS
+    desk.clear()
+    text = json.dumps(build(desk, name, specification), indent=1, ensure_ascii=False) + "\n"
+    (folder / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
+    if name in SPECIFICATIONS:
+        strip = strip_picture(desk, events[specification.testbed, steps_of(specification)])
+        (folder / f"{name}.jpg").write_bytes(thumbnail(specification, strip))
 
 
 if __name__ == "__main__":

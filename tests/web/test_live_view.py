@@ -2,9 +2,10 @@
 
 import json
 import uuid
+from itertools import pairwise
 
 import pytest
-from desk import WORKFLOWS, Desk
+from desk import TESTBED_FOLDER, Desk
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +22,7 @@ FINISHED = r"DiCache · \d+ of \d+ steps skipped · \d+\.\d\d×"
 @pytest.fixture
 def testbed(desk):
     """The testbed's workflow, ready to run; a new seed, because ComfyUI does not repeat what it has done."""
-    workflow = json.loads((WORKFLOWS / "testbed_flux.json").read_text(encoding="utf-8"))
+    workflow = json.loads((TESTBED_FOLDER / "testbed_flux.json").read_text(encoding="utf-8"))
     desk.drop("testbed_flux.json", json.dumps(workflow | {"id": str(uuid.uuid4())}))  # not the one of the last test
     desk.fit()
     desk.set_widget("KSampler", {"seed": next(SEEDS)})
@@ -44,12 +45,24 @@ def test_drop_run_and_watch(testbed):
     assert len(set(steps)) >= 3, f"the strip fills while the run goes on: {texts}"
     assert steps == sorted(steps)
     states = desk.states()
-    assert states.startswith("wwwwww")
+    assert states.startswith("wwc"), "the default preset's warm-up"
     assert states.endswith("l")
     assert len(states) == 30
     assert "r" in states
     assert f"{states.count('r')} of 30 steps skipped" in desk.label()
     desk.page.get_by_text(f"{states.count('r')} skipped").first.wait_for()  # the text on DiCache Report
+    report = desk.page.locator(".dicache-report:visible").first
+    parts = report.locator(".run > *").evaluate_all("(parts) => parts.map((part) => part.getBoundingClientRect())")
+    gaps = [below["top"] - above["bottom"] for above, below in pairwise(parts)]
+    assert max(gaps) <= 12, "no blank gap between words and drawing"
+    edge = report.bounding_box()
+    assert edge["y"] + edge["height"] - parts[-1]["bottom"] <= 14, "nor below"
+    assert desk.page.evaluate(
+        """() => {
+            const node = app.graph.nodes.find((n) => n.type === "DiCacheReport");
+            return node.widgets.length === 1 && !node.imgs?.length;
+        }"""
+    )
     desk.screenshot("after_run")
 
 
@@ -158,6 +171,22 @@ def test_the_properties_panel_leaves_the_strip_alone(testbed):
     assert after == pytest.approx(before, abs=1)
 
 
+def test_the_strip_can_be_hidden(testbed):
+    desk = testbed
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.run()
+    desk.wait_for_label("of 8 steps skipped")
+    label, height = desk.label(), desk.page.evaluate(HEIGHT)
+    desk.set_setting("DiCache.ShowStrip", False)
+    desk.strip.first.wait_for(state="detached")
+    assert desk.page.evaluate(HEIGHT) < height - 100
+    desk.set_setting("DiCache.ShowStrip", True)
+    desk.wait_for_label(label)
+
+
+HEIGHT = "app.graph.nodes.find((n) => n.type === 'DiCacheApply').size[1]"
+
+
 def test_the_wheel_zooms_over_the_strip(testbed):
     desk = testbed
     box = desk.strip.first.bounding_box()
@@ -220,6 +249,6 @@ def test_a_light_theme(browser, server, renderer):
 
 def test_the_example_is_what_was_tested():
     types = {
-        node["type"] for node in json.loads((WORKFLOWS / "testbed_flux.json").read_text(encoding="utf-8"))["nodes"]
+        node["type"] for node in json.loads((TESTBED_FOLDER / "testbed_flux.json").read_text(encoding="utf-8"))["nodes"]
     }
     assert {"DiCacheApply", "DiCacheReport", "KSampler", "UNETLoader"} <= types

@@ -98,8 +98,9 @@ def strip(browser):
 
 
 def test_it_imports_nothing_of_the_frontend():
-    imports = re.findall(r'from "(.*?)"', (WEB / "strip.js").read_text(encoding="utf-8"))
-    assert imports == ["./words.js"]
+    for name in ("strip.js", "report.js", "plot.js"):
+        imports = re.findall(r'from "(.*?)"', (WEB / name).read_text(encoding="utf-8"))
+        assert set(imports) <= {"./plot.js", "./words.js"}, name
 
 
 def test_before_the_first_run_it_is_quiet(strip):
@@ -243,7 +244,7 @@ def test_any_number_of_steps_fits(strip, steps):
     box = strip.page.locator(".dicache-strip").bounding_box()
     last = strip.page.locator(".column").last.bounding_box()
     assert last["x"] + last["width"] <= box["x"] + box["width"]
-    assert box["height"] == 100
+    assert box["height"] == strip.page.evaluate("import('./strip.js').then((module) => module.STRIP_HEIGHT)")
 
 
 @pytest.mark.parametrize(
@@ -265,8 +266,8 @@ def test_every_language_has_every_word(strip):
     keys = strip.page.evaluate(
         """async () => {
             const { wordsFor } = await import("./words.js");
-            const names = (words) =>
-                [words, words.states, words.settings, words.methods, words.nothing].map(Object.keys).flat();
+            const parts = ["states", "settings", "methods", "nothing", "report"];
+            const names = (words) => [words, ...parts.map((part) => words[part])].map(Object.keys).flat();
             return ["en", "zh", "zh-TW", "ja"].map((language) => names(wordsFor(language)));
         }"""
     )

@@ -79,6 +79,11 @@ def help_page(node: str, language: str) -> str:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_the_setting_is_named(server, language):
+    assert json.loads(server.get("/i18n"))[language]["settings"]["DiCache_ShowStrip"]["name"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_every_help_page_is_served_and_begins_with_the_nodes_name(server, nodes, language):
     for node in nodes:
         page = server.get(f"/extensions/ComfyUI-DiCache/docs/{node}/{language}.md").decode()

@@ -1,435 +1,284 @@
 """The example workflows as specifications; ``make_workflows.py`` builds them in the real front end.
 
-A workflow is a list of columns of nodes from left to right.  File names, sampler settings and sizes are those that
-ComfyUI's own documentation recommends for the model, so the graphs run for everyone who has that model.
+Loaders, file names, sampler settings and sizes are those of ComfyUI's own template for the model, so a graph runs for
+everyone who has that model.  This file has the models that make pictures, and the list of all.
 """
 
-from dataclasses import dataclass, field
+from workflow_parts import (
+    AE,
+    TEXT_ENCODERS,
+    Columns,
+    Node,
+    Workflow,
+    apply,
+    basic_scheduler,
+    cfg_guider,
+    checkpoint,
+    clip,
+    custom_sampling,
+    ksampler,
+    latent,
+    picture,
+    prompt,
+    report,
+    shift,
+    two_clips,
+    unet,
+    vae,
+    workflow,
+    zero_out,
+)
+from workflows_video import VIDEO_WORKFLOWS
 
-FLUX_TEXT = "https://huggingface.co/comfyanonymous/flux_text_encoders/resolve/main/"
-WAN21 = "https://huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files/"
-WAN22 = "https://huggingface.co/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files/"
-HUNYUAN = "https://huggingface.co/Comfy-Org/HunyuanVideo_repackaged/resolve/main/split_files/"
-AE = "https://huggingface.co/Comfy-Org/Lumina_Image_2.0_Repackaged/resolve/main/split_files/vae/ae.safetensors"
+FLUX_DEV = "https://huggingface.co/Comfy-Org/flux1-dev/resolve/main/flux1-dev.safetensors"
+KONTEXT = "https://huggingface.co/Comfy-Org/flux1-kontext-dev_ComfyUI/resolve/main/split_files/diffusion_models/"
+CHROMA = "https://huggingface.co/Comfy-Org/Chroma1-HD_repackaged/resolve/main/split_files/diffusion_models/"
+QWEN = "https://huggingface.co/Comfy-Org/Qwen-Image_ComfyUI/resolve/main/split_files/"
+Z_IMAGE = "https://huggingface.co/Comfy-Org/z_image/resolve/main/split_files/diffusion_models/"
+Z_IMAGE_TURBO = "https://huggingface.co/Comfy-Org/z_image_turbo/resolve/main/split_files/"
+SDXL = "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors"
 
-
-@dataclass(frozen=True)
-class Node:
-    """One node; ``inputs`` maps an input's name to (key of the source node, its output's number)."""
-
-    key: str
-    type: str
-    inputs: dict[str, tuple[str, int]] = field(default_factory=dict)
-    widgets: dict[str, object] = field(default_factory=dict)
-    title: str = ""
-    size: tuple[int, int] | None = None
-    models: list[dict] = field(default_factory=list)
-
-
-def model_file(folder: str, url: str) -> dict:
-    """What the front end needs to offer the download of a missing file."""
-    return {"name": url.rsplit("/", 1)[1], "url": url, "directory": folder}
-
-
-def unet(key: str, url: str, title: str = "") -> Node:
-    files = [model_file("diffusion_models", url)]
-    widgets = {"unet_name": files[0]["name"], "weight_dtype": "default"}
-    return Node(key, "UNETLoader", widgets=widgets, models=files, title=title)
-
-
-def clips(kind: str, first: str, second: str) -> Node:
-    files = [model_file("text_encoders", first), model_file("text_encoders", second)]
-    widgets = {"clip_name1": files[0]["name"], "clip_name2": files[1]["name"], "type": kind}
-    return Node("clip", "DualCLIPLoader", widgets=widgets, models=files)
-
-
-def vae(url: str) -> Node:
-    files = [model_file("vae", url)]
-    return Node("vae", "VAELoader", widgets={"vae_name": files[0]["name"]}, models=files)
+FLUX_LICENCE = "FLUX.1 [dev] Non-Commercial License"
+FLUX_MEMORY = """
+12 billion parameters, 24 GB as loaded here. With less, choose *weight_dtype* fp8_e4m3fn on the loader (half of it) and
+[t5xxl_fp8_e4m3fn_scaled](https://huggingface.co/comfyanonymous/flux_text_encoders/resolve/main/t5xxl_fp8_e4m3fn_scaled.safetensors)
+as text encoder; ComfyUI keeps what does not fit in main memory.
+"""
 
 
-def latent_video(width: int, height: int, length: int) -> Node:
-    widgets = {"width": width, "height": height, "length": length, "batch_size": 1}
-    return Node("latent", "EmptyHunyuanLatentVideo", widgets=widgets)
+def flux_loaders(t5: str = "t5xxl_fp16.safetensors", model: str = FLUX_DEV) -> list[Node]:
+    return [unet(model), two_clips("flux", TEXT_ENCODERS + "clip_l.safetensors", TEXT_ENCODERS + t5), vae(AE)]
 
 
-def wan_clip() -> Node:
-    files = [model_file("text_encoders", WAN21 + "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors")]
-    return Node("clip", "CLIPLoader", widgets={"clip_name": files[0]["name"], "type": "wan"}, models=files)
+def flux_conditioning(text: str) -> list[list[Node]]:
+    return [[prompt("positive", text, "Prompt"), zero_out(), latent("EmptySD3LatentImage", 1024, 1024)]]
 
 
-def prompt(key: str, text: str, title: str) -> Node:
-    return Node(key, "CLIPTextEncode", {"clip": ("clip", 0)}, {"text": text}, title, size=(340, 140))
-
-
-def apply(source: str, key: str = "dicache", title: str = "", **widgets: object) -> Node:
-    return Node(key, "DiCacheApply", {"model": (source, 0)}, widgets, title, size=(320, 0))
-
-
-def report() -> Node:
-    inputs = {"statistics": ("dicache", 1), "after": ("sampler", 0)}
-    return Node("report", "DiCacheReport", inputs, size=(460, 640))
-
-
-def note(text: str, height: int = 400) -> Node:
-    return Node("note", "MarkdownNote", widgets={"text": text.strip()}, title="Read me", size=(320, height))
-
-
-def picture() -> list[list[Node]]:
-    """The columns after the sampler of a graph that makes a picture."""
-    return [
-        [Node("decode", "VAEDecode", {"samples": ("sampler", 0), "vae": ("vae", 0)}, size=(200, 0))],
-        [Node("save", "SaveImage", {"images": ("decode", 0)}, {"filename_prefix": "dicache"}, size=(340, 380))],
+def flux1_dev() -> Workflow:
+    columns: Columns = [
+        flux_loaders(),
+        *flux_conditioning("A lighthouse keeper's desk by a storm window, brass lamp, open logbook, 35mm"),
+        [apply("unet"), ksampler()],
+        *picture(),
     ]
+    text = "**What to change**: the *preset* on *DiCache Apply*: fidelity for final pictures, fast for trying prompts."
+    return workflow("Flux.1 dev", "text to image", columns, text, FLUX_MEMORY, FLUX_LICENCE)
 
 
-def video(fps: int, decode: Node | None = None) -> list[list[Node]]:
-    """The columns after the sampler of a graph that makes a video."""
-    decode = decode or Node("decode", "VAEDecode", {"samples": ("sampler", 0), "vae": ("vae", 0)})
-    return [
-        [decode, Node("film", "CreateVideo", {"images": ("decode", 0)}, {"fps": fps})],
-        [Node("save", "SaveVideo", {"video": ("film", 0)}, {"filename_prefix": "video/dicache"}, size=(340, 380))],
-    ]
-
-
-HOW = """
-**What to look at**: press *Run* and watch the strip on *DiCache Apply*. Every column is a step: grey steps are warm-up,
-orange ones ran the whole model, green ones only its first block. The bars are the error that piled up since the last
-computed step; where it would cross the dashed threshold the model computes again.
-"""
-
-FLUX_DEV_NOTE = f"""
-## Flux.1 dev with DiCache
-
-{HOW}
-**What to change**: pick another *preset*, or type a *threshold* (0.2 careful, 0.4 published, 0.6 fast). With 0 you get
-the picture without the cache: the seed is fixed, so both are comparable.
-
-**Files**: flux1-dev.safetensors in *diffusion_models*, clip_l and t5xxl_fp16 in *text_encoders*, ae in *vae*.
-"""
-
-COMPARE_NOTE = """
-## What does DiCache cost? Measure it
-
-This graph samples the same seed without DiCache and with each entry of *settings*, and puts the pictures side by side.
-Under each picture is its difference from the first, four times as strong. The table on the node has seconds, computed
-steps, PSNR and SSIM.
-
-**What to change**: *settings* takes presets (published, fidelity, balanced, fast) and thresholds, with commas. Each is
-one more run.
-
-The very first run also loads the model, so queue it twice before you trust the seconds.
-
-**Files**: as in the Flux.1 dev graph.
-"""
-
-KONTEXT_NOTE = f"""
-## Flux Kontext with DiCache
-
-{HOW}
-The picture you edit rides along as reference tokens. They are part of what is cached, but the error is measured on
-the new picture alone, so a large unchanged reference does not hide a change.
-
-**Files**: flux1-dev-kontext_fp8_scaled in *diffusion_models*, clip_l and t5xxl_fp8_e4m3fn_scaled in
-*text_encoders*, ae in *vae*.
-"""
-
-HUNYUAN_NOTE = f"""
-## HunyuanVideo text to video with DiCache
-
-{HOW}
-*DiCache Apply* comes after *ModelSamplingSD3*; both guider and scheduler take the model from it.
-
-Long videos leave little memory? Set *cache_device* (an advanced input) to cpu.
-
-**Files**: hunyuan_video_t2v_720p_bf16 in *diffusion_models*, clip_l and llava_llama3_fp8_scaled in
-*text_encoders*, hunyuan_video_vae_bf16 in *vae*.
-"""
-
-WAN21_NOTE = f"""
-## Wan 2.1 text to video with DiCache
-
-{HOW}
-With a negative prompt and CFG above 1 each step asks the model twice. Every one of the two has its own cache and its
-own decisions; a step where only one was reused shows as *mixed*.
-
-**Files**: wan2.1_t2v_1.3B_fp16 in *diffusion_models*, umt5_xxl_fp8_e4m3fn_scaled in *text_encoders*,
-wan_2.1_vae in *vae*. The 14B model works the same.
-"""
-
-WAN22_NOTE = f"""
-## Wan 2.2 text to video, two experts
-
-{HOW}
-The two experts are two models, so each gets its *DiCache Apply*. Each sampler runs half of the steps; the warm-up
-counts from the first step of the whole schedule, so the low-noise expert needs little of it.
-
-Do not combine this with a 4-step LoRA: there is nothing left to skip.
-
-**Files**: wan2.2_t2v_high_noise_14B_fp8_scaled and wan2.2_t2v_low_noise_14B_fp8_scaled in *diffusion_models*,
-umt5_xxl_fp8_e4m3fn_scaled in *text_encoders*, wan_2.1_vae in *vae*.
-"""
-
-TESTBED_NOTE = f"""
-## Testbed: a toy Flux for a CPU
-
-{HOW}
-This graph uses the tiny trained Flux and the testbed nodes of the pack's tests, so it runs in seconds without a GPU.
-A caption is background color [color2] | shape color size move, for example
-stripes red blue | circle yellow large left.
-"""
-
-NEGATIVE = "blurry, overexposed, static picture, subtitles, watermark, worst quality, deformed hands, extra fingers"
-
-
-def flux1_dev() -> list[list[Node]]:
-    return [
-        [note(FLUX_DEV_NOTE)],
-        [
-            unet("unet", "https://huggingface.co/Comfy-Org/flux1-dev/resolve/main/flux1-dev.safetensors"),
-            clips("flux", FLUX_TEXT + "clip_l.safetensors", FLUX_TEXT + "t5xxl_fp16.safetensors"),
-            vae(AE),
-        ],
-        [
-            apply("unet"),
-            prompt(
-                "positive", "A lighthouse keeper's desk by a storm window, brass lamp, open logbook, 35mm", "Prompt"
-            ),
-        ],
-        [
-            Node("guidance", "FluxGuidance", {"conditioning": ("positive", 0)}, {"guidance": 3.5}),
-            Node("negative", "ConditioningZeroOut", {"conditioning": ("positive", 0)}),
-            Node("latent", "EmptySD3LatentImage", widgets={"width": 1024, "height": 1024, "batch_size": 1}),
-        ],
-        [sampler(steps=30)],
-        [*picture()[0], report()],
-        picture()[1],
-    ]
-
-
-def flux1_dev_compare() -> list[list[Node]]:
-    sources = {"positive": ("guidance", 0), "negative": ("negative", 0), "latent_image": ("latent", 0)}
-    widgets = {"seed": 42, "steps": 30, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
-    settings = {"control_after_generate": "fixed", "settings": "published, fidelity, fast"}
+def flux1_dev_compare() -> Workflow:
+    inputs = {"positive": ("positive", 0), "negative": ("negative", 0), "latent_image": ("latent", 0)}
     compare = Node(
         "compare",
         "DiCacheCompare",
-        {"model": ("unet", 0), "vae": ("vae", 0), **sources},
-        {**widgets, **settings},
-        size=(520, 640),
+        {"model": ("unet", 0), "vae": ("vae", 0), **inputs},
+        {"seed": 42, "control_after_generate": "fixed", "steps": 20, "cfg": 1.0},
+        size=(560, 820),
     )
-    _, loaders, (_, positive), guidance, *_ = flux1_dev()
-    save = Node("save", "SaveImage", {"images": ("compare", 1)}, {"filename_prefix": "compare"}, size=(340, 380))
-    return [[note(COMPARE_NOTE)], loaders, [positive], guidance, [compare], [save]]
+    save = Node("save", "SaveImage", {"images": ("compare", 1)}, {"filename_prefix": "compare"}, size=(420, 460))
+    text = """
+**What does DiCache cost? Measure it.** One seed, sampled without DiCache and with each entry of *settings*; the sheet
+has the pictures, under each its difference from the first (four times as strong), and a table. *images* is the same as
+a batch, for a slider or a viewer.
+
+**What to change**: *settings*, entries with commas in between. Each is one more run. Custom sampling goes into
+*guider*, *sampler* and *sigmas*, the second expert of Wan 2.2 into *low_noise_model*.
+"""
+    columns: Columns = [
+        flux_loaders(),
+        *flux_conditioning("A glass terrarium with a tiny railway, macro photograph, morning light"),
+        [compare],
+        [save],
+    ]
+    return workflow("Compare settings", "Flux.1 dev, one seed", columns, text, FLUX_MEMORY, FLUX_LICENCE)
 
 
-def sampler(model: str = "dicache", positive: str = "guidance", negative: str = "negative", **widgets) -> Node:
-    defaults = {"seed": 42, "steps": 30, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
-    inputs = {"model": (model, 0), "positive": (positive, 0), "negative": (negative, 0), "latent_image": ("latent", 0)}
-    widgets = {**defaults, "control_after_generate": "fixed", **widgets}
-    return Node("sampler", "KSampler", inputs, widgets)
+def flux1_dev_policy() -> Workflow:
+    inputs = {"model": ("unet", 0), "positive": ("positive", 0), "negative": ("negative", 0)}
+    calibrate = Node(
+        "calibrate",
+        "DiCacheCalibrate",
+        {**inputs, "latent_image": ("latent", 0)},
+        {"seed": 7, "control_after_generate": "fixed", "steps": 20, "cfg": 1.0, "name": "flux1_dev_20"},
+    )
+    policy = Node("policy", "DiCachePolicy", {"curve": ("calibrate", 0)}, {"policy": "magcache"}, size=(330, 0))
+    columns: Columns = [
+        flux_loaders(),
+        *flux_conditioning("A hand-painted tram map of a city that never was, folded paper, soft shadows"),
+        [calibrate],
+        [policy, apply("unet", policy=("policy", 0))],
+        [ksampler()],
+        *picture(),
+    ]
+    text = """
+**Another method**: *DiCache Policy* chooses when steps are skipped and how they are rebuilt. MagCache decides by a
+curve of the model, which *DiCache Calibrate* records in one full run and saves as *flux1_dev_20* in the user directory.
+That is done once: afterwards delete *DiCache Calibrate* and type the name into *curve*.
+
+**What to change**: *policy*; *target* (2x, or 12 for twelve computed steps) in place of a threshold.
+"""
+    return workflow("Policy and Calibrate", "Flux.1 dev, MagCache", columns, text, FLUX_MEMORY, FLUX_LICENCE)
 
 
-def flux1_kontext() -> list[list[Node]]:
-    url = "https://huggingface.co/Comfy-Org/flux1-kontext-dev_ComfyUI/resolve/main/split_files/diffusion_models/"
-    return [
-        [note(KONTEXT_NOTE)],
+def flux1_dev_custom_sampling() -> Workflow:
+    guider = Node("guider", "BasicGuider", {"model": ("dicache", 0), "conditioning": ("guidance", 0)})
+    columns: Columns = [
+        flux_loaders(),
         [
-            unet("unet", url + "flux1-dev-kontext_fp8_scaled.safetensors"),
-            clips("flux", FLUX_TEXT + "clip_l.safetensors", FLUX_TEXT + "t5xxl_fp8_e4m3fn_scaled.safetensors"),
-            vae(AE),
+            prompt("positive", "Terraced rice fields after rain, mirrored clouds, a red umbrella, aerial", "Prompt"),
+            Node("guidance", "FluxGuidance", {"conditioning": ("positive", 0)}, {"guidance": 3.5}),
+            latent("EmptySD3LatentImage", 1024, 1024),
         ],
+        [apply("unet")],
+        *custom_sampling(basic_scheduler(20), guider, "euler"),
+        *picture(),
+    ]
+    text = "**Custom sampling**: guider and scheduler both take the model from *DiCache Apply*."
+    return workflow("Custom sampling", "Flux.1 dev", columns, text, FLUX_MEMORY, FLUX_LICENCE)
+
+
+def flux1_kontext() -> Workflow:
+    columns: Columns = [
+        flux_loaders("t5xxl_fp8_e4m3fn_scaled.safetensors", KONTEXT + "flux1-dev-kontext_fp8_scaled.safetensors"),
         [
             Node("photo", "LoadImage", widgets={"image": "example.png"}, size=(300, 330)),
             Node("scaled", "FluxKontextImageScale", {"image": ("photo", 0)}),
             Node("latent", "VAEEncode", {"pixels": ("scaled", 0), "vae": ("vae", 0)}),
         ],
         [
-            apply("unet"),
             prompt("positive", "Turn this into a watercolour on rough paper, keep the composition", "Edit"),
-        ],
-        [
+            zero_out(),
             Node("reference", "ReferenceLatent", {"conditioning": ("positive", 0), "latent": ("latent", 0)}),
             Node("guidance", "FluxGuidance", {"conditioning": ("reference", 0)}, {"guidance": 2.5}),
-            Node("negative", "ConditioningZeroOut", {"conditioning": ("positive", 0)}),
         ],
-        [sampler(steps=30)],
+        [apply("unet"), ksampler(positive="guidance")],
         *picture(),
     ]
+    text = "**What to change**: load a picture of your own and say what should become of it."
+    memory = "12 billion parameters, 12 GB in fp8 as loaded here, and 5 GB for the text encoder in fp8."
+    return workflow("Flux.1 Kontext dev", "image editing", columns, text, memory, FLUX_LICENCE)
 
 
-def hunyuan_video_t2v() -> list[list[Node]]:
-    text = "A paper boat drifts down a rain gutter past mossy stones, low camera, soft light"
-    return [
-        [note(HUNYUAN_NOTE)],
+def chroma() -> Workflow:
+    negative = "low quality, unfinished sketch, blurry, lacks detail, artifacts, oversaturated, flat colours"
+    columns: Columns = [
         [
-            unet("unet", HUNYUAN + "diffusion_models/hunyuan_video_t2v_720p_bf16.safetensors"),
-            clips(
-                "hunyuan_video",
-                FLUX_TEXT + "clip_l.safetensors",
-                HUNYUAN + "text_encoders/llava_llama3_fp8_scaled.safetensors",
-            ),
-            vae(HUNYUAN + "vae/hunyuan_video_vae_bf16.safetensors"),
+            unet(CHROMA + "Chroma1-HD-fp8mixed.safetensors"),
+            clip("chroma", TEXT_ENCODERS + "t5xxl_fp8_e4m3fn_scaled.safetensors"),
+            vae(AE),
         ],
         [
-            Node("shift", "ModelSamplingSD3", {"model": ("unet", 0)}, {"shift": 7.0}),
-            prompt("positive", text, "Prompt"),
-            latent_video(848, 480, 73),
+            shift("ModelSamplingAuraFlow", 1.0),
+            Node("tokens", "T5TokenizerOptions", {"clip": ("clip", 0)}, {"min_padding": 0, "min_length": 0}),
+            prompt("positive", "A snow leopard on a ledge at dusk, fur detail, long lens", "Prompt", ("tokens", 0)),
+            prompt("negative", negative, "Negative", ("tokens", 0)),
+            latent("EmptySD3LatentImage", 1024, 1024),
         ],
-        [
-            apply("shift"),
-            Node("guidance", "FluxGuidance", {"conditioning": ("positive", 0)}, {"guidance": 6.0}),
-        ],
-        [
-            Node("guider", "BasicGuider", {"model": ("dicache", 0), "conditioning": ("guidance", 0)}),
-            Node("noise", "RandomNoise", widgets={"noise_seed": 42, "control_after_generate": "fixed"}),
-            Node("method", "KSamplerSelect", widgets={"sampler_name": "euler"}),
-            Node(
-                "sigmas",
-                "BasicScheduler",
-                {"model": ("dicache", 0)},
-                {"scheduler": "simple", "steps": 30, "denoise": 1.0},
-            ),
-        ],
-        [
-            Node(
-                "sampler",
-                "SamplerCustomAdvanced",
-                {
-                    "noise": ("noise", 0),
-                    "guider": ("guider", 0),
-                    "sampler": ("method", 0),
-                    "sigmas": ("sigmas", 0),
-                    "latent_image": ("latent", 0),
-                },
-            ),
-        ],
-        *video(
-            24,
-            Node(
-                "decode",
-                "VAEDecodeTiled",
-                {"samples": ("sampler", 0), "vae": ("vae", 0)},
-                {"tile_size": 256, "overlap": 64, "temporal_size": 64, "temporal_overlap": 8},
-            ),
-        ),
+        [apply("shift")],
+        *custom_sampling(basic_scheduler(26, "beta"), cfg_guider(3.5), "euler"),
+        *picture(),
     ]
+    memory = "9 billion parameters, 9 GB in fp8 as loaded here, and 5 GB for the text encoder in fp8."
+    return workflow("Chroma1-HD", "text to image", columns, "", memory, "Apache 2.0")
 
 
-def wan21_t2v() -> list[list[Node]]:
-    text = "A heron takes off from a misty pond at dawn, slow motion, telephoto"
-    return [
-        [note(WAN21_NOTE)],
+def qwen_image() -> Workflow:
+    columns: Columns = [
         [
-            unet("unet", WAN21 + "diffusion_models/wan2.1_t2v_1.3B_fp16.safetensors"),
-            wan_clip(),
-            vae(WAN21 + "vae/wan_2.1_vae.safetensors"),
+            unet(QWEN + "diffusion_models/qwen_image_fp8_e4m3fn.safetensors"),
+            clip("qwen_image", QWEN + "text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors"),
+            vae(QWEN + "vae/qwen_image_vae.safetensors"),
         ],
         [
-            Node("shift", "ModelSamplingSD3", {"model": ("unet", 0)}, {"shift": 8.0}),
-            prompt("positive", text, "Prompt"),
-            prompt("negative", NEGATIVE, "Negative"),
+            shift("ModelSamplingAuraFlow", 3.1),
+            prompt("positive", 'A bakery window with a hand-lettered sign "Open at six", blue hour', "Prompt"),
+            prompt("negative", "", "Negative"),
+            latent("EmptySD3LatentImage", 1328, 1328),
         ],
-        [apply("shift"), latent_video(832, 480, 33)],
-        [sampler(positive="positive", steps=30, cfg=6.0, sampler_name="uni_pc")],
-        *video(16),
+        [apply("shift"), ksampler(steps=20, cfg=4.0)],
+        *picture(),
     ]
+    text = "**What to change**: 50 steps is the model's own number; the more steps, the more of them can be skipped."
+    memory = "20 billion parameters, 20 GB in fp8 as loaded here: 86% of a 24 GB card, says ComfyUI's template."
+    return workflow("Qwen-Image", "text to image", columns, text, memory, "Apache 2.0")
 
 
-def wan22_t2v_two_experts() -> list[list[Node]]:
-    text = "A street musician plays the accordion under a red awning, rain, handheld camera"
-    shared = {"cfg": 3.5, "steps": 20, "sampler_name": "euler", "scheduler": "simple"}
-    conditioning = {"positive": ("positive", 0), "negative": ("negative", 0)}
-    return [
-        [note(WAN22_NOTE)],
+def z_image() -> Workflow:
+    columns: Columns = [
         [
-            unet("high", WAN22 + "diffusion_models/wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", "High noise"),
-            unet("low", WAN22 + "diffusion_models/wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors", "Low noise"),
-            wan_clip(),
-            vae(WAN22 + "vae/wan_2.1_vae.safetensors"),
+            unet(Z_IMAGE + "z_image_bf16.safetensors"),
+            clip("lumina2", Z_IMAGE_TURBO + "text_encoders/qwen_3_4b.safetensors"),
+            vae(Z_IMAGE_TURBO + "vae/ae.safetensors"),
         ],
         [
-            Node("shift_high", "ModelSamplingSD3", {"model": ("high", 0)}, {"shift": 5.0}),
-            Node("shift_low", "ModelSamplingSD3", {"model": ("low", 0)}, {"shift": 5.0}),
-            prompt("positive", text, "Prompt"),
-            prompt("negative", NEGATIVE, "Negative"),
+            shift("ModelSamplingAuraFlow", 3.0),
+            prompt("positive", "An astronomer's rooftop in winter, brass telescope, breath in the air", "Prompt"),
+            prompt("negative", "", "Negative"),
+            latent("EmptySD3LatentImage", 1024, 1024),
         ],
-        [
-            apply("shift_high", "dicache_high", "DiCache Apply (high noise)"),
-            apply("shift_low", "dicache_low", "DiCache Apply (low noise)"),
-            latent_video(640, 640, 81),
-        ],
-        [
-            Node(
-                "first",
-                "KSamplerAdvanced",
-                {"model": ("dicache_high", 0), **conditioning, "latent_image": ("latent", 0)},
-                {
-                    **shared,
-                    "add_noise": "enable",
-                    "noise_seed": 42,
-                    "control_after_generate": "fixed",
-                    "start_at_step": 0,
-                    "end_at_step": 10,
-                    "return_with_leftover_noise": "enable",
-                },
-                "Sampler, steps 0 to 10",
-            ),
-            Node(
-                "sampler",
-                "KSamplerAdvanced",
-                {"model": ("dicache_low", 0), **conditioning, "latent_image": ("first", 0)},
-                {
-                    **shared,
-                    "add_noise": "disable",
-                    "noise_seed": 0,
-                    "control_after_generate": "fixed",
-                    "start_at_step": 10,
-                    "end_at_step": 10000,
-                    "return_with_leftover_noise": "disable",
-                },
-                "Sampler, steps 10 to the end",
-            ),
-        ],
-        *video(16),
+        [apply("shift"), ksampler(steps=25, cfg=4.0, sampler_name="res_multistep")],
+        *picture(),
     ]
+    text = "This is the base model. Z-Image-Turbo samples in 8 steps, which leave nothing to skip."
+    memory = "6 billion parameters, 12 GB in bf16 as loaded here, and 8 GB for the text encoder."
+    return workflow("Z-Image", "text to image", columns, text, memory, "Apache 2.0")
 
 
-def testbed_flux() -> list[list[Node]]:
+def sdxl() -> Workflow:
+    columns: Columns = [
+        [checkpoint(SDXL)],
+        [
+            prompt("positive", "evening market under paper lanterns, wet cobblestones", "Prompt", ("unet", 1)),
+            prompt("negative", "text, watermark", "Negative", ("unet", 1)),
+            latent("EmptyLatentImage", 1024, 1024),
+        ],
+        [apply("unet"), ksampler(steps=25, cfg=8.0, scheduler="normal")],
+        *picture(("unet", 2)),
+    ]
+    text = "Any other SDXL or SD 1.5 checkpoint goes into the same graph. The refiner is left out."
+    memory = "2.6 billion parameters, 7 GB with text encoders and VAE."
+    return workflow("SDXL", "text to image", columns, text, memory, "CreativeML Open RAIL++-M")
+
+
+def testbed_flux() -> Workflow:
+    """For tests, demo and thumbnails: the testbed's small trained Flux and the nodes that come with it."""
+
     def caption(key: str, text: str, title: str) -> Node:
         return Node(key, "DiCacheTestbedCaption", widgets={"architecture": "flux", "text": text}, title=title)
 
-    return [
-        [note(TESTBED_NOTE)],
+    files = {"unet_name": "flux.safetensors"}
+    columns: Columns = [
         [
-            Node("unet", "UNETLoader", widgets={"unet_name": "flux.safetensors", "weight_dtype": "default"}),
-            caption("guidance", "plain blue | circle yellow large still", "Caption"),
+            Node("unet", "UNETLoader", widgets={**files, "weight_dtype": "default"}),
+            caption("positive", "plain blue | circle yellow large still", "Caption"),
             caption("negative", "", "Unconditional"),
             Node("latent", "DiCacheTestbedLatent", widgets={"architecture": "flux", "batch_size": 1}),
         ],
-        [apply("unet"), sampler(steps=30)],
+        [apply("unet"), ksampler(steps=30)],
         [
-            Node(
-                "decode",
-                "DiCacheTestbedDecode",
-                {"samples": ("sampler", 0), "model": ("unet", 0)},
-                {"unet_name": "flux.safetensors"},
-            ),
+            Node("decode", "DiCacheTestbedDecode", {"samples": ("sampler", 0), "model": ("unet", 0)}, files),
             Node("save", "PreviewImage", {"images": ("decode", 0)}, size=(300, 330)),
         ],
         [report()],
     ]
+    return Workflow("Testbed", "a toy Flux for a CPU", columns)
 
 
+TESTBED = {"testbed_flux": testbed_flux}
 WORKFLOWS = {
-    build.__name__: build
-    for build in (
-        flux1_dev,
-        flux1_dev_compare,
-        flux1_kontext,
-        hunyuan_video_t2v,
-        wan21_t2v,
-        wan22_t2v_two_experts,
-        testbed_flux,
+    f"{number:02}_{build.__name__}": build
+    for number, build in enumerate(
+        [
+            flux1_dev,
+            flux1_dev_compare,
+            flux1_dev_policy,
+            flux1_dev_custom_sampling,
+            flux1_kontext,
+            chroma,
+            qwen_image,
+            z_image,
+            sdxl,
+            *VIDEO_WORKFLOWS,
+        ],
+        1,
     )
 }

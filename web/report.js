@@ -1,0 +1,84 @@
+// What DiCache Report shows on its node: for each run the server's words, then step by step the error of every lane and
+// the seconds. An element of the page and not a picture, so it follows theme and size and its text can be copied.
+import { legendOf, make, Plot, PLOT_STYLE, short } from "./plot.js";
+import { wordsFor } from "./words.js";
+
+/** Least height of the report in pixels. */
+export const REPORT_HEIGHT = 310;
+
+const MOST_LANES = 4;
+const STYLE = `
+  ${PLOT_STYLE}
+  :host { display: block; height: 100%; min-height: ${REPORT_HEIGHT}px; }
+  .report {
+    box-sizing: border-box; height: 100%; min-height: inherit; padding: 9px 11px; border-radius: 8px;
+    background: var(--paper); display: flex; flex-direction: column; gap: 12px; overflow: auto;
+  }
+  .run { flex: 1 0 auto; display: flex; flex-direction: column; gap: 4px; }
+  .text { margin: 0; white-space: pre-line; line-height: 1.4; user-select: text; cursor: text; }
+  .text::first-line { font-size: 13px; font-weight: 600; }
+  .plot { flex: 1 0 54px; }
+  .title { margin-top: 6px; }
+  .ticks { display: flex; justify-content: space-between; }
+`;
+
+/** One letter for a decision, as in a run's cells. */
+function cellOf(decision) {
+  if (decision.reuse) return "r";
+  return { "warm-up": "w", "last step": "l" }[decision.reason] ?? "c";
+}
+
+/** The report. `element` goes into the page; `show({text, dicache})` draws what the server's node returned as `ui`. */
+export class Report {
+  constructor(locale = "en") {
+    this.words = wordsFor(locale);
+    this.box = make("div", { class: "report" });
+    this.element = make("div", { class: "dicache-report" });
+    this.element.attachShadow({ mode: "open" }).append(make("style", {}, STYLE), this.box);
+    this.show({ text: [this.words.hint], dicache: [] });
+  }
+
+  show({ text, dicache: runs }) {
+    if (runs.length === 0) return this.box.replaceChildren(make("p", { class: "text" }, ...text));
+    this.box.replaceChildren(...runs.map((run, number) => this.run(run, text[number])));
+  }
+
+  run(run, text) {
+    const lanes = run.lanes.slice(0, MOST_LANES);
+    const drawn = lanes.flatMap((lane) => this.lane(run, lane, run.lanes.length > 1));
+    return make(
+      "div",
+      { class: "run" },
+      make("p", { class: "text" }, text),
+      ...drawn,
+      ...this.seconds(run),
+      make("div", { class: "small ticks" }, make("span", {}, "1"), make("span", {}, String(run.steps))),
+      make("div", { class: "small legend" }, ...legendOf("wcr" + (run.cells.includes("m") ? "m" : ""), this.words)),
+    );
+  }
+
+  /** The error of one lane; a threshold that is not in force, or another at every step, has no line. */
+  lane(run, lane, several) {
+    const cells = Array(run.steps).fill("-");
+    const errors = Array(run.steps).fill(null);
+    for (const { step, accumulated, ...decision } of lane.steps) {
+      cells[step] = cellOf(decision);
+      errors[step] = accumulated;
+    }
+    if (errors.every((error) => error === null)) return []; // a rule that looks at no error
+    const threshold = run.in_force.threshold;
+    const name = several ? ` · ${this.words.report.lane(lane.stream + 1, lane.row + 1)}` : "";
+    const line = threshold ? ` · ${this.words.settings.threshold(short(threshold))}` : "";
+    return this.plot(this.words.report.errors + name + line, cells.join(""), errors, threshold);
+  }
+
+  seconds(run) {
+    return this.plot(this.words.report.seconds, run.cells, run.seconds_per_step, null, this.words.report.second);
+  }
+
+  plot(title, ...drawing) {
+    const plot = new Plot(this.words);
+    plot.draw(...drawing);
+    return [make("div", { class: "small title" }, title), plot.element];
+  }
+}
