@@ -13,7 +13,7 @@ CLASSES = {
     "z_image": ("Lumina2", "NextDiT"),
     "unet": ("BaseModel", "UNetModel"),
 }
-GREEN, RED = "plain green | circle white medium still", "plain red | circle white medium still"
+GREEN, RED = "plain green | circle green medium still", "plain red | circle red medium still"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_pictures_are_finite_and_follow_the_caption(comfy, runs, architecture):
     assert torch.isfinite(latent).all()
     mean = colors(comfy, latent, architecture)
     captions, seeds = mean.reshape(2, 2, 3).mean(1), (mean[0] - mean[1]).norm() + (mean[2] - mean[3]).norm()
-    assert (captions[0] - captions[1]).norm() > CAPTION_OVER_SEED * seeds / 2
+    assert (captions[0] - captions[1]).norm() > 2 * seeds / 2
     assert captions[0, 1] > captions[1, 1], "the green one is the greener"
     assert captions[1, 0] > captions[0, 0], "the red one is the redder"
 

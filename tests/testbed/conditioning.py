@@ -28,7 +28,7 @@ SHAPES = {
     "wan": Shape(5, 8, 3.0),
     "qwen_image": Shape(1, 16, 2.5),
     "z_image": Shape(1, 12, 1.0),
-    "unet": Shape(1, 16, 3.0),
+    "unet": Shape(1, 8, 3.0),
 }
 FLAT = ("flux", "z_image", "unet")  # their latents have no frames; Qwen-Image's have one
 

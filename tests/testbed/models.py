@@ -1,8 +1,10 @@
 """Testbed checkpoints to models of the host.  Needs ComfyUI, unlike ``conditioning``.
 
-Flux, HunyuanVideo and Wan are found out by the host's own detection.  It has fixed widths for the others, so their
-configuration and their ``BaseModel`` are built here, as ``comfy.sd.load_diffusion_model_state_dict`` goes on from there.
+Flux, HunyuanVideo and Wan are found out by the host's own detection.  It has fixed widths for the others: their
+configuration and their ``BaseModel`` are built here, in the steps of ``comfy.sd.load_diffusion_model_state_dict``.
 """
+
+from typing import ClassVar
 
 import comfy.latent_formats
 import comfy.model_management
@@ -24,8 +26,8 @@ class PlainLatent(comfy.latent_formats.LatentFormat):
 class SmallUNet(comfy.supported_models.SD15):
     """SD 1.5's schedule and prediction around a U-Net of other widths, on the testbed's 16 channels."""
 
-    unet_config = {}
-    unet_extra_config = {}
+    unet_config: ClassVar[dict] = {}
+    unet_extra_config: ClassVar[dict] = {}
     latent_format = PlainLatent
 
     def inpaint_model(self) -> bool:
@@ -55,9 +57,8 @@ def build_model(architecture: str, disable_dynamic: bool = False):
     )
     config.set_inference_dtype(dtype, management.unet_manual_cast(dtype, device, dtypes))
     model = config.get_model(state)
-    patchers = comfy.model_patcher
-    kind = patchers.ModelPatcher if disable_dynamic else getattr(patchers, "CoreModelPatcher", patchers.ModelPatcher)
+    kind = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
     patcher = kind(model, load_device=device, offload_device=management.unet_offload_device())
-    model.load_model_weights(state, "")
+    model.load_model_weights(state, "", assign=patcher.is_dynamic())
     patcher.cached_patcher_init = (build_model, (architecture,))
     return patcher

@@ -1,4 +1,4 @@
-"""Shapes of the networks whose widths ComfyUI's detection does not find out: data for training and for loading alike."""
+"""Shapes of the networks whose widths ComfyUI's detection does not find out, for training and for loading alike."""
 
 # Keyword arguments of the host's classes.  Text is 20 tokens of 64; the picture a latent of 16 channels.
 NETWORKS = {
@@ -29,14 +29,14 @@ NETWORKS = {
         time_scale=1000.0,
         pad_tokens_multiple=8,
     ),
-    "unet": dict(  # attention at the middle level and in the middle block
-        image_size=16,
+    "unet": dict(  # 64 or more: at 32 each channel is a group of its GroupNorm, which then removes the mean color
+        image_size=8,
         in_channels=16,
         out_channels=16,
-        model_channels=32,
+        model_channels=64,
         num_res_blocks=1,
-        channel_mult=(1, 2, 4),
-        num_head_channels=32,
+        channel_mult=(1, 2, 2),
+        num_head_channels=64,
         use_spatial_transformer=True,
         transformer_depth=[0, 1, 0],
         transformer_depth_middle=1,
