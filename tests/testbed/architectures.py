@@ -36,7 +36,7 @@ SETTINGS = {  # blocks, picture size, frames, batch, scenes in the pool, steps u
     "flux": dict(double=4, single=8, size=256, frames=1, batch=512, pool=98304, warmup=300),
     "hunyuan_video": dict(double=4, single=8, size=128, frames=7, batch=256, pool=32768, warmup=300),
     "wan": dict(layers=14, size=128, frames=7, batch=256, pool=32768, warmup=300),
-    "qwen_image": dict(size=128, frames=1, batch=32, pool=8192, warmup=100),
+    "qwen_image": dict(size=128, frames=1, batch=32, pool=3072, warmup=50),
     "z_image": dict(size=96, frames=1, batch=24, pool=12288, warmup=100),
     "unet": dict(size=64, frames=1, batch=32, pool=8192, warmup=100),
 }

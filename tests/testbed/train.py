@@ -31,10 +31,10 @@ def channel_scale(kind: str) -> torch.Tensor:
     return root * ((spread / root) ** 2).mean().sqrt()
 
 
-def draw_pool(kind: str, std: torch.Tensor, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """((N, 16, T, h, w) latents in bf16, (N, 20) caption ids) that training draws its batches from."""
+def draw_pool(kind: str, size: int, std: torch.Tensor, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """((size, 16, T, h, w) latents in bf16, (size, 20) caption ids) that training draws its batches from."""
     s, pool, captions = SETTINGS[kind], [], []
-    for _ in range(s["pool"] // 128):
+    for _ in range(size // 128):
         video, ids = scenes.random_scenes(128, s["size"], s["frames"], DEVICE, g)
         pool.append(scenes.encode(video, std).bfloat16())
         captions.append(ids)
@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("kind", choices=SETTINGS)
     parser.add_argument("--minutes", type=float, default=7.0)
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--pool", type=int, help="scenes to draw once and train on")
     parser.add_argument("--no-compile", action="store_true", help="run the blocks as they are")
     parser.add_argument("--start", help="go on from this checkpoint")
     parser.add_argument("--out", required=True)
@@ -61,7 +62,7 @@ def main() -> None:
     kind, s = options.kind, SETTINGS[options.kind]
 
     std, g = channel_scale(kind), torch.Generator(DEVICE).manual_seed(6 if options.start else 5)
-    pool, captions = draw_pool(kind, std, g)
+    pool, captions = draw_pool(kind, options.pool or s["pool"], std, g)
     table = scenes.embedding_table(scenes.CONTEXT_DIM[kind]).to(DEVICE)
 
     model = architectures.build(kind)
