@@ -21,8 +21,8 @@ SAVE_EVERY = 240  # seconds: a run that is stopped leaves the moving average it 
 def channel_scale(kind: str) -> torch.Tensor:
     """(16,) scale that leaves the natural fall-off of frequencies half in place and the mean square near one.
 
-    The U-Net's leaves none of it: SD 1.5's schedule ends at sigma 14.6, and over so small a latent a stronger mean color
-    would show through that noise, so sampling from noise alone would not find it."""
+    The U-Net's leaves none of it: SD 1.5's schedule ends at sigma 14.6, and over so small a latent a stronger mean
+    color would show through that noise, so sampling from noise alone would not find it."""
     video, _ = scenes.random_scenes(256, 128, 1, DEVICE, torch.Generator(DEVICE).manual_seed(0))
     spread = scenes.encode(video, torch.ones(16)).transpose(0, 1).flatten(1).std(1).cpu()
     if kind == "unet":
