@@ -61,7 +61,7 @@ class Comfy:
     def load_model(self, architecture: str):
         """A fresh clone of the testbed's ModelPatcher; weights are loaded once per session."""
         if architecture not in self.models:
-            self.models[architecture] = self.module("comfy.sd").load_diffusion_model(str(testbed.weights(architecture)))
+            self.models[architecture] = self.module("testbed.models").build_model(architecture)
         return self.models[architecture].clone()
 
     def node(self, node_id: str, **inputs) -> tuple:

@@ -22,7 +22,15 @@ class Shape:
     cfg: float
 
 
-SHAPES = {"flux": Shape(1, 32, 1.0), "hunyuan_video": Shape(7, 16, 1.0), "wan": Shape(5, 8, 3.0)}
+SHAPES = {
+    "flux": Shape(1, 32, 1.0),
+    "hunyuan_video": Shape(7, 16, 1.0),
+    "wan": Shape(5, 8, 3.0),
+    "qwen_image": Shape(1, 16, 2.5),
+    "z_image": Shape(1, 12, 1.0),
+    "unet": Shape(1, 8, 3.0),
+}
+FLAT = ("flux", "z_image", "unet")  # their latents have no frames; Qwen-Image's have one
 
 
 def weights(architecture: str) -> Path:
@@ -31,17 +39,18 @@ def weights(architecture: str) -> Path:
 
 
 def empty_latent(architecture: str, batch: int = 1, size: int | None = None, frames: int | None = None) -> torch.Tensor:
-    """(B, 16, h, w) zeros for Flux, (B, 16, T, h, w) for the video models."""
+    """(B, 16, h, w) zeros for the picture models in FLAT, (B, 16, T, h, w) for the others."""
     shape = SHAPES[architecture]
     size, frames = size or shape.size, frames or shape.frames
-    return torch.zeros(batch, 16, size, size) if architecture == "flux" else torch.zeros(batch, 16, frames, size, size)
+    return torch.zeros(batch, 16, size, size) if architecture in FLAT else torch.zeros(batch, 16, frames, size, size)
 
 
 def conditioning(architecture: str, text: str) -> list:
     """ComfyUI conditioning of one caption: [[(1, 20, C) context, extras]]; empty text is the unconditional one."""
     dim = CONTEXT_DIM[architecture]
     context = embedding_table(dim)[parse(text)][None] if text.strip() else torch.zeros(1, CAPTION_LENGTH, dim)
-    extras = {} if architecture == "wan" else {"pooled_output": torch.zeros(1, 768), "guidance": 3.5}
+    guided = architecture in ("flux", "hunyuan_video")
+    extras = {"pooled_output": torch.zeros(1, 768), "guidance": 3.5} if guided else {}
     return [[context, extras]]
 
 

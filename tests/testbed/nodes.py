@@ -1,11 +1,30 @@
-"""The two nodes that a testbed graph needs instead of text encoder and VAE."""
+"""The nodes that a testbed graph needs instead of model loader, text encoder and VAE."""
 
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
 from .conditioning import SHAPES, channel_std, conditioning, empty_latent, pictures
+from .models import build_model
 
 CATEGORY = "DiCache testbed"
+
+
+class DiCacheTestbedModel(io.ComfyNode):
+    """A checkpoint of the testbed, also of those whose widths ComfyUI's loader does not know."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiCacheTestbedModel",
+            display_name="Testbed Model",
+            category=CATEGORY,
+            inputs=[io.Combo.Input("architecture", options=list(SHAPES))],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, architecture: str) -> io.NodeOutput:
+        return io.NodeOutput(build_model(architecture))
 
 
 class DiCacheTestbedCaption(io.ComfyNode):
@@ -79,4 +98,4 @@ class TestbedExtension(ComfyExtension):
     """The pack as ComfyUI sees it."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [DiCacheTestbedCaption, DiCacheTestbedLatent, DiCacheTestbedDecode]
+        return [DiCacheTestbedModel, DiCacheTestbedCaption, DiCacheTestbedLatent, DiCacheTestbedDecode]

@@ -1,0 +1,98 @@
+"""Each of the testbed's checkpoints is what its table says: a class of the host, small, and trained on its captions."""
+
+import pytest
+import torch
+from safetensors import safe_open
+from testbed import conditioning as testbed
+from testbed.networks import NETWORKS
+
+CLASSES = {
+    "flux": ("Flux", "Flux"),
+    "hunyuan_video": ("HunyuanVideo", "HunyuanVideo"),
+    "wan": ("WAN21", "WanModel"),
+    "qwen_image": ("QwenImage", "QwenImageTransformer2DModel"),
+    "z_image": ("Lumina2", "NextDiT"),
+    "unet": ("BaseModel", "UNetModel"),
+}
+GREEN, RED = "plain green | circle green medium still", "plain red | circle red medium still"
+
+
+@pytest.fixture(scope="module")
+def runs(comfy):
+    """Green, green, red, red in one batch, so four noises and two captions: the latent, and its mean color each."""
+    done = {}
+
+    def run(architecture: str, scheduler: str = "simple"):
+        if (architecture, scheduler) not in done:
+            done[architecture, scheduler] = comfy.sample(
+                comfy.load_model(architecture),
+                [GREEN, GREEN, RED, RED],
+                architecture=architecture,
+                steps=8,
+                cfg=testbed.SHAPES[architecture].cfg,
+                scheduler=scheduler,
+                seed=7,
+            )
+        return done[architecture, scheduler]
+
+    return run
+
+
+def colors(comfy, latent: torch.Tensor, architecture: str) -> torch.Tensor:
+    """(B, 3) mean color of each sample."""
+    pictures = comfy.pictures(latent, architecture)
+    return pictures.reshape(len(latent), -1, 3).mean(1)
+
+
+@pytest.mark.parametrize("architecture", testbed.SHAPES)
+def test_checkpoint_is_small(architecture):
+    assert testbed.weights(architecture).stat().st_size <= 12e6
+
+
+@pytest.mark.parametrize("architecture", testbed.SHAPES)
+def test_checkpoint_is_a_model_of_the_host(comfy, architecture):
+    model = comfy.load_model(architecture).model
+    assert (type(model).__name__, type(model.diffusion_model).__name__) == CLASSES[architecture]
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_every_weight_of_the_network_is_in_the_file(comfy, architecture):
+    model = comfy.load_model(architecture).model
+    with safe_open(testbed.weights(architecture), framework="pt") as file:
+        assert set(file.keys()) == set(model.diffusion_model.state_dict())
+
+
+def test_unet_predicts_noise_on_the_schedule_of_sd15(comfy):
+    model = comfy.load_model("unet").model
+    assert model.model_type.name == "EPS"
+    assert model.model_sampling.sigma_max.item() == pytest.approx(14.61, abs=0.01)
+    assert len(model.diffusion_model.channel_mult) >= 3, "DeepCache needs a deep part"
+
+
+@pytest.mark.parametrize("architecture", testbed.SHAPES)
+def test_pictures_are_finite_and_follow_the_caption(comfy, runs, architecture):
+    latent = runs(architecture)
+    assert torch.isfinite(latent).all()
+    mean = colors(comfy, latent, architecture)
+    captions, seeds = mean.reshape(2, 2, 3).mean(1), ((mean[0] - mean[1]).norm() + (mean[2] - mean[3]).norm()) / 2
+    # Measured: 1.4 times for Qwen-Image, the least trained, 3.5 for the U-Net, 20 and more for the others.
+    assert (captions[0] - captions[1]).norm() > 1.2 * seeds
+    assert captions[0, 1] > captions[1, 1], "the green one is the greener"
+    assert captions[1, 0] > captions[0, 0], "the red one is the redder"
+
+
+@pytest.mark.parametrize("scheduler", ["normal", "karras"])
+def test_unet_samples_on_the_schedules_of_its_users(comfy, runs, scheduler):
+    latent = runs("unet", scheduler)
+    assert torch.isfinite(latent).all()
+    assert latent.std() == pytest.approx(1, abs=0.6), "the code's channels have unit variance on average"
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_a_run_repeats_bit_for_bit_through_the_loader_node(comfy, architecture):
+    (loaded,) = comfy.node("DiCacheTestbedModel", architecture=architecture)
+    first, second = (
+        comfy.sample(model, GREEN, architecture=architecture, steps=2, cfg=testbed.SHAPES[architecture].cfg)
+        for model in (comfy.load_model(architecture), loaded)
+    )
+    assert torch.equal(first, second)

@@ -1,0 +1,48 @@
+"""Shapes of the networks whose widths ComfyUI's detection does not find out, for training and for loading alike."""
+
+# Keyword arguments of the host's classes.  Text is 20 tokens of 64; the picture a latent of 16 channels.
+NETWORKS = {
+    "qwen_image": dict(  # one head of 96: the width of the picture's and of the text's stream
+        in_channels=64,
+        out_channels=16,
+        num_layers=12,
+        attention_head_dim=96,
+        num_attention_heads=1,
+        joint_attention_dim=64,
+        axes_dims_rope=(16, 40, 40),
+    ),
+    "z_image": dict(  # 256 is the smallest width that its modulation allows
+        in_channels=16,
+        dim=256,
+        n_layers=6,
+        n_refiner_layers=1,
+        n_heads=4,
+        n_kv_heads=4,
+        multiple_of=64,
+        ffn_dim_multiplier=0.5,
+        qk_norm=True,
+        cap_feat_dim=64,
+        axes_dims=(16, 24, 24),
+        axes_lens=(64, 64, 64),
+        rope_theta=256.0,
+        z_image_modulation=True,
+        time_scale=1000.0,
+        pad_tokens_multiple=8,
+    ),
+    "unet": dict(  # 64 or more: at 32 each channel is a group of its GroupNorm, which then removes the mean color
+        image_size=8,
+        in_channels=16,
+        out_channels=16,
+        model_channels=64,
+        num_res_blocks=1,
+        channel_mult=(1, 2, 2),
+        num_head_channels=64,
+        use_spatial_transformer=True,
+        transformer_depth=[0, 1, 0],
+        transformer_depth_middle=1,
+        transformer_depth_output=[0, 0, 1, 1, 0, 0],
+        context_dim=64,
+        use_linear_in_transformer=True,
+        legacy=False,
+    ),
+}
