@@ -69,7 +69,7 @@ def test_help_page(desk, node):
 
 @pytest.mark.parametrize(
     ("language", "title", "heading", "strip"),
-    [("zh", "DiCache 应用", "选哪个预设？", "尚未运行"), ("ja", "DiCache 適用", "どのプリセット？", "未実行")],
+    [("zh", "应用 DiCache", "选哪个预设？", "尚未运行"), ("ja", "DiCache を適用", "どのプリセット？", "未実行")],
 )
 def test_another_language(browser, server, language, title, heading, strip):
     desk = Desk(browser, server.url, "nodes2", {"Comfy.Locale": language})
