@@ -79,9 +79,9 @@ class SampleCache:
         if self.last is None:
             return True
         if step.planned and self.last.planned:
-            return step.lane == self.last.lane and 0 <= step.call - self.last.call <= 1
+            return step.lane == self.last.lane and 0 <= step.calls_since(self.last) <= 1
         rising = step.sigma > self.last.sigma * (1 + SIGMA_TOLERANCE)
-        return not rising and 0 <= step.index - self.last.index <= 1
+        return not rising and 0 <= step.calls_since(self.last) <= 1
 
     def fits(self, kind: str, row: Tensor) -> bool:
         """Whether the history was made with rows of this shape, dtype and device.

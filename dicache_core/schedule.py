@@ -115,6 +115,10 @@ class Step:
         ahead = self.call + 1
         return self.lane.sigmas[ahead] if ahead < len(self.lane.sigmas) else self.sigmas[-1]
 
+    def calls_since(self, earlier: Step) -> int:
+        """How many calls ago another one was, in steps where either was not expected."""
+        return self.call - earlier.call if self.planned and earlier.planned else self.index - earlier.index
+
     def at(self, call: int) -> Step:
         """Another call of the same lane."""
         sigma = self.lane.sigmas[call]

@@ -154,8 +154,8 @@ class CacheSession:
 
     def _forget_streams_left_behind(self, step: Step) -> None:
         """Memory must not grow with streams that never come back, such as moving context windows."""
-        behind = len(self.schedule.lanes)  # one lane of a sampler's calls may be ahead of another by so many steps
-        gone = [k for k, s in self._histories.items() if s.last is not None and step.index - s.last.index > behind]
+        lanes = len(self.schedule.lanes)  # one of a sampler's lanes may be ahead of another by so many calls
+        gone = [k for k, s in self._histories.items() if s.last is not None and step.calls_since(s.last) > lanes]
         for key in gone:
             del self._histories[key]
 
