@@ -154,8 +154,8 @@ class CacheSession:
 
     def _forget_streams_left_behind(self, step: Step) -> None:
         """Memory must not grow with streams that never come back, such as moving context windows."""
-        lanes = len(self.schedule.lanes)  # one of a sampler's lanes may be ahead of another by so many calls
-        gone = [k for k, s in self._histories.items() if s.last is not None and step.calls_since(s.last) > lanes]
+        ahead = 2 * len(self.schedule.lanes) - 1  # a sampler's first lane may be ahead of its last by so many calls
+        gone = [k for k, s in self._histories.items() if s.last is not None and step.calls_since(s.last) > ahead]
         for key in gone:
             del self._histories[key]
 
