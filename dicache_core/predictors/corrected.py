@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,16 +12,9 @@ from ..config import CacheConfig
 from ..observation import Observation
 from ..predictor import Predictor, Space
 from ..schedule import Step
+from .line import OutputAnchor, hindsight
 
 LARGEST_FACTOR = 8.0  # of a debt in a computed output: a call that weighs less than an eighth of it cannot pay it
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A computed call: its output ``(C, ...)`` and where it was."""
-
-    value: Tensor
-    place: float  # log-SNR
 
 
 class CorrectedLine(Predictor):
@@ -47,7 +39,7 @@ class CorrectedLine(Predictor):
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
-        self.anchors: deque[Placed] = deque(maxlen=2)  # the newest last
+        self.anchors: deque[OutputAnchor] = deque(maxlen=2)  # the newest last
         self.shrinkage: Tensor | None = None  # w, 0-d float32
         self.now: Step | None = None  # the call being forecast, or just recorded
         self.paid: Tensor | None = None  # sum of W v over the calls skipped since b, (C, ...) float32
@@ -90,7 +82,7 @@ class CorrectedLine(Predictor):
         self.paid, self.moments = None, (0.0, 0.0, 0.0)
         if self.anchors and self.anchors[-1].place >= place:
             self.anchors.pop()  # the same moment again: two anchors there would have no slope between them
-        self.anchors.append(Placed(value, place))
+        self.anchors.append(OutputAnchor(value, place))
 
     def correct(self, out: Tensor) -> bool:
         weight = self.now.weight
@@ -128,8 +120,7 @@ class CorrectedLine(Predictor):
         if reach > 0:
             older, newer = (anchor.value.float() for anchor in self.anchors)
             forecast, true = reach * (newer - older), value.float() - newer
-            factor = (forecast * true).sum() / forecast.square().sum()
-            self.shrinkage = factor.nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0)
+            self.shrinkage = hindsight(forecast, true)
 
     def _owed(self, value: Tensor, place: float) -> Tensor:
         """``sum W v*`` over the skipped calls, ``(C, ...)`` float32, by the moments of their places."""

@@ -7,21 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..config import CacheConfig
 from ..observation import Observation
 from ..predictor import Predictor, Space
-
-
-@dataclass(frozen=True, slots=True)
-class OutputAnchor:
-    """A computed step: its output ``(C, ...)`` and its sigma."""
-
-    value: Tensor
-    sigma: float
+from .line import OutputAnchor, hindsight
 
 
 class OutputLine(Predictor):
@@ -54,9 +46,8 @@ class OutputLine(Predictor):
         if len(self.anchors) == 2 and (reach := self._reach(seen)) != 0:
             older, newer = (anchor.value.float() for anchor in self.anchors)
             forecast, true = reach * (newer - older), value.float() - newer
-            factor = (forecast * true).sum() / forecast.square().sum()
-            self.shrinkage = factor.nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0)
-        if self.anchors and self.anchors[-1].sigma <= seen.step.sigma:
+            self.shrinkage = hindsight(forecast, true)
+        if self.anchors and self.anchors[-1].place <= seen.step.sigma:
             self.anchors.pop()  # the same moment again: two anchors there would have no slope between them
         self.anchors.append(OutputAnchor(value, seen.step.sigma))
 
@@ -76,4 +67,4 @@ class OutputLine(Predictor):
         if len(self.anchors) < 2:
             return 0.0
         older, newer = self.anchors
-        return (seen.step.sigma - newer.sigma) / (newer.sigma - older.sigma)
+        return (seen.step.sigma - newer.place) / (newer.place - older.place)
