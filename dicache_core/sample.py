@@ -17,7 +17,7 @@ from .schedule import SIGMA_TOLERANCE, Step
 from .steering import SteeredGate
 from .storage import Storage
 
-SAME_NOISE = 0.85  # with less of it left, a forecast shows noise that is no longer there
+SAME_NOISE = 0.9  # with less of it left, a forecast shows noise that is no longer there
 
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 

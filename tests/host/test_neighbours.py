@@ -147,21 +147,20 @@ def test_control_behind_the_last_block_acts_on_the_estimate(comfy, architecture)
 
     network = model.model.diffusion_model
     runs = core.CacheSession(core.CacheConfig(threshold=1e9, warmup_steps=0), core.Schedule((1.0, 0.9, 0.8, 0.7)))
-    wrapper = part("attach").CachedForward(
-        patchers.family_of(network), runs, part("reporter").Reporter(runs.statistics, None, 0)
-    )
+    family = patchers.family_of(network)
     x, tokens = torch.randn_like(passes.latent()), {"flux": 64, "hunyuan_video": 48}[architecture]
     last = [None] * (len(network.single_blocks) - 1) + [torch.randn(1, tokens, network.hidden_size)]
 
     def forward(step, control):
-        options = dict(sigmas=torch.tensor([1 - step / 10]), uuids=["one"])
-        options["wrappers"] = {"diffusion_model": {"dicache": [wrapper]}}
+        cache = runs.forward([core.SampleKey("one", 0)], runs.schedule.step_at(1 - step / 10), x)
         (context, extras), *_ = passes.text()
-        with torch.inference_mode():
-            return network(
+        with torch.inference_mode(), part("stack").stack_around(family, network, cache):
+            out = network(
                 x.clone(), torch.tensor([0.5]), context, y=extras["pooled_output"], guidance=torch.tensor([3.5]),
-                control=control, transformer_options=options,
+                control=control, transformer_options={},
             )  # fmt: skip
+        runs.close(cache, core.Stopwatch(x.device))
+        return out
 
     control = {"input": [None] * len(network.double_blocks), "output": last}
     computed, reused = forward(0, control), forward(1, control)

@@ -19,11 +19,11 @@ def run_cells(comfy, pack, config, **options):
     return latent, runs[0].cells
 
 
-def test_unsupported_model_is_named_with_the_supported_ones(comfy, pack):
+def test_a_method_that_looks_at_blocks_names_an_unknown_model_and_what_to_choose(comfy, pack):
     model = comfy.load_model("flux")
     model.model = type("Stranger", (), {"diffusion_model": torch.nn.Linear(1, 1)})()
-    with pytest.raises(ValueError, match=r"torch\.nn\.modules\.linear\.Linear.*supports.*Flux"):
-        apply(comfy, model)
+    with pytest.raises(ValueError, match=r"torch\.nn\.modules\.linear\.Linear.*fidelity, balanced or fast"):
+        apply(comfy, model, preset="published")
 
 
 @pytest.mark.parametrize("depth", [12, 999])

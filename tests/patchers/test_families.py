@@ -380,9 +380,10 @@ def test_two_threads_with_one_network_take_turns(pack):
 def test_teacache_is_refused_by_name_where_nobody_knows_its_input(pack, make):
     patchers = pack.model_patchers
     attach = sys.modules[f"{patchers.__name__}.attach"]
-    family = patchers.family_of(built(make).model)
+    network = built(make).model
+    family = patchers.family_of(network)
     with pytest.raises(ValueError, match=f"TeaCache .* {family.name}"):
-        attach.check_modulated(family, pack.dicache_core.CacheConfig(threshold=0.1, indicator="teacache"))
+        attach.check_stack(family, network, pack.dicache_core.CacheConfig(threshold=0.1, indicator="teacache"))
 
 
 def test_a_class_of_the_hosts_belongs_to_one_family(pack):

@@ -96,9 +96,9 @@ def test_a_reused_pass_runs_the_outermost_blocks_only(pack, unet, outer, setting
 
 def test_published_setting_is_interval_and_branch(pack, unet):
     """Every third step in full; in between the deep feature stands still while the outer blocks see the new input."""
-    wrapped = Cached(pack, unet, 3.0, {"indicator": "fixed"})
+    wrapped = Cached(pack, unet, 3.0, {"indicator": "fixed", "interval": 3})
     policy = pack.dicache_core.POLICIES["deepcache"]
-    assert (policy.indicator, policy.predictor, policy.threshold, policy.probe_depth) == ("fixed", "reuse", 3.0, 1)
+    assert (policy.indicator, policy.predictor, policy.interval, policy.probe_depth) == ("fixed", "reuse", 3, 1)
     seen, last = [], unet.model.output_blocks[-2]
     handle = layers_of([last])[-1].register_forward_hook(lambda _m, _a, out: seen.append(out.clone()))
     try:
