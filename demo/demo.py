@@ -157,7 +157,7 @@ def show_table(pairs: list[Pair], console: Console) -> None:
     """The report as a table, medians per architecture at the end."""
     table = Table(title="DiCache in a real ComfyUI")
     table.add_column("caption", min_width=20)
-    for name in ("computed", "reused", "baseline", "DiCache", "faster", "PSNR"):
+    for name in ("computed", "skipped", "baseline", "DiCache", "faster", "PSNR"):
         table.add_column(name, justify="right", no_wrap=True)
     for architecture in dict.fromkeys(p.architecture for p in pairs):
         group = [p for p in pairs if p.architecture == architecture]

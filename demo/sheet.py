@@ -54,7 +54,7 @@ def _titles(pair: PairLike) -> list[str]:
     steps = pair.computed + pair.reused
     return [
         f"{pair.caption}\nbaseline: {steps} steps, {pair.seconds_baseline:.2f} s",
-        f"DiCache: {pair.computed} computed, {pair.reused} reused,\n{pair.seconds_dicache:.2f} s",
+        f"DiCache: {pair.computed} computed, {pair.reused} skipped,\n{pair.seconds_dicache:.2f} s",
         f"difference x {AMPLIFIED}\nPSNR {pair.psnr:.1f} dB",
     ]
 

@@ -77,5 +77,5 @@ class Predictor(ABC):
 
     @property
     def stored(self) -> Sequence[Stored]:
-        """What ``forecast`` will load from ``storage``, so that it can be fetched beforehand."""
+        """What ``forecast`` will load from ``storage``."""
         return []

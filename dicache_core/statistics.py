@@ -85,6 +85,11 @@ class RunStatistics:
         return sum(UNDECIDED in p.decisions for p in self.passes)
 
     @property
+    def calls_computed(self) -> int:
+        """Calls of the model in which some sample ran the whole stack; some samplers make several per step."""
+        return sum(passed.cell != "r" for passed in self.passes)
+
+    @property
     def reused(self) -> int:
         """Steps in which every sample was reused."""
         return self.cells.count("r")
@@ -145,6 +150,8 @@ class RunStatistics:
             "steps_before": self.schedule.steps_before,
             "steps_after": self.schedule.steps_after,
             "computed": self.computed,
+            "calls": len(self.passes),
+            "calls_computed": self.calls_computed,
             "reused": self.reused,
             "cells": self.cells,
             "seconds": sum(self.seconds("wclrm")),

@@ -58,8 +58,11 @@ def describe(runs: list[RunStatistics]) -> str:
 
 
 def _one(run: RunStatistics) -> str:
+    calls = len(run.passes)
+    several = f" ({run.calls_computed} of {calls} calls of the model)" if calls > run.schedule.steps else ""
+    name, steps = display_name(run.architecture), run.schedule.steps
     lines = [
-        f"{display_name(run.architecture)}, {run.schedule.steps} steps: {run.computed} computed, {run.reused} skipped",
+        f"{name}, {steps} steps: {run.computed} computed, {run.reused} skipped{several}",
         _seconds(run),
         _settings(run),
         f"memory held: {in_bytes(run.held_bytes)}",
