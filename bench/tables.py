@@ -34,8 +34,8 @@ def markdown(results: list[dict]) -> str:
 def demo_markdown(report: dict) -> str:
     """Medians of the demo's runs, one row per model."""
     lines = [
-        f"ComfyUI {report['host']} on a CPU, the node as it is dropped in (preset `balanced`), medians over the captions "
-        "(lowest to highest PSNR).",
+        f"ComfyUI {report['host']} on a CPU, the node as it is dropped in (preset `balanced`), medians "
+        "over the captions (lowest to highest PSNR).",
         "",
         "| model | captions | computed of all steps | without | with DiCache | faster | PSNR |",
         "|---|---|---|---|---|---|---|",
