@@ -83,6 +83,8 @@ def _answer(question: _Question) -> SamplerAnswer:
     # an error of one step is gone with the next, and making it good would bring it back.
     negative = question.run(_Impulse(len(calls), still.moved, of_negative=True), rows=len(calls), noise=_quiet)
     weights = [] if negative.moved else guided.result.tolist()
+    if negative.moved:  # nothing is left of what an earlier call saw: forecasts blind to the input ruin the picture
+        noise = [0.0] * len(calls)
     return SamplerAnswer(Conduct.NOISY if still.moved else Conduct.PLAIN, in_lanes(calls, weights, noise))
 
 

@@ -12,7 +12,7 @@ SIZES = {"flux": {"size": 16}, "hunyuan_video": {"size": 8, "frames": 2}, "wan":
 CAPTIONS = (0, 3, 5, 8)  # one stands for little: another scene has another texture
 GRAIN = 0.15  # how far the total variation of cached pictures may be from the plain ones'
 ERRATIC = {"dpm_adaptive"}  # chooses its calls by what it sees: everything is computed
-ONE_WAY = ("_gpu", "_cfg_pp", "_bh2", "_pece")  # the same weights and noise as the sampler without that ending
+ON_THE_GPU = "_gpu"  # the same sampler, its noise drawn elsewhere
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -58,7 +58,7 @@ def total_variation(pictures):
 
 def samplers(passes):
     names = passes.comfy.module("comfy.samplers").SAMPLER_NAMES
-    return [name for name in names if not name.endswith(ONE_WAY)]
+    return [name for name in names if not name.endswith(ON_THE_GPU)]
 
 
 def is_noisy(passes, name):
@@ -124,6 +124,9 @@ def test_own_presets_give_pictures_under_every_sampler(passes):
         plain = sample(passes, passes.model(), name)
         cached = sample(passes, preset(passes, "balanced"), name)
         lanes = len({key.stream for key in passes.run.lanes()})
+        if name.endswith("_cfg_pp"):  # each step starts from the picture anew: forecasts ruin it, so none is made
+            assert computed_share(passes.run) == 1
+            continue
         assert off_target(passes.run) <= lanes, name
         psnr = -10 * (cached - plain).square().mean().log10().item()
         if psnr < 20 or abs(total_variation(cached) / total_variation(plain) - 1) > GRAIN:
