@@ -95,11 +95,11 @@ class Plan:
         self.lane = first.lane
         calls = [first.at(call) for call in range(len(self.lane.sigmas))]
         closed = [config.closed(call) is not None for call in calls]
-        self.open = [call for call in calls if not closed[call.call]]
+        self.open = [number for number, shut in enumerate(closed) if not shut]
         self._ahead = list(accumulate(map(int, reversed(closed)), initial=0))[::-1]  # closed calls from each one on
         share = config.goal.share(first.schedule.steps, first.total)
         self.budget = round(share * (len(calls) - first.call))
-        self._places = [call.log_snr for call in calls]
+        self._places = [call.log_snr for call in calls] if indicator.foresees else []
         self._last = 0.0  # the threshold found last
         self._paces = [indicator.pace(call) for call in calls] if indicator.foresees else []
 
@@ -112,8 +112,7 @@ class Plan:
 
     def smallest(self, call: int, anchor: int, spare: int, start: float) -> float:
         """The smallest threshold that computes no more than ``spare`` of the open calls from ``call`` on."""
-        begin = bisect_left(self.open, call, key=lambda step: step.call)
-        ahead = [(self._paces[i], self._places[i]) for i in (step.call for step in self.open[begin:])]
+        ahead = [(self._paces[i], self._places[i]) for i in self.open[bisect_left(self.open, call) :]]
         place = self._places[max(anchor, 0)]
         low, high = 0.0, start + sum(pace * (at - place) for pace, at in ahead) + TINY
         near = self._last * (1 - NEAR), self._last * (1 + NEAR)  # from call to call it changes little
