@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from .schedule import Step
-from .target import Target
+from .target import FEW_STEPS, Target
 
 CACHE_DEVICES = ("auto", "gpu", "cpu")
 RESIDUAL_BITS = (16, 8)
@@ -119,13 +119,21 @@ class CacheConfig:
         """The target, read."""
         return Target.parse(self.target) if self.target else None
 
+    def allowed_risk(self, total: int) -> float:
+        """How far skipping may put the picture of a schedule of ``total`` steps off, see ``Predictor.risk``."""
+        return self.goal.risk(total) if self.goal else math.inf
+
     def warmup_of(self, total: int) -> int:
         """Steps of a whole schedule of ``total`` steps that are computed before anything may be reused.
 
-        With a target, at most half of the steps that it computes: the rest is for where the error is largest.
+        With a target, at most half of the steps that it computes: the rest is for where the error is largest.  Where
+        steps are few, just as many: the first ones lay out the picture.
         """
         steps = math.ceil(WARMUP_FRACTION * total - 1e-9) if self.warmup_steps is None else self.warmup_steps
-        return min(steps, math.ceil(self.goal.computed(total) / 2)) if self.goal else steps
+        if self.goal is None:
+            return steps
+        half = math.ceil(self.goal.computed(total) / 2)
+        return half if total <= FEW_STEPS and not self.goal.count else min(steps, half)
 
     def closed(self, step: Step) -> str | None:
         """Why no sample may be reused at ``step``, known before anything is measured; ``None`` when it is open."""

@@ -12,7 +12,6 @@ from .config import CacheConfig
 from .limits import interval_of, threshold_of
 from .policies import POLICIES
 from .statistics import RunStatistics
-from .target import FEW_STEPS
 
 CLOSED = {"warm-up", "last step", "outside start and end percent"}
 
@@ -54,7 +53,6 @@ def why_nothing(run: RunStatistics) -> Nothing | None:
     reasons = {d.reason for d in decisions}
     errors = [d.accumulated for d in decisions if d.accumulated is not None and math.isfinite(d.accumulated)]
     smallest = min(errors, default=None)
-    protected = max(config.few_steps, FEW_STEPS if config.goal and not config.goal.count else 0)
     holds = {
         "threshold 0": config.threshold == 0,
         "memory": "out of memory" in reasons,
@@ -63,7 +61,7 @@ def why_nothing(run: RunStatistics) -> Nothing | None:
         "no block seen": "no block seen" in reasons,
         "blocks": bool(reasons & {"stack left early", "blocks run several times"}),
         "new noise": "new noise" in reasons,
-        "few steps": total <= protected,
+        "few steps": total <= config.few_steps,
         "target": config.goal is not None and config.goal.computed(total) >= total,
         "closed": bool(reasons) and reasons <= CLOSED,
         "no history": bool(reasons) and reasons <= {*CLOSED, "no anchor yet"},

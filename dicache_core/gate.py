@@ -25,6 +25,9 @@ class Gate:
         self.accumulated = self.accumulated + error if self.accumulates else error
         return math.isfinite(self.accumulated) and self.accumulated < self.threshold
 
+    def vetoed(self, step: Step) -> None:
+        """``step``, which this gate admitted, is computed all the same."""
+
     def computed(self, step: Step) -> None:
         """``step`` was computed: nothing is owed any more."""
         self.accumulated = 0.0

@@ -17,6 +17,7 @@ class Observation:
     Slots:
         step: place in the schedule.
         latent: ``(C, ...)`` input of the whole model, owned by the host: copy what is kept.
+        picture: ``(C, ...)`` what the model sees in the latent, ``x - sigma d``; known behind a computed call.
         h0: ``(K, D)`` hidden state that enters the block stack, an own copy.
         hm: ``(K, D)`` hidden state after the probe's blocks, an own copy; ``None`` without a probe.
         modulated: ``(K, D)`` modulated input of the first block, for indicators that ask for it.
@@ -24,6 +25,7 @@ class Observation:
 
     step: Step
     latent: Tensor | None = None
+    picture: Tensor | None = None
     h0: Tensor | None = None
     hm: Tensor | None = None
     modulated: Tensor | None = None

@@ -10,6 +10,7 @@ from .curve import Curve
 from .indicators import indicator_class
 from .limits import runs_probe
 from .predictors import predictor_class
+from .target import FEW_STEPS, FEWEST_STEPS, Target
 
 ELSEWHERE = ""  # in ``thresholds``: every architecture that is not named
 DEFAULT_SPEED = "2x"  # of a rule that has no other limit than a target
@@ -96,6 +97,8 @@ class Policy:
         target = self.target if self.target is not None else "" if limited else config.target
         if not target and self.limited_by == "target":
             target = DEFAULT_SPEED
+        if target and not Target.parse(target).count:
+            mine["few_steps"] = FEWEST_STEPS if predictor_class(self.predictor).accounts else FEW_STEPS
         known = {name: value for name, value in mine.items() if value is not None}
         return replace(config, indicator=self.indicator, predictor=self.predictor, target=target, **known)
 

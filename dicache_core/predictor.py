@@ -9,8 +9,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from .account import Account
 from .config import CacheConfig
 from .observation import Observation
+from .schedule import Step
 from .storage import Storage, Stored
 
 
@@ -30,12 +32,14 @@ class Predictor(ABC):
     space: ClassVar[Space]
     residuals: ClassVar[int] = 0  # full-size tensors (T, D) kept between steps, at most
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
+    accounts: ClassVar[bool] = False  # whether ``account`` is kept, and so ``risk`` known
     wants_latent: ClassVar[bool] = False  # whether forecasts also depend on ``Observation.latent``
     sees_noise: ClassVar[bool] = True  # whether a forecast knows of noise that the sampler has added since
     storage: Storage = Storage()  # where full-size tensors rest; this one leaves them as they are
 
     def __init__(self, config: CacheConfig) -> None:
         self.config = config
+        self.account = Account() if self.accounts else None
 
     @property
     @abstractmethod
@@ -49,6 +53,13 @@ class Predictor(ABC):
     @abstractmethod
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
         """Fix the coefficients of this step's forecast; returns the extrapolation factor for the statistics."""
+
+    def risk(self, step: Step) -> float:
+        """How far the run's picture may be off, relative to itself, if this step is skipped too.
+
+        0 for predictors that keep no account; the others' sums have been fetched before.
+        """
+        return 0.0
 
     @abstractmethod
     def record(self, seen: Observation, value: Tensor) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from .config import CacheConfig
 from .names import display_name
 from .policies import named_policy
+from .target import FEW_STEPS
 
 UNPUBLISHED_SPEED = "2x"  # about what the paper's thresholds give on the models that it measured
 
@@ -43,4 +44,4 @@ def published_note(architecture: str) -> str | None:
 
 
 def _unpublished(architecture: str) -> CacheConfig:
-    return CacheConfig(architecture=architecture, gamma_max=1.5, target=UNPUBLISHED_SPEED)
+    return CacheConfig(architecture=architecture, gamma_max=1.5, target=UNPUBLISHED_SPEED, few_steps=FEW_STEPS)

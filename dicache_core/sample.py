@@ -17,7 +17,7 @@ from .schedule import SIGMA_TOLERANCE, Step
 from .steering import SteeredGate
 from .storage import Storage
 
-SAME_NOISE = 0.9  # with less of it left, a forecast shows noise that is no longer there
+SAME_NOISE = 0.97  # with less of it left, a forecast shows noise that is no longer there
 
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 
@@ -31,9 +31,9 @@ def layout_of(row: Tensor) -> Layout:
 class Decision:
     """What was decided for one sample at one step, and why.
 
-    ``error``, ``accumulated`` and ``gamma`` are ``None`` where nothing was measured; ``reason`` is one of
+    ``error``, ``accumulated``, ``gamma`` and ``risk`` are ``None`` where nothing was measured; ``reason`` is one of
     "threshold 0", "few steps", "warm-up", "last step", "outside start and end percent", "no anchor yet", "new noise",
-    "run limit", "error", "reused", "no block seen", and what ended the cache of a run: "out of memory", "stack left
+    "run limit", "error", "forecasts off", "reused", "no block seen", and what ended the cache of a run: "out of memory", "stack left
     early", "blocks run several times", "pictures", "sampler".
     """
 
@@ -42,6 +42,7 @@ class Decision:
     error: float | None = None
     accumulated: float | None = None
     gamma: float | None = None
+    risk: float | None = None  # of the run's picture with this step skipped too, see ``Predictor.risk``
     measured: tuple[float, ...] = ()  # the indicator's sums, where it ``reports``
 
 
@@ -113,13 +114,24 @@ class SampleCache:
         """The sums that the indicator and the predictor ask for."""
         return self.indicator.measure(seen), self.predictor.measure(seen)
 
-    def judge(self, seen: Observation, for_indicator: Sequence[float], for_predictor: Sequence[float]) -> Decision:
-        """Decide an open step from the fetched sums."""
+    def judge(
+        self, seen: Observation, for_indicator: Sequence[float], for_predictor: Sequence[float], risk: float | None
+    ) -> Decision:
+        """Decide an open step from the fetched sums and what skipping it risks, ``None`` where nobody knows."""
         error = self.indicator.error(seen, for_indicator)
         admitted = self.gate.admits(error, seen.step)
         measured = tuple(for_indicator) if self.indicator.reports else ()
-        decision = Decision(admitted, "reused" if admitted else "error", error, self.gate.accumulated, None, measured)
-        return replace(decision, gamma=self.predictor.plan(seen, for_predictor)) if admitted else decision
+        decision = Decision(
+            admitted, "reused" if admitted else "error", error, self.gate.accumulated, measured=measured
+        )
+        if not admitted:
+            return decision
+        if risk is not None and not risk <= self.config.allowed_risk(
+            seen.step.total
+        ):  # the model's veto, also where it is no number
+            self.gate.vetoed(seen.step)
+            return replace(decision, reuse=False, reason="forecasts off", risk=risk)
+        return replace(decision, gamma=self.predictor.plan(seen, for_predictor), risk=risk)
 
     def settle(self, seen: Observation, decision: Decision) -> None:
         """Close the decision's books, before the rest of the pass runs."""

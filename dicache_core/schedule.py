@@ -18,10 +18,10 @@ def rectified_flow(sigma: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Calls of the model whose sigmas fall: all that a sampler of first order makes, or one of each of its stages.
+    """Calls of the model whose sigmas never rise: all that most samplers make, or one of each stage where some go back.
 
     Slots:
-        sigmas: of the calls, falling.
+        sigmas: of the calls; two in a row are equal where a sampler looks at a noise level twice, as Heun's method.
         weights: per call, what its value weighs in the sampler's result; an Euler step's is its own dsigma. Empty where
             nobody knows.
         noise: per call, what is left of the noise that the run began with, 1 where the sampler adds none. Empty: 1.
@@ -31,9 +31,9 @@ class Lane:
     weights: tuple[float, ...] = ()
     noise: tuple[float, ...] = ()
 
-    def find(self, sigma: float) -> int | None:
-        """The call at this sigma, ``None`` if there is none."""
-        low, high = 0, len(self.sigmas)
+    def find(self, sigma: float, first: int = 0) -> int | None:
+        """The call at this sigma, the first one from ``first`` on; ``None`` if there is none."""
+        low, high = first, len(self.sigmas)
         while low < high:
             middle = (low + high) // 2
             if self.sigmas[middle] > sigma and not same_sigma(self.sigmas[middle], sigma):
@@ -145,6 +145,8 @@ class Schedule:
         steps_before, steps_after: how many steps of the whole schedule other runs take, so that a second expert that
             starts mid-schedule knows that the structure of the picture is already settled.
         lanes: the calls that the sampler will make; without them, one per step, each weighing its dsigma.
+        of_pictures: whether the values that are forecast are the pictures that the model sees, as under samplers that
+            add noise; directions ``d`` otherwise.
         noise_share: sigma -> the noise's share of ``x``, in [0, 1]: what log-SNR is reckoned from.
         unplanned: where calls stand that nobody expected, one per step.
     """
@@ -153,6 +155,7 @@ class Schedule:
     steps_before: int = 0
     steps_after: int = 0
     lanes: tuple[Lane, ...] = ()
+    of_pictures: bool = False
     noise_share: Callable[[float], float] = field(default=rectified_flow, compare=False)
     unplanned: Lane = field(init=False, compare=False, repr=False)
 
@@ -182,14 +185,16 @@ class Schedule:
         share = self.noise_share(sigma)
         return math.log((max(0.0, 1.0 - share) + EDGE) / (share + EDGE))
 
-    def step_at(self, sigma: float, lane: int = 0) -> Step:
+    def step_at(self, sigma: float, lane: int = 0, call: int | None = None) -> Step:
         """The step that ``sigma`` falls into; samplers also evaluate between and slightly above schedule points.
 
-        ``lane`` says which of the calls at this sigma it is, for samplers that make several.
+        ``lane`` and ``call`` are what a ``LaneBook`` says of it; without ``call`` it is the lane's first at this sigma.
         """
         index = self.index_of(sigma)
-        if lane < len(self.lanes) and (call := self.lanes[lane].find(sigma)) is not None:
-            return Step(self, index, sigma, self.lanes[lane], call)
+        if lane < len(self.lanes):
+            found = self.lanes[lane].find(sigma) if call is None else call
+            if found is not None:
+                return Step(self, index, sigma, self.lanes[lane], found)
         return Step(self, index, sigma, self.unplanned, index, planned=False)
 
     def index_of(self, sigma: float) -> int:
@@ -206,31 +211,46 @@ class Schedule:
 
 
 class LaneBook:
-    """Sorts the calls of a run into lanes of falling sigmas, each call into the first lane that it continues.
+    """Sorts the calls of a run into lanes, each call into the first lane that it continues.
 
-    Heun's method looks at each sigma twice, as the end of one step and as the beginning of the next: two lanes.  The
-    same rule sorts the calls that are expected and the calls that are made, so that both have the same numbers.
+    Calls that are expected find their place in ``expected``, each place taken once: where a sampler looks at a noise
+    level once and something else calls the model again, that is another lane.  Those nobody expects are sorted into
+    lanes of their own, behind the expected ones, in which sigmas fall.
     """
 
-    def __init__(self) -> None:
-        self._last: list[float] = []  # per lane
+    def __init__(self, expected: Sequence[Lane] = ()) -> None:
+        self._expected = expected
+        self._next = [0] * len(expected)  # per expected lane, the first call that is not behind it
+        self._last: list[float] = []  # per other lane
 
-    def enter(self, sigma: float) -> int:
-        """The lane of a call at ``sigma``."""
+    def enter(self, sigma: float) -> tuple[int, int | None]:
+        """The lane of a call at ``sigma``, and its place there if it was expected."""
+        for number, lane in enumerate(self._expected):
+            call = lane.find(sigma, self._next[number])
+            if call is not None:
+                self._next[number] = call + 1
+                return number, call
         for lane, last in enumerate(self._last):
             if sigma < last and not same_sigma(sigma, last):
                 self._last[lane] = sigma
-                return lane
+                return len(self._expected) + lane, None
         self._last.append(sigma)
-        return len(self._last) - 1
+        return len(self._expected) + len(self._last) - 1, None
 
 
 def in_lanes(sigmas: Sequence[float], weights: Sequence[float] = (), noise: Sequence[float] = ()) -> tuple[Lane, ...]:
-    """The calls of a run at these sigmas, in the order in which they are made; see ``Lane`` for weights and noise."""
-    book = LaneBook()
-    number = [book.enter(sigma) for sigma in sigmas]
+    """The calls of a run at these sigmas, in the order in which they are made; see ``Lane`` for weights and noise.
+
+    A call goes into the first lane whose last one is not below it.
+    """
+    last: list[float] = []  # per lane
+    number: list[int] = []
+    for sigma in sigmas:
+        lane = next((i for i, low in enumerate(last) if sigma <= low or same_sigma(sigma, low)), len(last))
+        last[lane:] = [sigma, *last[lane + 1 :]]
+        number.append(lane)
 
     def of(lane: int, values: Sequence[float]) -> tuple[float, ...]:
         return tuple(value for value, owner in zip(values, number, strict=False) if owner == lane)
 
-    return tuple(Lane(of(i, sigmas), of(i, weights), of(i, noise)) for i in range(max(number) + 1))
+    return tuple(Lane(of(i, sigmas), of(i, weights), of(i, noise)) for i in range(len(last)))

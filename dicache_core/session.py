@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from .account import Account
 from .config import CacheConfig
 from .indicators import Stage, indicator_class
 from .measure import Reducer, fetch, probe_token_count, probe_token_index
@@ -64,6 +65,7 @@ class CacheSession:
         self.abandoned: Decision | None = None  # what is decided from then on
         self._histories: dict[SampleKey, SampleCache] = {}
         self._stream_numbers: dict[Hashable, int] = {}
+        self._risks: dict[Hashable, tuple[Hashable, float]] = {}  # of the newest call, per row and group
         self._token_index: dict[tuple[int, torch.device], Tensor | None] = {}
         self._lock = threading.Lock()  # hosts that split conds over devices call from several threads
 
@@ -100,6 +102,35 @@ class CacheSession:
             self._forget_streams_left_behind(step)
             samples = [self._history(key, step) for key in keys]
         return ForwardPass(self, list(keys), samples, step, latents)
+
+    def settle(self) -> None:
+        """Reckon at the run's end how far its pictures may be off; one device sync."""
+        with self._lock:
+            accounts = [h.predictor.account for h in self._histories.values() if h.predictor.account]
+            asked = [account.measure() for account in accounts]
+            values = iter(fetch([tensor for sums in asked for tensor in sums], self.reduce))
+            for account, sums in zip(accounts, asked, strict=True):
+                if (risk := account.settle([next(values) for _ in sums])) is not None:
+                    self.statistics.risk = max(risk, self.statistics.risk or 0.0)
+
+    def together(self, key: SampleKey) -> list[Account]:
+        """The accounts of all streams that answer for a skip of this sample."""
+        with self._lock:
+            mates = [h for other, h in self._histories.items() if (other.row, other.group) == (key.row, key.group)]
+        return [history.predictor.account for history in mates if history.predictor.accounts]
+
+    def risk(self, key: SampleKey, step: Step) -> float:
+        """What skipping ``step`` risks, the largest of all streams that answer for it.
+
+        Whichever of them comes first at a call asks for all, so that it makes no difference which passes they share.
+        """
+        with self._lock:
+            asked, risk = self._risks.get((key.row, key.group), (None, 0.0))
+            if asked != (step.sigma, step.call):
+                mates = [h for other, h in self._histories.items() if (other.row, other.group) == (key.row, key.group)]
+                risk = max(history.predictor.risk(step) for history in mates)
+                self._risks[key.row, key.group] = (step.sigma, step.call), risk
+        return risk
 
     def close(self, passed: ForwardPass, stopwatch: Stopwatch) -> None:
         """Enter a finished forward pass in the run's statistics."""
@@ -225,12 +256,24 @@ class ForwardPass:
     def decide(self) -> tuple[bool, ...]:
         """Decide with what has been seen so far; costs one device sync, or none where every decision is known."""
         known = [self.session.abandoned or sample.known(self.step) for sample in self.samples]
+        jury = [[] if k else self.session.together(key) for k, key in zip(known, self.keys, strict=True)]
+        accounts = list({id(other): other for together in jury for other in together}.values())
         with self.session.own_memory():
+            owed = [account.measure() for account in accounts]
             sums = [((), ()) if k else s.measure(o) for k, s, o in zip(known, self.samples, self.seen, strict=True)]
-            values = iter(fetch([t for pair in sums for group in pair for t in group], self.session.reduce))
-        for sample, seen, sure, (first, second) in zip(self.samples, self.seen, known, sums, strict=True):
+            asked = [*owed, *(group for pair in sums for group in pair)]
+            values = iter(fetch([tensor for group in asked for tensor in group], self.session.reduce))
+        for account, group in zip(accounts, owed, strict=True):
+            account.settle([next(values) for _ in group])
+        risks = [
+            self.session.risk(key, self.step) if together else None
+            for key, together in zip(self.keys, jury, strict=True)
+        ]
+        for i, (sample, seen, sure, (first, second)) in enumerate(
+            zip(self.samples, self.seen, known, sums, strict=True)
+        ):
             ours = [next(values) for _ in first], [next(values) for _ in second]
-            decision = sure or sample.judge(seen, *ours)
+            decision = sure or sample.judge(seen, *ours, risks[i])
             sample.settle(seen, decision)
             self.decisions.append(decision)
         return self.reuse
@@ -261,9 +304,10 @@ class ForwardPass:
         """Write the rebuilt ``hM`` ``(N, T, D)`` of a pass in which every sample is reused into ``out``."""
         self.complete(out)
 
-    def observe(self, v: Tensor) -> Tensor:
+    def observe(self, v: Tensor, pictures: Tensor | None = None) -> Tensor:
         """See the model's output ``(N, C, ...)``; returns it with the rows of reused samples forecast.
 
+        ``pictures`` ``(N, C, ...)`` are what the model sees in its input; by them it is reckoned what skipping risks.
         ``changed`` then says which rows are not what the model put out, by a forecast or by a correction.
         """
         if self.session.space is not Space.OUTPUT or not self.decisions:
@@ -274,6 +318,7 @@ class ForwardPass:
                     self.samples[i].predictor.forecast(row)
                     self.changed[i] = True
                 elif not self.session.never_reuses:  # a pass that had decided before another one ran out of memory
+                    self.seen[i].picture = None if pictures is None else pictures[i]
                     self.samples[i].record(self.seen[i], row.clone())
                     self.changed[i] = self.samples[i].predictor.correct(row)
         return v

@@ -20,11 +20,15 @@ CELLS = {"warm-up": "w", "last step": "l"}  # other computed steps are "c", reus
 class SampleKey(NamedTuple):
     """Which sample a decision is about: a stream (one cond of one kind of pass) and a row of its batch.
 
+    What one sampler puts together, guidance for one, should not be skipped in part: the streams of one ``group`` answer
+    together for what a skip risks, row by row.
+
     In a run's statistics the stream is a number, counted from 0 in the order of appearance.
     """
 
     stream: Hashable
     row: int
+    group: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class RunStatistics:
         self.config = config
         self.passes: list[PassRecord] = []
         self.held_bytes = 0
+        self.risk: float | None = None  # how far the worst picture may be off, relative to itself; known at the end
         self.architecture = ""
         self.prompt: str | None = None
         self.finished = False
@@ -161,6 +166,7 @@ class RunStatistics:
             "seconds_per_step": self.seconds_per_step(),
             "speedup": self.speedup,
             "held_bytes": self.held_bytes,
+            "risk": finite(self.risk),
             "settings": {**_settings(self.config), "warmup_steps": self.config.warmup_of(self.schedule.total)},
             "in_force": in_force(self.config),
             "lanes": [_lane(key, steps, n) for n, (key, steps) in enumerate(self.lanes().items())],

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-FEW_STEPS = 8  # up to here a model is most likely distilled, and every step carries too much to be forecast
+FEW_STEPS = 8  # up to here a model is most likely distilled, and a skip has to be earned: see ``Predictor.accounts``
+FEWEST_STEPS = 3  # up to here nothing is left to skip between two computed steps and the last
+SHORT = 16  # steps: a schedule of fewer leaves little room
+LARGEST_SPEEDS = (
+    (FEW_STEPS, 4 / 3),
+    (SHORT, 2.0),
+)  # in schedules of up to so many steps; between so few, forecasts reach far
+RISK_PER_SPEED = 0.15  # what a speed may cost, per time that it is faster; on the testbed's models 0.15 is about 31 dB
 
 
 @dataclass(frozen=True)
 class Target:
     """How many steps are computed: ``total / factor`` of a whole schedule, or ``count`` of them.
 
-    A factor asks for nothing in schedules of up to ``FEW_STEPS`` steps; a count is taken at its word.
+    A factor is a speed up to which is skipped, as long as the picture suffers no more than ``risk``; a count is taken
+    at its word.
     """
 
     factor: float = 1.0
@@ -35,9 +44,17 @@ class Target:
 
     def computed(self, total: int) -> int:
         """Computed steps of a schedule of ``total`` steps, at least one."""
-        if not self.count and total <= FEW_STEPS:
-            return total
-        return min(total, self.count or max(1, round(total / self.factor)))
+        return min(total, self.count or max(1, round(total / self._speed(total))))
+
+    def risk(self, total: int) -> float:
+        """How far the picture of a schedule of ``total`` steps may be off, relative to itself, see ``Predictor.risk``.
+
+        The fewer steps, the less is built on what is off, and the more may be.
+        """
+        return math.inf if self.count else RISK_PER_SPEED * (self._speed(total) - 1) * max(1.0, SHORT / total)
+
+    def _speed(self, total: int) -> float:
+        return min([self.factor, *(speed for steps, speed in LARGEST_SPEEDS if total <= steps)])
 
     def share(self, steps: int, total: int) -> float:
         """Share of the calls that is computed in a run of ``steps`` steps of a whole schedule of ``total``.

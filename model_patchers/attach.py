@@ -100,15 +100,19 @@ class CachedSampling:
         guider = executor.class_obj
         sampling = guider.model_patcher.get_model_object("model_sampling")
         answer = ask(run["sampler"], sigmas, sampling)
-        session = CacheSession(self.config, schedule_of(sigmas, sampling, answer.lanes), self.reduce)
+        session = CacheSession(
+            self.config, schedule_of(sigmas, sampling, answer.lanes, answer.forecasts_denoised), self.reduce
+        )
         if reason := unsound(run["sampler"], sampling, answer):
             session.abandon(reason)
         reporter = self._reporter(session)
         original = guider.model_options
         try:
             guider.model_options = comfy.model_patcher.create_model_options_clone(original)
-            self._wrap(guider, session, CachedPass(self.family, session, reporter, answer.forecasts_denoised))
-            return executor(*args, **kwargs)
+            self._wrap(guider, session, CachedPass(self.family, session, reporter))
+            result = executor(*args, **kwargs)
+            session.settle()
+            return result
         finally:
             guider.model_options = original
             session.statistics.finished = True

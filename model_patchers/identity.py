@@ -2,8 +2,8 @@
 
 The same cond uuid is not the same pass: guidance nodes call the model again in the same step with other block patches,
 context windows run several windows per step, and multi-device hosts run clones in threads.  A stream is the cond's
-uuid, the foreign patches, the hooks in force with their strengths, the context window, the device, and the lane of
-falling sigmas that the call belongs to.
+uuid, the foreign patches, the hooks in force with their strengths, the context window, the device, and the lane that
+the call belongs to.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from comfy.model_base import BaseModel
 
-from ..dicache_core import LaneBook, SampleKey
+from ..dicache_core import Lane, LaneBook, SampleKey
 
 Hooks = tuple[tuple[Hashable, float], ...]
 
@@ -32,26 +32,29 @@ class Stream(NamedTuple):
 
 
 class StreamBook:
-    """Names the streams of one run, and sorts the calls of each into lanes of falling sigmas."""
+    """Names the streams of one run, and sorts the calls of each into lanes; ``expected`` are the sampler's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: tuple[Lane, ...]) -> None:
+        self._expected = expected
         self._lanes: dict[Stream, LaneBook] = {}  # keyed with lane = 0
         self._lock = threading.Lock()
 
     def keys(
         self, options: Mapping[str, Any], sigma: float, samples: int, device: torch.device, hooks: Hooks = ()
-    ) -> tuple[int, list[SampleKey]]:
-        """The lane of the call, and one key per row of a batch of ``samples``, in which the conds of
-        ``options["uuids"]`` follow one another."""
+    ) -> tuple[int, int | None, list[SampleKey]]:
+        """The lane of the call and its place in it if it was expected, and one key per row of a batch of ``samples``,
+        in which the conds of ``options["uuids"]`` follow one another."""
         uuids = options["uuids"]
         rows = samples // len(uuids)
         patches, window = _foreign_patches(options), _window(options)
-        streams = [self._in_lane(Stream(uuid, patches, hooks, window, device, 0), sigma) for uuid in uuids]
-        return streams[0].lane, [SampleKey(stream, row) for stream in streams for row in range(rows)]
+        streams = [Stream(uuid, patches, hooks, window, device, 0) for uuid in uuids]
+        places = [self._enter(stream, sigma) for stream in streams]
+        inside = [stream._replace(lane=lane) for stream, (lane, _) in zip(streams, places, strict=True)]
+        return *places[0], [SampleKey(stream, row, device) for stream in inside for row in range(rows)]
 
-    def _in_lane(self, stream: Stream, sigma: float) -> Stream:
+    def _enter(self, stream: Stream, sigma: float) -> tuple[int, int | None]:
         with self._lock:
-            return stream._replace(lane=self._lanes.setdefault(stream, LaneBook()).enter(sigma))
+            return self._lanes.setdefault(stream, LaneBook(self._expected)).enter(sigma)
 
 
 def hook_strengths(model: BaseModel) -> Hooks:

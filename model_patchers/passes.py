@@ -26,18 +26,15 @@ log = logging.getLogger("dicache")
 class CachedPass:
     """``APPLY_MODEL`` wrapper: one call of the model as its sampler sees it, every model of the host alike.
 
-    ``forecasts_denoised`` says what policies in output space forecast: the picture that the model sees, or the
-    direction ``d = (x - denoised) / sigma`` that the sampler takes, which is dx/dsigma for every prediction type.
+    The schedule says what policies in output space forecast: the picture that the model sees, or the direction
+    ``d = (x - denoised) / sigma`` that the sampler takes, which is dx/dsigma for every prediction type.
     """
 
-    def __init__(
-        self, family: Family | None, session: CacheSession, reporter: Reporter, forecasts_denoised: bool = False
-    ) -> None:
+    def __init__(self, family: Family | None, session: CacheSession, reporter: Reporter) -> None:
         self.family = family
         self.session = session
         self.reporter = reporter
-        self.forecasts_denoised = forecasts_denoised
-        self.streams = StreamBook()
+        self.streams = StreamBook(session.schedule.lanes)
         self._signatures: dict[
             Callable[..., Any], inspect.Signature
         ] = {}  # reading one takes longer than all else here
@@ -53,8 +50,8 @@ class CachedPass:
         if sigma == 0:
             return executor(*args, **kwargs)  # behind the end of every schedule, and no direction to go
         hooks = hook_strengths(executor.class_obj)
-        lane, keys = self.streams.keys(options, sigma, x.shape[0], x.device, hooks)
-        step = self.session.schedule.step_at(sigma, lane)
+        lane, call_in_lane, keys = self.streams.keys(options, sigma, x.shape[0], x.device, hooks)
+        step = self.session.schedule.step_at(sigma, lane, call_in_lane)
         cached = not self.session.never_reuses
         try:
             cache = self.session.forward(keys, step, x)
@@ -96,7 +93,7 @@ class CachedPass:
             denoised = executor(*call.args, **call.kwargs)
         if not self.session.forecasts_output:
             return denoised
-        outputs = cache.observe(self._output(x, denoised, sigma))
+        outputs = cache.observe(self._output(x, denoised, sigma), denoised)
         if not any(cache.changed):
             return denoised  # the host's own tensor: what is not touched stays as it is, to the last bit
         return self._denoised(x, outputs, sigma)
@@ -115,7 +112,7 @@ class CachedPass:
 
     @property
     def _in_pictures(self) -> bool:
-        return self.forecasts_denoised and not self.session.builds_on_latent
+        return self.session.schedule.of_pictures and not self.session.builds_on_latent
 
 
 def bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:

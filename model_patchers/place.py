@@ -15,10 +15,13 @@ BISECTIONS = 30
 IMAGE_TO_IMAGE = {"IMG_TO_IMG", "IMG_TO_IMG_FLOW"}  # the host's names for models that put out the picture itself
 
 
-def schedule_of(sigmas: Tensor, model_sampling: Any, lanes: tuple[Lane, ...] = ()) -> Schedule:
+def schedule_of(
+    sigmas: Tensor, model_sampling: Any, lanes: tuple[Lane, ...] = (), of_pictures: bool = False
+) -> Schedule:
     """The run's schedule, with the steps before and after it that other runs take.
 
-    ``lanes`` are the calls that its sampler will make, where they are known.
+    ``lanes`` are the calls that its sampler will make, where they are known, and ``of_pictures`` says whether forecasts
+    are of what the model sees or of the direction that the sampler takes.
 
     A run that starts below the highest noise (a second expert, an image-to-image pass) continues a schedule: how many
     steps lie before it follows from the share of the noise levels it does not cover.
@@ -29,10 +32,10 @@ def schedule_of(sigmas: Tensor, model_sampling: Any, lanes: tuple[Lane, ...] = (
     per_step = (end - begin) / (len(points) - 1)
     share = noise_share_of(model_sampling)
     if per_step <= 0:
-        return Schedule(tuple(points), lanes=lanes, noise_share=share)
+        return Schedule(tuple(points), lanes=lanes, of_pictures=of_pictures, noise_share=share)
     # Some whole schedules (ddim_uniform) begin one step below the highest noise.
     before = round(begin / per_step) if begin / per_step >= 1.5 else 0
-    return Schedule(tuple(points), before, round((1.0 - end) / per_step), lanes, share)
+    return Schedule(tuple(points), before, round((1.0 - end) / per_step), lanes, of_pictures, share)
 
 
 def noise_share_of(model_sampling: Any) -> Callable[[float], float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
-from ..dicache_core import FEW_STEPS, UNDECIDED, RunStatistics, finite, in_force, method_of, why_nothing
+from ..dicache_core import UNDECIDED, RunStatistics, finite, in_force, method_of, why_nothing
 from .view import View
 
 SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
@@ -30,7 +30,7 @@ class Reporter:
 
     def begin(self) -> None:
         steps, total = self.statistics.schedule.steps, self.statistics.schedule.total
-        if total <= FEW_STEPS:
+        if total <= self.statistics.config.few_steps:
             log.info("DiCache: %d steps leave caching little to give; few-step models are best run without it.", total)
         if self.statistics.config.warmup_of(total) >= steps + self.statistics.schedule.steps_before:
             log.info("DiCache: the warm-up covers all %d steps, so every step is computed.", steps)

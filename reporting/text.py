@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 from ..dicache_core import (
-    FEW_STEPS,
     RunStatistics,
     display_name,
     limit_text,
@@ -102,7 +101,11 @@ def nothing_text(run: RunStatistics) -> str | None:
         return None
     config, total = run.config, run.schedule.total
     words = NOTHING[found.reason].format(
-        steps=total, few=FEW_STEPS, target=config.target, threshold=config.threshold, smallest=found.smallest or 0.0
+        steps=total,
+        few=config.few_steps,
+        target=config.target,
+        threshold=config.threshold,
+        smallest=found.smallest or 0.0,
     )
     return f"Nothing was skipped: {words}"
 

@@ -12,7 +12,7 @@ from ..config import CacheConfig
 from ..observation import Observation
 from ..predictor import Predictor, Space
 from ..schedule import Step
-from .line import OutputAnchor, hindsight
+from .line import OutputAnchor
 
 LARGEST_FACTOR = 8.0  # of a debt in a computed output: a call that weighs less than an eighth of it cannot pay it
 
@@ -20,7 +20,7 @@ LARGEST_FACTOR = 8.0  # of a debt in a computed output: a call that weighs less 
 class CorrectedLine(Predictor):
     """Forecast, with ``l`` for log-SNR: ``v = v_b + w g (v_b - v_a)``, ``g = (l - l_b) / (l_b - l_a)``.
 
-    ``w`` is learnt by self-audit, see ``OutputLine``.  The corrector is what a multistep ODE solver does: when a call
+    ``w`` is learnt by self-audit, see ``OutputLine``; the same audit says what a skip risks, see ``Account``.  The corrector is what a multistep ODE solver does: when a call
     is computed, the outputs of the calls skipped before it are no longer a forecast but lie *between* computed ones.
     The parabola through ``a``, ``b`` and the new output says what they should have been,
 
@@ -35,6 +35,7 @@ class CorrectedLine(Predictor):
 
     space = Space.OUTPUT
     sees_noise = False
+    accounts = True
     FIRST_SHRINKAGE = 0.8  # before the first audit, which needs three computed steps
 
     def __init__(self, config: CacheConfig) -> None:
@@ -52,12 +53,19 @@ class CorrectedLine(Predictor):
     def ready(self) -> bool:
         return len(self.anchors) > 0
 
+    def risk(self, step: Step) -> float:
+        if not self.anchors:
+            return 0.0
+        audited = step.schedule.log_snr(step.next_in_lane)  # where it will come out how far off forecasts were
+        return self.account.risk(step, audited - self.anchors[-1].place)
+
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
         self._arrive(seen.step)
         return 1.0 + self._reach(seen.step.log_snr)
 
     def forecast(self, out: Tensor) -> None:
         place, weight = self.now.log_snr, self.now.weight
+        self.account.skip(self.now)
         out.copy_(self._line(place))
         if not self.weighed:
             return
@@ -78,7 +86,9 @@ class CorrectedLine(Predictor):
             self.debt = None
         elif self.paid is not None:
             self.debt = self._owed(value.float(), place).sub_(self.paid)
-        self._audit(value, place)
+        off = self._audit(value, place)
+        if seen.picture is not None:
+            self.account.compute(value, seen.picture, off, place - self.anchors[-1].place if self.anchors else 0.0)
         self.paid, self.moments = None, (0.0, 0.0, 0.0)
         if self.anchors and self.anchors[-1].place >= place:
             self.anchors.pop()  # the same moment again: two anchors there would have no slope between them
@@ -114,13 +124,22 @@ class CorrectedLine(Predictor):
         shrinkage = self.FIRST_SHRINKAGE if self.shrinkage is None else self.shrinkage
         return newest + (shrinkage * self._reach(place)) * (newest.float() - self.anchors[0].value)
 
-    def _audit(self, value: Tensor, place: float) -> None:
-        """The factor that would have forecast this step best from the two computed before."""
-        reach = self._reach(place)
-        if reach > 0:
-            older, newer = (anchor.value.float() for anchor in self.anchors)
-            forecast, true = reach * (newer - older), value.float() - newer
-            self.shrinkage = hindsight(forecast, true)
+    def _audit(self, value: Tensor, place: float) -> Tensor | None:
+        """How far off this call's forecast was, a sum of squares; and the factor that would have been best for it.
+
+        ``clip(<p, d> / <p, p>, 0, 1)`` is the best one on a change ``p`` that was forecast where ``d`` came.
+        """
+        if not self.anchors:
+            return None
+        true = value.float() - self.anchors[-1].value.float()
+        moved, reach = true.square().sum(), self._reach(place)
+        if reach <= 0:
+            return moved
+        forecast = reach * (self.anchors[-1].value.float() - self.anchors[0].value.float())
+        length, along = forecast.square().sum(), (forecast * true).sum()
+        used = self.FIRST_SHRINKAGE if self.shrinkage is None else self.shrinkage
+        self.shrinkage = (along / length).nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0)
+        return (moved - 2 * used * along + used * used * length).clamp(min=0.0)
 
     def _owed(self, value: Tensor, place: float) -> Tensor:
         """``sum W v*`` over the skipped calls, ``(C, ...)`` float32, by the moments of their places."""
