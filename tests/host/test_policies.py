@@ -11,7 +11,7 @@ from testbed.captions import CAPTIONS
 LOOSE = {"magcache": 2.0, "teacache": 3.0}  # skips something at ten steps; 1.0 does on the others
 STEPWISE = {
     "corrected_line", "taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "output_reuse", "output_line",
-    "deepcache", "hicache", "freqca", "tc_pade", "cachequant", "spectrum", "spectrum_output",
+    "deepcache", "hicache", "freqca", "tc_pade", "cachequant", "spectrum", "spectrum_output", "fastercache",
 }  # fmt: skip
 ALL = {  # by name, as the pack is only imported once ComfyUI runs
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "sensitivity", "step_mask",
