@@ -11,7 +11,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from tables import README, written
 
-TITLES = {"flux": "Flux", "hunyuan_video": "HunyuanVideo", "wan": "Wan"}
+TITLES = {
+    "flux": "Flux",
+    "hunyuan_video": "HunyuanVideo",
+    "wan": "Wan",
+    "z_image": "Z-Image",
+    "qwen_image": "Qwen-Image",
+    "unet": "U-Net",
+}
 NAMES = {
     "fewer_steps": "simply fewer steps",
     "comfyui_easycache": "ComfyUI's EasyCache node",
@@ -27,8 +34,12 @@ Rows = Sequence[dict]
 
 
 def best_policy(rows: Rows) -> str:
-    """The policy with the highest mean PSNR over all models at the shown levels."""
-    names = {r["policy"] for r in rows} - set(NAMES)
+    """The policy with the highest mean PSNR over all models at the shown levels, of those that ran on most models."""
+    models: dict[str, set[str]] = {}
+    for row in rows:
+        models.setdefault(row["policy"], set()).add(row["architecture"])
+    own = {name: len(found) for name, found in models.items() if name not in NAMES}
+    names = {name for name, count in own.items() if count == max(own.values())}
     means = {n: [r["psnr_mean"] for r in rows if r["policy"] == n and r["level"] in SHOWN] for n in names}
     return max(means, key=lambda n: sum(means[n]) / max(1, len(means[n])))
 
@@ -36,7 +47,7 @@ def best_policy(rows: Rows) -> str:
 def table(rows: Rows, best: str) -> str:
     """PSNR mean and 10th percentile, policies down, models and computed steps across."""
     found = {(r["architecture"], r["policy"], r["level"]): r for r in rows}
-    columns = [(a, level) for a in TITLES for level in SHOWN if any(r["architecture"] == a for r in rows)]
+    columns = [(a, level) for a in TITLES if _rows_of(rows, a) for level in SHOWN]
     names = sorted(dict.fromkeys(r["policy"] for r in rows), key=lambda n: -_mean(rows, n))
     lines = [
         "| policy | " + " | ".join(f"{TITLES[a]} {level}" for a, level in columns) + " |",
@@ -74,18 +85,18 @@ def verdict(rows: Rows, best: str) -> str:
 def markdown(rows: Rows) -> str:
     """Everything between the markers."""
     best = best_policy(rows)
-    samples = min(r["samples"] for r in rows)
+    samples = " to ".join(str(n) for n in sorted({r["samples"] for r in rows}))
     intro = " ".join(
         [
             f"PSNR of the decoded pictures against the uncached run, mean (10th percentile) of {samples} samples, at",
-            "matched computed steps of 30 (euler, simple; Wan with cfg 3), in decibels. A count in brackets is the",
-            "measured one where it could not be matched better than by half a step. Latents are smaller than the",
-            "checkpoints' own, to fit into half an hour on two cores: Flux 20x20, HunyuanVideo 3x12x12, Wan 3x8x8.",
-            "ComfyUI's own nodes run in bfloat16, compared with the uncached run in bfloat16: in float32 EasyCache",
-            "changes the sampler's latent.",
+            "matched computed steps of 30 (euler, simple; Wan and the U-Net with cfg 3, Qwen-Image with 2.5), in",
+            "decibels. A count in brackets is the measured one where it could not be matched better than by half a",
+            "step. Some latents are smaller than their checkpoint's own, to fit into half an hour on two cores: Flux",
+            "20x20, HunyuanVideo 3x12x12, Wan 3x8x8. ComfyUI's own nodes run in bfloat16, compared with the uncached",
+            "run in bfloat16: in float32 EasyCache changes the sampler's latent.",
         ]
     )
-    plots = " ".join(f"![{t}](bench/results/pareto-{a}.png)" for a, t in TITLES.items())
+    plots = " ".join(f"![{t}](bench/results/pareto-{a}.png)" for a, t in TITLES.items() if _rows_of(rows, a))
     return "\n\n".join([intro, table(rows, best), verdict(rows, best), plots])
 
 
@@ -116,10 +127,13 @@ def publish(rows: Rows, folder: Path) -> None:
     """Plots beside the results, the table into the README."""
     best = best_policy(rows)
     for architecture in TITLES:
-        mine = [r for r in rows if r["architecture"] == architecture]
-        if mine:
+        if mine := _rows_of(rows, architecture):
             plot(mine, architecture, best, folder / f"pareto-{architecture}.png")
     README.write_text(written(README.read_text(encoding="utf-8"), "quality", markdown(rows)), encoding="utf-8")
+
+
+def _rows_of(rows: Rows, architecture: str) -> Rows:
+    return [r for r in rows if r["architecture"] == architecture]
 
 
 def _mean(rows: Rows, name: str) -> float:

@@ -1,0 +1,160 @@
+"""Families in the host's real sampler, with a stack policy and an output policy each: toy width, random weights."""
+
+import functools
+import sys
+
+import pytest
+import torch
+from cached import counted
+from passes import COMPOSED, assert_close
+from sampled import STACKS, U_NETS, HostModel
+
+STEPS = 10  # more than the few steps in which presets skip nothing
+STACK, OUTPUT = "published", "balanced"  # presets: the paper's rule (DeepCache on a U-Net), and the pack's default
+SAMPLED = [(spec, "simple") for spec in STACKS] + [(spec, name) for spec in U_NETS for name in ("normal", "karras")]
+
+
+class Cached:
+    """One family under one scheduler."""
+
+    def __init__(self, comfy, host, scheduler):
+        self.comfy, self.host, self.scheduler = comfy, host, scheduler
+        self.core, self.patchers = comfy.pack.dicache_core, comfy.pack.model_patchers
+        self.family = self.patchers.family_of(host.toy.model)
+        self.runs = []
+
+    @functools.cached_property
+    def bare(self):
+        """The latent without a cache."""
+        return self.sample(self.host.model)
+
+    @property
+    def run(self):
+        return self.runs[-1]
+
+    def sample(self, model):
+        return self.host.sample(model, STEPS, self.scheduler)
+
+    def attached(self, preset, **settings):
+        """The latent under a preset and the numbers typed beside it."""
+        config = self.core.resolve(self.family.architecture, preset, **settings)
+        return self.sample(self.patchers.attach(self.host.model, config, runs=self.runs))
+
+    def applied(self, **widgets):
+        """The latent behind DiCache Apply, its widgets at their defaults unless given."""
+        model, log = self.comfy.node("DiCacheApply", model=self.host.model, **widgets)
+        latent = self.sample(model)
+        self.runs += log.runs
+        return latent
+
+    @property
+    def outermost_and_last(self):
+        """What runs on every step of a stack policy, and what a skipped step leaves out."""
+        network = self.host.toy.model
+        if self.family.unet:
+            return [network.input_blocks[0][0], network.middle_block[0]]
+        blocks = self.family.blocks(network)
+        return [blocks[0].module, blocks[-1].module]
+
+    @property
+    def decisions(self):
+        return [[(step.call, d.reuse) for step, d in lane] for lane in self.run.lanes().values()]
+
+
+@pytest.fixture(scope="module", params=SAMPLED, ids=lambda made: f"{made[0]}-{made[1]}")
+def one_family(request, comfy):
+    comfy.pack  # noqa: B018 - ComfyUI is started and the pack loaded before the host's modules are looked at
+    spec, scheduler = request.param
+    return Cached(comfy, HostModel(spec), scheduler)
+
+
+@pytest.fixture
+def cached(one_family, record_property):
+    record_property("family", one_family.family.name)
+    record_property("shows", "sampled")
+    one_family.runs.clear()
+    return one_family
+
+
+@pytest.fixture
+def batching(comfy, monkeypatch):
+    """``batching(fits)``: whether the memory for cond and uncond in one batch is there."""
+
+    def set_to(fits):
+        free = comfy.module("comfy.model_patcher").ModelPatcher
+        monkeypatch.setattr(free, "get_free_memory", lambda *_: 1e18 if fits else 0)
+
+    return set_to
+
+
+def test_what_computes_everything_is_the_bare_model_bit_for_bit(cached):
+    assert cached.bare.isfinite().all()
+    foreseen = cached.core.POLICIES["foreseen"]
+    for preset, settings in (
+        (STACK, {"threshold": 0.0}),
+        (STACK, {"threshold": COMPOSED}),
+        (OUTPUT, {"policy": foreseen, "threshold": 0.0}),
+        (OUTPUT, {"end_percent": 0.0}),
+    ):
+        assert torch.equal(cached.attached(preset, **settings), cached.bare)
+        assert cached.run.computed == STEPS
+
+
+def test_default_widgets_skip_half_and_the_strip_says_so(cached):
+    with counted(cached.outermost_and_last) as calls:
+        latent = cached.applied()
+    assert latent.isfinite().all()
+    assert not torch.equal(latent, cached.bare)
+    assert cached.run.computed == STEPS // 2
+    assert calls == [STEPS // 2] * 2, "skipped steps run no block"
+    event = strip_of(cached)
+    assert event["policy"] == "foreseen"
+    assert event["target"] == "2x"
+    assert event["cells"].count("r") == event["reused"] == STEPS - event["computed"] == STEPS // 2
+    assert event["nothing"] is None
+    summary = cached.run.summary()
+    assert summary["architecture"] == cached.family.architecture
+    assert summary["finished"]
+
+
+def test_papers_rule_skips_the_blocks_behind_the_probe(cached):
+    with counted(cached.outermost_and_last) as calls:
+        latent = cached.applied(preset=STACK)
+    assert latent.isfinite().all()
+    assert not torch.equal(latent, cached.bare)
+    assert cached.run.reused >= STEPS // 2 - 1
+    assert calls == [STEPS, cached.run.computed]
+    event = strip_of(cached)
+    assert event["policy"] == ("deepcache" if cached.family.unet else "dicache")
+    if not cached.family.unet:
+        assert event["target"] == "2x", "nothing was published for it"
+        assert "steered to 2x" in cached.core.published_note(cached.family.architecture)
+
+
+@pytest.mark.parametrize("preset", [STACK, OUTPUT])
+def test_cond_and_uncond_in_one_batch_or_apart(cached, batching, preset):
+    latents, decisions = [], []
+    for fits in (True, False):
+        batching(fits)
+        latents.append(cached.attached(preset))
+        decisions.append(sorted(cached.decisions))
+        assert {len(passed.keys) for passed in cached.run.passes} == {2 if fits else 1}
+        assert cached.run.reused > 0
+    assert decisions[0] == decisions[1]
+    assert_close(latents[1], latents[0], 1e-4)
+
+
+@pytest.mark.parametrize("preset", [STACK, OUTPUT])
+def test_a_skipped_step_of_an_unchanging_model_is_the_computed_one(cached, preset):
+    if preset == OUTPUT and not cached.host.spec.constant:
+        pytest.skip("its direction changes with the noise although its output does not")
+    with cached.host.standing_still():
+        expected = cached.sample(cached.host.model)
+        assert_close(cached.attached(preset), expected, 2e-5)
+    assert cached.run.reused >= STEPS // 2 - 1
+
+
+def strip_of(cached):
+    """What the node's strip is told at the end of the run."""
+    reporter = sys.modules[f"{cached.patchers.__name__}.reporter"].Reporter
+    return reporter(cached.run, None, 1).event(finished=True)
