@@ -1,4 +1,4 @@
-"""The README's tables of speed and of the demo, from bench/results: ``python bench/tables.py`` writes them in."""
+"""The tables of docs/numbers.md, from bench/results: ``python bench/tables.py`` writes them in."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 README = REPO / "README.md"
+NUMBERS = REPO / "docs" / "numbers.md"
 RESULTS = REPO / "bench" / "results"
 DEMO = RESULTS / "demo.json"  # make demo ARGS="--report bench/results/demo.json"
 ROOM_REUSED = 0.01  # of a full step, over the probe's, the embeddings' and the head's part
@@ -178,13 +179,13 @@ def results() -> list[dict]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("speed-*.json"))]
 
 
-def written(readme: str, name: str, table: str) -> str:
-    """``readme`` with ``table`` between the markers of that name."""
+def written(page: str, name: str, table: str) -> str:
+    """The text ``page`` with ``table`` between the markers of that name."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     pattern = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-    if not pattern.search(readme):
-        raise ValueError(f"README.md has no {begin} and {end}: write them where the table belongs")
-    return pattern.sub(lambda _: f"{begin}\n{table}\n{end}", readme)
+    if not pattern.search(page):
+        raise ValueError(f"The page has no {begin} and {end}: write them where the table belongs")
+    return pattern.sub(lambda _: f"{begin}\n{table}\n{end}", page)
 
 
 def main() -> int:
@@ -192,10 +193,9 @@ def main() -> int:
     if not found:
         print("There is no bench/results/speed-*.json: run `make bench-speed` first.")
         return 1
-    readme = written(README.read_text(encoding="utf-8"), "speed", markdown(found))
-    if DEMO.exists():
-        readme = written(readme, "demo", demo_markdown(json.loads(DEMO.read_text(encoding="utf-8"))))
-    README.write_text(readme, encoding="utf-8")
+    page = written(NUMBERS.read_text(encoding="utf-8"), "speed", markdown(found))
+    page = written(page, "demo", demo_markdown(json.loads(DEMO.read_text(encoding="utf-8"))))
+    NUMBERS.write_text(page, encoding="utf-8")
     return 0
 
 
