@@ -95,8 +95,9 @@ class DiCachePolicy(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "For the methods that compute every n-th step (taylorseer, foca, hyca, hicache, freqca, "
-                        "tc_pade, cachequant, spectrum, fixed_interval, deepcache, output_reuse, output_line, "
-                        "corrected_line): n. 3 computes every third step; -1 is the method's own number (2 to 6)."
+                        "tc_pade, cachequant, fastercache, spectrum, fixed_interval, deepcache, output_reuse, "
+                        "output_line, corrected_line): n. 3 computes every third step; -1 is the method's own number "
+                        "(2 to 6)."
                     ),
                 ),
             ],

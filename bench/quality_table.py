@@ -1,4 +1,4 @@
-"""docs/quality.md, the README's short table and one Pareto plot per model, from the rows of bench/results/quality.json."""
+"""docs/quality.md, the short table in the README and a Pareto plot per model, from bench/results/quality.json."""
 
 from __future__ import annotations
 
