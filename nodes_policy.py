@@ -6,7 +6,15 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .dicache_core import LARGEST_COUNT, LARGEST_THRESHOLD, POLICIES, CacheConfig, check_threshold, chosen_policy
+from .dicache_core import (
+    LARGEST_COUNT,
+    LARGEST_THRESHOLD,
+    POLICIES,
+    CacheConfig,
+    check_companions,
+    check_threshold,
+    chosen_policy,
+)
 from .model_patchers import (
     SAMPLERS,
     SCHEDULERS,
@@ -133,8 +141,10 @@ class DiCachePolicy(io.ComfyNode):
         return curve_fingerprint(curve) if checkable(curve, str) else ""
 
     @classmethod
-    def execute(cls, policy: str, curve: str = "", **numbers: Any) -> io.NodeOutput:
-        return io.NodeOutput(chosen_policy(policy, curve=load_curve(curve) if curve else None, **numbers))
+    def execute(cls, policy: str, mask: str = "", curve: str = "", **numbers: Any) -> io.NodeOutput:
+        check_companions(policy, mask, curve)
+        loaded = load_curve(curve) if curve else None
+        return io.NodeOutput(chosen_policy(policy, mask=mask, curve=loaded, **numbers))
 
 
 class DiCacheCalibrate(io.ComfyNode):

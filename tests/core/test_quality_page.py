@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("matplotlib")
-REPO = Path(__file__).resolve().parents[2]
-sys.path.append(str(REPO / "bench"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
 import quality_table
-from tables import written
+from tables import REPO, written
 
 ROWS = json.loads((REPO / "bench/results/quality.json").read_text(encoding="utf-8"))
 

@@ -40,8 +40,9 @@ def in_int8(comfy, folder):
         pytest.skip(f"ComfyUI {comfy.version} loads no int8 weights")
     state = load_file(weights("flux"))
     for name in [n for n, w in state.items() if "blocks." in n and "mod" not in n and w.ndim == 2]:
-        scale = state[name].abs().amax(dim=1, keepdim=True) / 127
-        state[name] = (state[name] / scale).round().to(torch.int8)
+        weight = state[name].float()
+        scale = weight.abs().amax(dim=1, keepdim=True) / 127
+        state[name] = (weight / scale).round().to(torch.int8)
         state[f"{name}_scale"] = scale
         marker = json.dumps({"format": "int8_tensorwise"}).encode()
         state[name.removesuffix("weight") + "comfy_quant"] = torch.tensor(list(marker), dtype=torch.uint8)

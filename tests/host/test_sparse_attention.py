@@ -79,7 +79,7 @@ def test_threshold_0_is_sparse_attention_alone(flux, curve, plain, name):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", ["dicache", "foreseen", "fbcache", "taylorseer_2"])
+@pytest.mark.parametrize("name", ["dicache", "foreseen", "fbcache"])
 def test_on_every_model_the_cache_costs_what_it_costs_without(comfy, architecture, name):
     passes, moved = Passes(comfy, architecture), []
     config = loosened(passes.core, name, None, architecture)
