@@ -36,7 +36,7 @@ def named_policy(name: str) -> Policy:
 
 
 def check_companions(name: str, mask: str, curve: str) -> None:
-    """Raise a ``ValueError`` for a mask or a curve's name that the policy does not look at, or a curve that it lacks."""
+    """Raise a ``ValueError`` for a mask or a curve (its name) that a policy does not read, or for a curve it lacks."""
     policy = named_policy(name)
     if mask and policy.limited_by != "mask":
         raise ValueError(f"mask is {mask!r}, but {name} reads none: clear it, or choose step_mask")
