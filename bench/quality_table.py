@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -92,7 +93,7 @@ def table(rows: Rows, value: str) -> str:
         f"| policy, at {levels} steps | " + " | ".join(TITLES[a] for a in models) + " |",
         "|---|" + "---|" * len(models),
     ]
-    for name in sorted({name for _, name, _ in found}, key=lambda n: -average(rows, n)):
+    for name in sorted({name for _, name, _ in found}, key=lambda n: -standing(found, n)):
         mine = [" / ".join(_number(found.get((a, name, level)), level, value) for level in SHOWN) for a in models]
         lines.append(f"| {row_title(name)} | " + " | ".join("-" if set(m) <= set("- /") else m for m in mine) + " |")
     return "\n".join(lines)
@@ -101,7 +102,7 @@ def table(rows: Rows, value: str) -> str:
 def short_table(rows: Rows) -> str:
     """Five rows that a user would choose from."""
     found, models = cells(rows), shown_models(rows)
-    best = max((n for n in known(rows) if everywhere(rows, n)), key=lambda n: average(rows, n))
+    best = max((n for n in known(rows) if everywhere(rows, n)), key=lambda n: standing(found, n))
     titles = {OWN: CHOICES[OWN], best: f"{policy_title(best)}, the best of the known ones", **CHOICES}
     lines = [
         f"| PSNR in dB, {' / '.join(map(str, SHORT))} steps | " + " | ".join(TITLES[a] for a in models) + " |",
@@ -187,10 +188,11 @@ def everywhere(rows: Rows, name: str) -> bool:
     return models >= set(shown_models(rows))
 
 
-def average(rows: Rows, name: str) -> float:
-    """Mean PSNR over the shown levels and models."""
-    values = [r[MEAN] for r in rows if r["policy"] == name and r["level"] in SHOWN]
-    return sum(values) / max(1, len(values))
+def standing(found: Cells, name: str) -> float:
+    """Mean distance from the own policy over the cells that both have: some run on some models only."""
+    own = {(a, n): row[MEAN] for (a, policy, n), row in found.items() if policy == OWN and n in SHOWN}
+    values = [found[_key(place, name)][MEAN] - value for place, value in own.items() if _key(place, name) in found]
+    return sum(values) / len(values) if values else -math.inf
 
 
 def row_title(name: str) -> str:
