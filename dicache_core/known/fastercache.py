@@ -1,8 +1,8 @@
 """FasterCache (Lv et al., arXiv 2410.19355): the unconditional output from the conditional one of the same step.
 
 Settings of the authors' code as diffusers documents them (``FasterCacheConfig``): what repeats is computed every 2nd
-step, the unconditional pass every 5th, from a third of the run on.  The authors repeat the output of each attention;
-here it is the model's output, once per step.
+step, the unconditional pass every 5th.  They begin at a third of the run, here it is the usual warm-up; they repeat the
+output of each attention, here it is the model's output, once per step.
 """
 
 from __future__ import annotations
