@@ -141,7 +141,7 @@ def run_policy(lab: Lab, config: Any, captions: int = 0) -> Result:
 
 
 def run_host_node(lab: Lab, name: str, threshold: float, captions: int = 0) -> Result:
-    """The host's own cache, one caption at a time, as it decides for a whole batch; in bfloat16, see the README."""
+    """The host's own cache, one caption at a time, as it decides for a whole batch; in bfloat16: docs/quality.md."""
     cls = getattr(lab.comfy.module("comfy_extras.nodes_easycache"), HOST_NODES[name])
     model = cls.execute(lab.model(torch.bfloat16), threshold, 0.15, 0.95, False).result[0]
     last = lab.network.out if lab.family.unet else lab.family.blocks(lab.network)[-1].module

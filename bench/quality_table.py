@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from pareto import plot
 from tables import README, written
 
 TITLES = {
@@ -27,8 +24,6 @@ NAMES = {
 SHOWN = (15, 12, 10)  # computed steps in the README; 18 is in the JSON and in the plots
 # What the pack's best policy is compared with, and by how many decibels it should be ahead.
 WANTED = {"dicache": 6.0, "comfyui_easycache": 4.0, "comfyui_lazycache": 4.0, "fewer_steps": 0.0}
-COLOURS = ("#0b7285", "#d9480f", "#5f3dc4", "#2b8a3e", "#c2255c")
-GREY = "#adb5bd"
 
 Rows = Sequence[dict]
 
@@ -100,35 +95,12 @@ def markdown(rows: Rows) -> str:
     return "\n\n".join([intro, table(rows, best), verdict(rows, best), plots])
 
 
-def plot(rows: Rows, architecture: str, best: str, path: Path) -> None:
-    """PSNR over computed steps; what matters in colour, the rest in grey with a name at its end."""
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    colours = dict(zip([best, *[n for n in WANTED if n != best]], COLOURS, strict=False))
-    names = dict.fromkeys(r["policy"] for r in rows)
-    for name in sorted(names, key=lambda n: n in colours):  # coloured lines on top
-        mine = sorted((r["computed_steps"], r["psnr_mean"]) for r in rows if r["policy"] == name)
-        colour = colours.get(name, GREY)
-        axes.plot(*zip(*mine, strict=True), color=colour, lw=2.4 if name in colours else 1, marker="o", ms=3,
-                  label=NAMES.get(name, name) if name in colours else None)  # fmt: skip
-        if name not in colours:
-            axes.annotate(
-                name, mine[-1], xytext=(4, 0), textcoords="offset points", fontsize=6, color="#868e96", va="center"
-            )
-    axes.set(xlabel="computed steps of 30", ylabel="PSNR to the uncached run, dB", title=TITLES[architecture])
-    axes.set_xlim(right=axes.get_xlim()[1] + 1.5)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
 def publish(rows: Rows, folder: Path) -> None:
     """Plots beside the results, the table into the README."""
     best = best_policy(rows)
-    for architecture in TITLES:
+    for architecture, title in TITLES.items():
         if mine := _rows_of(rows, architecture):
-            plot(mine, architecture, best, folder / f"pareto-{architecture}.png")
+            plot(mine, title, best, folder / f"pareto-{architecture}.png")
     README.write_text(written(README.read_text(encoding="utf-8"), "quality", markdown(rows)), encoding="utf-8")
 
 
