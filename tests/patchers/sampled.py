@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -127,10 +127,9 @@ def llama(toy: Toy, row: int) -> dict[str, Any]:
 
 def sdxl() -> Toy:
     """With the six numbers of size and crop that the host adds to the pooled prompt, 256 values each."""
+    settings = dict(num_classes="sequential", adm_in_channels=6 + 6 * 256, use_linear_in_transformer=True)
     depths = dict(transformer_depth=[0, 0, 1, 1, 2, 2], transformer_depth_output=[0, 0, 0, 1, 1, 1, 2, 2, 2])
-    model = test_unet._unet(
-        num_classes="sequential", adm_in_channels=6 + 6 * 256, use_linear_in_transformer=True, **depths
-    )
+    model = test_unet._unet(**settings, **depths)
     return Toy(model, noise(2, 4, 8, 12), dict(context=text(12), y=noise(2, 6, seed=3)))
 
 

@@ -24,9 +24,10 @@ def built(make):
 
 
 @pytest.fixture(params=toys.TOYS, ids=lambda make: make.__name__)
-def toy(request, pack):
+def toy(request, pack, shows):
     """A toy of one family; ``pack`` comes first, as it starts ComfyUI."""
     toy = built(request.param)
+    shows("toy", toy.model)
     toy.clear()
     return toy
 
