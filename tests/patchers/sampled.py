@@ -147,6 +147,13 @@ def stable_audio() -> Toy:
     return Toy(model, noise(2, 4, 10), dict(context=text(768)))
 
 
+def cascade() -> Toy:
+    """Stable Cascade's stage C: a tree of blocks and no stack, and in no family."""
+    settings = dict(c_in=4, c_out=4, c_r=16, c_cond=32, c_hidden=[32, 32], nhead=[2, 2], blocks=[[1, 1], [1, 1]])
+    model = build("cascade.stage_c.StageC", **settings, c_clip_text=12, c_clip_text_pooled=6)
+    return Toy(model, noise(2, 4, 8, 8), dict(context=text(12), y=noise(2, 1, 6, seed=3)))
+
+
 def seconds() -> dict[str, Tensor]:
     """Of the embedding of seconds, at random."""
     module = importlib.import_module("comfy.ldm.audio.embedders")

@@ -5,6 +5,7 @@ import json
 import sys
 
 import pytest
+import sampled
 import torch
 from cached import counted
 from passes import COMPOSED, SIZES, assert_close
@@ -224,16 +225,20 @@ def unheard() -> Toy:
     return Toy(Unheard().requires_grad_(False), noise(2, 4, 8, 8), dict(context=text(12)))
 
 
-def test_a_class_never_seen(comfy, pack):
+@pytest.mark.parametrize(
+    "spec", [Sampled("SD15", unheard), Sampled("Stable_Cascade_C", sampled.cascade, sampled.pooled)], ids=str
+)
+def test_a_class_of_no_family(comfy, pack, spec):
     """Own presets run; the paper's rule says on the node, in one line, what to choose instead."""
-    host = HostModel(Sampled("SD15", unheard))
+    host = HostModel(spec)
     for preset, computed in (("fidelity", 7), ("balanced", 5), ("fast", 3)):
         model, log = comfy.node("DiCacheApply", model=host.model, preset=preset)
         latent = host.sample(model, STEPS)
         assert log.runs[-1].computed == computed
         assert latent.isfinite().all()
-    with pytest.raises(ValueError, match=r"Unheard.*choose the preset fidelity, balanced or fast") as error:
+    with pytest.raises(ValueError, match="choose the preset fidelity, balanced or fast") as error:
         comfy.node("DiCacheApply", model=host.model, preset=STACK)
+    assert type(host.toy.model).__name__ in str(error.value)
     assert "\n" not in str(error.value)
 
 
