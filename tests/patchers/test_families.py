@@ -1,10 +1,13 @@
 """Every family with a stack of blocks, with a cache around its stack, compared with itself; the host's classes."""
 
 import functools
+import json
 import sys
 import threading
+from pathlib import Path
 
 import pytest
+import shown
 import torch
 import torch._dynamo.utils
 import toys
@@ -392,6 +395,13 @@ def test_a_class_of_the_hosts_belongs_to_one_family(pack):
     models = [name for family in families for name in family.models]
     assert len(models) == len(set(models))
     assert len({family.name for family in families}) == len(families)
+
+
+def test_table_of_models_has_these_families(pack):
+    """Else docs/models.md is of another time: ``make models`` makes it anew."""
+    file = Path(__file__).parents[2] / "bench" / "results" / "families.json"
+    found = json.loads(file.read_text(encoding="utf-8"))["families"]
+    assert [{k: v for k, v in row.items() if k not in shown.KINDS} for row in found] == shown.rows()
 
 
 def test_compiled_blocks_stay_compiled_and_the_cache_outside(pack):
