@@ -218,6 +218,8 @@ def test_rows_that_disagree(toy, cached):
 def test_cond_and_uncond_in_one_batch_or_apart(pack, toy, together_first):
     if toy.batch == 1:
         pytest.skip("the host runs this family alone")
+    if not runs_one_row(toy):
+        pytest.skip("this ComfyUI takes cond and uncond of this family in one batch only")
     rows, both = [[0], [1]], ["cond", "uncond"]
 
     def run(call, together):
@@ -234,6 +236,18 @@ def test_cond_and_uncond_in_one_batch_or_apart(pack, toy, together_first):
     for step, together in ((1, not together_first), (2, together_first)):
         assert_near(run(lambda x, conds, rows, step=step: wrapped(x, step, conds=conds, rows=rows), together), computed)
     assert wrapped.decisions == ["no anchor yet"] * 2 + ["reused"] * 4
+
+
+def runs_one_row(toy):
+    """Hunyuan3D 2.1 split its batch into conds in older versions, and failed on one row."""
+    try:
+        bare(toy, take_rows(toy.x, [0]), rows=[0])
+    except ValueError as error:
+        assert "not enough values to unpack" in str(error)  # noqa: PT017 - anything else is ours
+        return False
+    finally:
+        toy.clear()
+    return True
 
 
 def take_rows(x, rows):
