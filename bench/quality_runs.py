@@ -110,6 +110,8 @@ class Lab:
         """Whether a policy says something of this model that another one does not."""
         if name == "deepcache":  # elsewhere it is fixed_interval
             return self.family.unet
+        if name == "fastercache":  # needs a pair of streams, and blocks that can be given one of them
+            return testbed.SHAPES[self.architecture].cfg > 1 and bool(self.family.batched)
         return name not in self.core.POLICIES or (
             self.core.POLICIES[name].indicator != "teacache" or self.family.modulated is not None
         )

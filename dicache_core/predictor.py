@@ -31,6 +31,7 @@ class Predictor(ABC):
     residuals: ClassVar[int] = 0  # full-size tensors (T, D) kept between steps, at most
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
     wants_latent: ClassVar[bool] = False  # whether forecasts also depend on ``Observation.latent``
+    wants_leader: ClassVar[bool] = False  # whether ``Observation.leader`` has to be filled, in output space
     sees_noise: ClassVar[bool] = True  # whether a forecast knows of noise that the sampler has added since
     storage: Storage = Storage()  # where full-size tensors rest; this one leaves them as they are
 
