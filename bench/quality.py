@@ -2,7 +2,7 @@
 
 Real sampling through the host: 30 euler steps, every policy at about 60%, 50%, 40% and 33% computed steps, against the
 uncached run of the same seed.  Rows are written as they are measured; an interrupted run goes on where it stopped.
-With ``--architecture`` or ``--policy`` the new rows take the place of their like, and all others stay.
+With ``--architecture``, ``--policy`` or ``--level`` the new rows take the place of their like, and all others stay.
 ``--tables`` only makes the README's table and the plots again from bench/results/quality.json.
 """
 
@@ -51,7 +51,7 @@ def measure_part(options: argparse.Namespace) -> None:
         comfy = inprocess.start(Path(running_host().comfy), base_directory(Path(folder)))
         lab = Lab(comfy, options.architecture[0], options.captions, options.seeds)
         for name in filter(lab.applies, options.policy):
-            levels = [round(share * STEPS) for share in SHARES]
+            levels = options.level or [round(share * STEPS) for share in SHARES]
             missing = [level for level in levels if (name, level) not in done]
             if missing:
                 for row in rows_of(lab, name, missing):
@@ -160,6 +160,7 @@ def measure(options: argparse.Namespace) -> None:
         command = [sys.executable, __file__, "--part", str(part), "--architecture", architecture]
         command += ["--captions", str(options.captions), "--seeds", str(options.seeds)]
         command += [word for name in mine for word in ("--policy", name)]
+        command += [word for level in options.level or () for word in ("--level", str(level))]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         log = part.with_suffix(".log")
         with log.open("w") as errors:
@@ -171,7 +172,7 @@ def measure(options: argparse.Namespace) -> None:
     with ThreadPoolExecutor(options.jobs) as pool:
         rows = [row for part in pool.map(run, tasks) for row in part]
     measured = len(rows)
-    if (options.architecture or options.policy) and options.output.is_file():
+    if (options.architecture or options.policy or options.level) and options.output.is_file():
         rows = merged(json.loads(options.output.read_text(encoding="utf-8")), rows)
     order = {name: i for i, name in enumerate([*BASELINES, *dict.fromkeys([*policies(), *names])])}
     rows.sort(key=lambda r: (r["architecture"], order.get(r["policy"], len(order)), r["policy"], -r["level"]))
@@ -184,6 +185,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure how close each policy stays to the uncached picture.")
     parser.add_argument("--architecture", action="append", choices=ARCHITECTURES, help="only this one (repeatable)")
     parser.add_argument("--policy", action="append", help="only this one (repeatable)")
+    parser.add_argument("--level", action="append", type=int, help="only so many computed steps (repeatable)")
     parser.add_argument("--captions", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")

@@ -50,7 +50,7 @@ Cells = dict[tuple[str, str, int], dict]  # (model, policy, level) -> row
 
 def publish(rows: Rows, folder: Path) -> None:
     """Plots beside the results, the tables into the page and the README."""
-    for architecture in shown_models(rows):
+    for architecture in measured_models(rows):
         mine = [row for row in rows if row["architecture"] == architecture]
         plot(mine, TITLES[architecture], OWN, folder / f"pareto-{architecture}.png")
     for path, table in ((PAGE, page(rows)), (README, short_table(rows))):
@@ -59,7 +59,7 @@ def publish(rows: Rows, folder: Path) -> None:
 
 def page(rows: Rows) -> str:
     """Everything between the markers of docs/quality.md."""
-    plots = " ".join(f"![{TITLES[a]}](../bench/results/pareto-{a}.png)" for a in shown_models(rows))
+    plots = " ".join(f"![{TITLES[a]}](../bench/results/pareto-{a}.png)" for a in measured_models(rows))
     return "\n\n".join(
         [
             samples_of(rows),
@@ -76,7 +76,7 @@ def page(rows: Rows) -> str:
 
 def samples_of(rows: Rows) -> str:
     """How many pictures stand behind the rows."""
-    counts = {a: sorted({r["samples"] for r in rows if r["architecture"] == a}) for a in shown_models(rows)}
+    counts = {a: sorted({r["samples"] for r in rows if r["architecture"] == a}) for a in measured_models(rows)}
     text = "Pictures per row: " + ", ".join(f"{TITLES[a]} {' or '.join(map(str, n))}" for a, n in counts.items()) + "."
     fewer = [r["policy"] for r in rows if r["samples"] <= ONE_SEED < max(counts[r["architecture"]])]
     if fewer:
@@ -87,7 +87,7 @@ def samples_of(rows: Rows) -> str:
 
 def table(rows: Rows, value: str) -> str:
     """Policies down, models across; in each cell one number per level."""
-    found, models = cells(rows), shown_models(rows)
+    found, models = cells(rows), measured_models(rows)
     levels = " / ".join(map(str, SHOWN))
     lines = [
         f"| policy, at {levels} steps | " + " | ".join(TITLES[a] for a in models) + " |",
@@ -175,6 +175,12 @@ def cells(rows: Rows) -> Cells:
 def shown_models(rows: Rows) -> list[str]:
     """Models that have a row of the own policy: without it there is nothing to compare with."""
     measured = {r["architecture"] for r in rows if r["policy"] == OWN}
+    return [architecture for architecture in TITLES if architecture in measured]
+
+
+def measured_models(rows: Rows) -> list[str]:
+    """Models that have any row."""
+    measured = {r["architecture"] for r in rows}
     return [architecture for architecture in TITLES if architecture in measured]
 
 

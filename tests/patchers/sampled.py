@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -127,10 +127,9 @@ def llama(toy: Toy, row: int) -> dict[str, Any]:
 
 def sdxl() -> Toy:
     """With the six numbers of size and crop that the host adds to the pooled prompt, 256 values each."""
+    settings = dict(num_classes="sequential", adm_in_channels=6 + 6 * 256, use_linear_in_transformer=True)
     depths = dict(transformer_depth=[0, 0, 1, 1, 2, 2], transformer_depth_output=[0, 0, 0, 1, 1, 1, 2, 2, 2])
-    model = test_unet._unet(
-        num_classes="sequential", adm_in_channels=6 + 6 * 256, use_linear_in_transformer=True, **depths
-    )
+    model = test_unet._unet(**settings, **depths)
     return Toy(model, noise(2, 4, 8, 12), dict(context=text(12), y=noise(2, 6, seed=3)))
 
 
@@ -146,6 +145,13 @@ def stable_audio() -> Toy:
     settings = dict(io_channels=4, embed_dim=64, cond_token_dim=768, global_cond_dim=2 * 768, depth=4, num_heads=1)
     model = build("audio.dit.AudioDiffusionTransformer", **settings, project_cond_tokens=True)
     return Toy(model, noise(2, 4, 10), dict(context=text(768)))
+
+
+def cascade() -> Toy:
+    """Stable Cascade's stage C: a tree of blocks and no stack, and in no family."""
+    settings = dict(c_in=4, c_out=4, c_r=16, c_cond=32, c_hidden=[32, 32], nhead=[2, 2], blocks=[[1, 1], [1, 1]])
+    model = build("cascade.stage_c.StageC", **settings, c_clip_text=12, c_clip_text_pooled=6)
+    return Toy(model, noise(2, 4, 8, 8), dict(context=text(12), y=noise(2, 1, 6, seed=3)))
 
 
 def seconds() -> dict[str, Tensor]:

@@ -1,13 +1,19 @@
 """Families in the host's real sampler, with a stack policy and an output policy each: toy width, random weights."""
 
 import functools
+import json
 import sys
 
 import pytest
+import sampled
 import torch
 from cached import counted
-from passes import COMPOSED, assert_close
-from sampled import STACKS, U_NETS, HostModel
+from passes import COMPOSED, SIZES, assert_close
+from sampled import STACKS, U_NETS, HostModel, Sampled
+from testbed.captions import CAPTIONS
+from testbed.conditioning import SHAPES
+from toys import Toy, text
+from variants import noise
 
 STEPS = 10  # more than the few steps in which presets skip nothing
 STACK, OUTPUT = "published", "balanced"  # presets: the paper's rule (DeepCache on a U-Net), and the pack's default
@@ -69,9 +75,8 @@ def one_family(request, comfy):
 
 
 @pytest.fixture
-def cached(one_family, record_property):
-    record_property("family", one_family.family.name)
-    record_property("shows", "sampled")
+def cached(one_family, shows):
+    shows("sampled", one_family.host.toy.model)
     one_family.runs.clear()
     return one_family
 
@@ -152,6 +157,89 @@ def test_a_skipped_step_of_an_unchanging_model_is_the_computed_one(cached, prese
         expected = cached.sample(cached.host.model)
         assert_close(cached.attached(preset), expected, 2e-5)
     assert cached.run.reused >= STEPS // 2 - 1
+
+
+# ---------------------------------------------------------------- trained models, the other nodes, an unknown class
+
+
+@pytest.mark.parametrize("architecture", SHAPES)
+def test_default_widgets_on_the_trained_models(comfy, pack, shows, architecture):
+    model, log = comfy.node("DiCacheApply", model=comfy.load_model(architecture))
+    shows("trained", model.model.diffusion_model)
+    cfg, size = SHAPES[architecture].cfg, {"size": 8} | SIZES.get(architecture, {})
+    with torch.inference_mode():
+        latent = comfy.sample(model, CAPTIONS[0], architecture=architecture, steps=STEPS, cfg=cfg, **size)
+    assert latent.isfinite().all()
+    (run,) = log.runs
+    assert (run.computed, run.reused) == (STEPS // 2, STEPS // 2)
+
+
+SOME = [spec for spec in [*STACKS, *U_NETS] if str(spec) in ("z_image", "ltx_2", "sdxl")]
+
+
+@pytest.fixture(params=SOME, ids=str)
+def one_of_some(request, comfy, pack):
+    return Cached(comfy, HostModel(request.param), "simple")
+
+
+def test_report_and_policy(one_of_some, comfy):
+    (policy,) = comfy.node("DiCachePolicy", policy="taylorseer_1", target="2x")
+    model, log = comfy.node("DiCacheApply", model=one_of_some.host.model, policy=policy)
+    latent = one_of_some.sample(model)
+    assert latent.isfinite().all()
+    _, report = comfy.node("DiCacheReport", after=latent, statistics=log)
+    (run,) = json.loads(report)["runs"]
+    assert run["architecture"] == one_of_some.family.architecture
+    assert run["settings"]["predictor"] == "taylor1"
+    assert (run["computed"], run["reused"]) == (STEPS // 2, STEPS // 2)
+
+
+def test_compare(one_of_some, comfy):
+    host = one_of_some.host
+    latent, _, report, _ = comfy.node(
+        "DiCacheCompare", model=host.model, positive=host.cond(0), negative=host.cond(1), seed=0, steps=STEPS, cfg=1.5,
+        latent_image={"samples": host.latent}, settings="published, balanced",
+    )  # fmt: skip
+    plain, papers, own = json.loads(report)
+    assert latent["samples"].shape[0] == 3
+    assert latent["samples"].isfinite().all()
+    assert plain["computed"] == STEPS
+    assert papers["computed"] < STEPS
+    assert own["computed"] == STEPS // 2
+    assert own["psnr"] > 0
+
+
+class Unheard(torch.nn.Module):
+    """A network of a class that no table has."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtype, self.mix = torch.float32, torch.nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x, timestep, context, control=None, transformer_options=None, **more):
+        return self.mix(x) + timestep.reshape(-1, 1, 1, 1) / 1000 + context.mean()
+
+
+def unheard() -> Toy:
+    torch.manual_seed(0)
+    return Toy(Unheard().requires_grad_(False), noise(2, 4, 8, 8), dict(context=text(12)))
+
+
+@pytest.mark.parametrize(
+    "spec", [Sampled("SD15", unheard), Sampled("Stable_Cascade_C", sampled.cascade, sampled.pooled)], ids=str
+)
+def test_a_class_of_no_family(comfy, pack, spec):
+    """Own presets run; the paper's rule says on the node, in one line, what to choose instead."""
+    host = HostModel(spec)
+    for preset, computed in (("fidelity", 7), ("balanced", 5), ("fast", 3)):
+        model, log = comfy.node("DiCacheApply", model=host.model, preset=preset)
+        latent = host.sample(model, STEPS)
+        assert log.runs[-1].computed == computed
+        assert latent.isfinite().all()
+    with pytest.raises(ValueError, match="choose the preset fidelity, balanced or fast") as error:
+        comfy.node("DiCacheApply", model=host.model, preset=STACK)
+    assert type(host.toy.model).__name__ in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def strip_of(cached):
