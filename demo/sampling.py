@@ -15,6 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio
 SAME_PICTURE_PSNR = 100.0  # written for two equal pictures, whose PSNR is infinite
 WITHOUT, FEWER, PUBLISHED, BALANCED, PAPER_AT_2X = "without", "fewer steps", "published", "balanced", "paper at 2x"
 POLICY = "policy"  # the id of a node that the demo's graph does not have
+NOTHING_TYPED = {"threshold": -1.0, "warmup_steps": -1}  # inputs that its schema requires
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,10 @@ def graph_for(architecture: str, caption: str, show: Show, way: str, seed: int) 
         graph[APPLY]["inputs"] = {"model": model, "preset": "published"}
     else:
         graph[APPLY]["inputs"] = {"model": model, "policy": [POLICY, 0]}
-        graph[POLICY] = {"class_type": "DiCachePolicy", "inputs": {"policy": "dicache", "target": "2x"}}
+        graph[POLICY] = {
+            "class_type": "DiCachePolicy",
+            "inputs": {**NOTHING_TYPED, "policy": "dicache", "target": "2x"},
+        }
     return graph
 
 
