@@ -49,7 +49,8 @@ def demo_markdown(report: dict) -> str:
         for runs in ways.values():
             psnr = sorted(run["psnr"] for run in runs)
             cells.append(f"{_median(runs, 'computed'):g} computed, {demo_speedup(without, runs):.2f}x")
-            cells.append(f"{statistics.median(psnr):.1f} ({psnr[0]:.1f} to {psnr[-1]:.1f})")
+            spread = f" ({psnr[0]:.1f} to {psnr[-1]:.1f})" if len(psnr) > 1 else ""
+            cells.append(f"{statistics.median(psnr):.1f}{spread}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
