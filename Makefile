@@ -4,13 +4,16 @@ PYTHON ?= python3
 RUN := $(PYTHON) tests/host/run.py
 ARGS ?=
 
-.PHONY: help demo test test-hosts test-web browser lint format bench-speed bench-quality bench-compile soak clean
+.PHONY: help demo picture test test-hosts test-web browser lint format bench-speed bench-quality bench-compile models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-demo:  ## sample with and without DiCache in a real ComfyUI; pictures and report in output/demo
+demo:  ## sample without DiCache, as published and with the default in a real ComfyUI; report in output/demo
 	$(RUN) --script demo/demo.py $(ARGS)
+
+picture:  ## the picture at the head of the README
+	$(RUN) --script demo/picture.py
 
 test:  ## all tests against a real ComfyUI; more pytest arguments in ARGS
 	$(RUN) --require-host -n 2 --dist loadfile $(ARGS)
@@ -37,6 +40,10 @@ bench-speed:  ## wall time against the share of blocks that ran
 
 bench-quality:  ## quality against speed
 	$(RUN) --script bench/quality.py $(ARGS)
+
+models:  ## the table in docs/models.md, from what the tests of every family show
+	DICACHE_SHOWN=bench/results/families.json $(RUN) tests/patchers $(ARGS)
+	$(RUN) --script bench/models_table.py
 
 bench-compile:  ## torch.compile with and without the cache
 	$(RUN) --script bench/compiled.py $(ARGS)

@@ -6,7 +6,15 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .dicache_core import LARGEST_COUNT, LARGEST_THRESHOLD, POLICIES, CacheConfig, check_threshold, chosen_policy
+from .dicache_core import (
+    LARGEST_COUNT,
+    LARGEST_THRESHOLD,
+    POLICIES,
+    CacheConfig,
+    check_companions,
+    check_threshold,
+    chosen_policy,
+)
 from .model_patchers import (
     SAMPLERS,
     SCHEDULERS,
@@ -95,8 +103,9 @@ class DiCachePolicy(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "For the methods that compute every n-th step (taylorseer, foca, hyca, hicache, freqca, "
-                        "tc_pade, cachequant, spectrum, fixed_interval, deepcache, output_reuse, output_line, "
-                        "corrected_line): n. 3 computes every third step; -1 is the method's own number (2 to 6)."
+                        "tc_pade, cachequant, fastercache, spectrum, fixed_interval, deepcache, output_reuse, "
+                        "output_line, corrected_line): n. 3 computes every third step; -1 is the method's own number "
+                        "(2 to 6)."
                     ),
                 ),
             ],
@@ -132,8 +141,10 @@ class DiCachePolicy(io.ComfyNode):
         return curve_fingerprint(curve) if checkable(curve, str) else ""
 
     @classmethod
-    def execute(cls, policy: str, curve: str = "", **numbers: Any) -> io.NodeOutput:
-        return io.NodeOutput(chosen_policy(policy, curve=load_curve(curve) if curve else None, **numbers))
+    def execute(cls, policy: str, mask: str = "", curve: str = "", **numbers: Any) -> io.NodeOutput:
+        check_companions(policy, mask, curve)
+        loaded = load_curve(curve) if curve else None
+        return io.NodeOutput(chosen_policy(policy, mask=mask, curve=loaded, **numbers))
 
 
 class DiCacheCalibrate(io.ComfyNode):

@@ -1,7 +1,8 @@
-"""Quality against computed steps, all policies on the three testbed models: ``make bench-quality``.
+"""Quality against computed steps, all policies on the six testbed models: ``make bench-quality``.
 
 Real sampling through the host: 30 euler steps, every policy at about 60%, 50%, 40% and 33% computed steps, against the
 uncached run of the same seed.  Rows are written as they are measured; an interrupted run goes on where it stopped.
+With ``--architecture``, ``--policy`` or ``--level`` the new rows take the place of their like, and all others stay.
 ``--tables`` only makes the README's table and the plots again from bench/results/quality.json.
 """
 
@@ -21,9 +22,9 @@ REPO = BENCH.parent
 sys.path.extend([str(BENCH), str(REPO / "tests"), str(REPO / "tests" / "host")])
 RESULTS = BENCH / "results" / "quality.json"
 PARTS = REPO / "output" / "quality"
-ARCHITECTURES = ("flux", "hunyuan_video", "wan")
+ARCHITECTURES = ("flux", "hunyuan_video", "wan", "z_image", "qwen_image", "unet")
 SHARES = (0.6, 0.5, 0.4, 1 / 3)
-LEFT_OUT = ("step_mask", "deepcache")  # whatever mask one writes; fixed_interval, but on a U-Net
+LEFT_OUT = ("step_mask",)  # whatever mask one writes
 BASELINES = ("fewer_steps", "comfyui_easycache", "comfyui_lazycache")
 
 
@@ -49,8 +50,8 @@ def measure_part(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         comfy = inprocess.start(Path(running_host().comfy), base_directory(Path(folder)))
         lab = Lab(comfy, options.architecture[0], options.captions, options.seeds)
-        for name in options.policy:
-            levels = [round(share * STEPS) for share in SHARES]
+        for name in filter(lab.applies, options.policy):
+            levels = options.level or [round(share * STEPS) for share in SHARES]
             missing = [level for level in levels if (name, level) not in done]
             if missing:
                 for row in rows_of(lab, name, missing):
@@ -90,7 +91,8 @@ def rows_of(lab, name: str, levels: list[int]):
             lab.curve = lab.curve or lab.calibrate()
             policy = replace(policy, curve=lab.curve)
         config = core.resolve(lab.architecture, policy=policy)
-        steered = policy.limited_by != "threshold"
+        # Where no threshold was published users get a target, and so does the table.
+        steered = policy.limited_by != "threshold" or bool(config.target)
         matcher = Matcher(
             lambda t: float(np.mean(run_policy(lab, replace(config, threshold=t), captions).computed)), config.threshold
         )
@@ -123,6 +125,16 @@ def rows_of(lab, name: str, levels: list[int]):
         }
 
 
+def merged(old: list[dict], new: list[dict]) -> list[dict]:
+    """``new`` rows, and those of ``old`` that none of them measures again."""
+
+    def place(row: dict) -> tuple[str, str, int]:
+        return row["architecture"], row["policy"], row["level"]
+
+    again = {place(row) for row in new}
+    return [row for row in old if place(row) not in again] + new
+
+
 def code_state() -> str:
     """Names the measured code: an interrupted run goes on where it was, never with another version's rows."""
     digest = hashlib.sha256()
@@ -148,6 +160,7 @@ def measure(options: argparse.Namespace) -> None:
         command = [sys.executable, __file__, "--part", str(part), "--architecture", architecture]
         command += ["--captions", str(options.captions), "--seeds", str(options.seeds)]
         command += [word for name in mine for word in ("--policy", name)]
+        command += [word for level in options.level or () for word in ("--level", str(level))]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         log = part.with_suffix(".log")
         with log.open("w") as errors:
@@ -158,17 +171,21 @@ def measure(options: argparse.Namespace) -> None:
     begin = time.perf_counter()
     with ThreadPoolExecutor(options.jobs) as pool:
         rows = [row for part in pool.map(run, tasks) for row in part]
-    order = {name: i for i, name in enumerate([*BASELINES, *names])}
-    rows.sort(key=lambda r: (r["architecture"], order[r["policy"]], -r["level"]))
+    measured = len(rows)
+    if (options.architecture or options.policy or options.level) and options.output.is_file():
+        rows = merged(json.loads(options.output.read_text(encoding="utf-8")), rows)
+    order = {name: i for i, name in enumerate([*BASELINES, *dict.fromkeys([*policies(), *names])])}
+    rows.sort(key=lambda r: (r["architecture"], order.get(r["policy"], len(order)), r["policy"], -r["level"]))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print(f"{len(rows)} rows in {time.perf_counter() - begin:.0f} s, wrote {options.output}")
+    print(f"{measured} rows in {time.perf_counter() - begin:.0f} s, wrote {options.output}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure how close each policy stays to the uncached picture.")
     parser.add_argument("--architecture", action="append", choices=ARCHITECTURES, help="only this one (repeatable)")
     parser.add_argument("--policy", action="append", help="only this one (repeatable)")
+    parser.add_argument("--level", action="append", type=int, help="only so many computed steps (repeatable)")
     parser.add_argument("--captions", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")

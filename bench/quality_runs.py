@@ -20,7 +20,7 @@ PROBED = 4  # captions that thresholds are found on
 CLOSE = 0.34  # computed steps on average that a found threshold may be off
 TRIES = 7  # runs for finding one
 LARGEST_PSNR = 100.0  # of two equal pictures
-# Smaller than the checkpoints' own sizes, so that the whole table fits in half an hour on two cores.
+# Smaller than these checkpoints' own sizes, so that the whole table fits in half an hour on two cores.
 SIZES = {"flux": {"size": 20}, "hunyuan_video": {"size": 12, "frames": 3}, "wan": {"size": 8, "frames": 3}}
 HOST_NODES = {"comfyui_easycache": "EasyCacheNode", "comfyui_lazycache": "LazyCacheNode"}
 FEWER_STEPS = "fewer_steps"
@@ -88,7 +88,7 @@ class Lab:
     def sample(self, model: Any, chosen: Sequence[int], seed: int = 0, steps: int = 0) -> tuple[torch.Tensor, float]:
         """Latent ``(N, C, [T,] h, w)`` of some captions, each from its own noise whatever the batch, and seconds."""
         shape = testbed.SHAPES[self.architecture]
-        start = testbed.empty_latent(self.architecture, len(chosen), **SIZES[self.architecture])
+        start = testbed.empty_latent(self.architecture, len(chosen), **SIZES.get(self.architecture, {}))
         sampling = self.compare.Sampling(
             seed=seed, steps=steps or self.steps, cfg=shape.cfg, sampler_name="euler", scheduler="simple",
             positive=self.comfy._conditioning(self.architecture, [CAPTIONS[i] for i in chosen]),
@@ -96,6 +96,25 @@ class Lab:
             latent={"samples": start, "batch_index": list(chosen)},
         )  # fmt: skip
         return self.compare._timed([model], sampling, lambda _step: None)
+
+    @property
+    def family(self) -> Any:
+        """The row of the pack's table that the model belongs to."""
+        return self.comfy.pack.model_patchers.family_of(self.network)
+
+    @property
+    def network(self) -> Any:
+        return self.model().model.diffusion_model
+
+    def applies(self, name: str) -> bool:
+        """Whether a policy says something of this model that another one does not."""
+        if name == "deepcache":  # elsewhere it is fixed_interval
+            return self.family.unet
+        if name == "fastercache":  # needs a pair of streams, and blocks that can be given one of them
+            return testbed.SHAPES[self.architecture].cfg > 1 and bool(self.family.batched)
+        return name not in self.core.POLICIES or (
+            self.core.POLICIES[name].indicator != "teacache" or self.family.modulated is not None
+        )
 
     def pictures(self, samples: torch.Tensor) -> torch.Tensor:
         return self.comfy.pictures(samples, self.architecture).clamp(0, 1)
@@ -124,11 +143,10 @@ def run_policy(lab: Lab, config: Any, captions: int = 0) -> Result:
 
 
 def run_host_node(lab: Lab, name: str, threshold: float, captions: int = 0) -> Result:
-    """The host's own cache, one caption at a time, as it decides for a whole batch; in bfloat16, see the README."""
+    """The host's own cache, one caption at a time, as it decides for a whole batch; in bfloat16: docs/quality.md."""
     cls = getattr(lab.comfy.module("comfy_extras.nodes_easycache"), HOST_NODES[name])
     model = cls.execute(lab.model(torch.bfloat16), threshold, 0.15, 0.95, False).result[0]
-    network = model.model.diffusion_model
-    last = (network.blocks if hasattr(network, "blocks") else network.single_blocks)[-1]
+    last = lab.network.out if lab.family.unet else lab.family.blocks(lab.network)[-1].module
     passes = [0]
     handle = last.register_forward_hook(lambda *_: passes.__setitem__(0, passes[0] + 1))
 

@@ -2,7 +2,7 @@
 
 Every figure is a ratio or a difference measured in this one process, in turns, as a median with quartiles.  On a GPU
 the models have their real shapes; on a CPU they have their real depth and less width.  Writes
-bench/results/speed-<device>.json; ``bench/tables.py`` makes the README's table from it.
+bench/results/speed-<device>.json; ``bench/tables.py`` makes the table of docs/numbers.md from it.
 """
 
 import argparse

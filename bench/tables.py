@@ -1,4 +1,4 @@
-"""The README's tables of speed and of the demo, from bench/results: ``python bench/tables.py`` writes them in."""
+"""The tables of docs/numbers.md, from bench/results: ``python bench/tables.py`` writes them in."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 README = REPO / "README.md"
+NUMBERS = REPO / "docs" / "numbers.md"
 RESULTS = REPO / "bench" / "results"
 DEMO = RESULTS / "demo.json"  # make demo ARGS="--report bench/results/demo.json"
 ROOM_REUSED = 0.01  # of a full step, over the probe's, the embeddings' and the head's part
@@ -32,33 +33,46 @@ def markdown(results: list[dict]) -> str:
 
 
 def demo_markdown(report: dict) -> str:
-    """Medians of the demo's runs, one row per model."""
+    """Medians of the demo's runs: a row per model, what each way of sampling cost."""
     lines = [
-        f"ComfyUI {report['host']} on a CPU, the node as it is dropped in (preset `balanced`), medians "
-        "over the captions (lowest to highest PSNR).",
+        f"ComfyUI {report['host']} on a CPU, medians over the captions; PSNR against the run without DiCache, in "
+        "decibels (lowest to highest). Balanced is the default: nothing on the node is set.",
         "",
-        "| model | captions | computed of all steps | without | with DiCache | faster | PSNR |",
+        "| model | captions | without | published | PSNR | balanced | PSNR |",
         "|---|---|---|---|---|---|---|",
     ]
     for architecture in dict.fromkeys(run["architecture"] for run in report["runs"]):
-        runs = [run for run in report["runs"] if run["architecture"] == architecture]
-
-        def median(value: str, runs: list[dict] = runs) -> float:
-            return statistics.median(run[value] for run in runs)
-
-        faster = statistics.median(run["seconds_baseline"] / run["seconds_dicache"] for run in runs)
-        psnr = sorted(run["psnr"] for run in runs)
-        cells = [architecture, str(len(runs)), f"{median('computed'):g} of {runs[0]['steps']}"]
-        cells += [f"{median('seconds_baseline'):.2f} s", f"{median('seconds_dicache'):.2f} s", f"{faster:.2f}x"]
-        cells += [f"{median('psnr'):.1f} dB ({psnr[0]:.1f} to {psnr[-1]:.1f})"]
+        ways = {way: demo_runs(report, architecture, way) for way in ("without", "published", "balanced")}
+        without = ways.pop("without")
+        cells = [architecture, str(len(without)), f"{_median(without, 'computed'):g} steps"]
+        cells[-1] += f", {_median(without, 'seconds'):.2f} s"
+        for runs in ways.values():
+            psnr = sorted(run["psnr"] for run in runs)
+            cells.append(f"{_median(runs, 'computed'):g} computed, {demo_speedup(without, runs):.2f}x")
+            spread = f" ({psnr[0]:.1f} to {psnr[-1]:.1f})" if len(psnr) > 1 else ""
+            cells.append(f"{statistics.median(psnr):.1f}{spread}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def demo_runs(report: dict, architecture: str, way: str) -> list[dict]:
+    """The runs of one model in one way, in the order of the captions."""
+    return [run for run in report["runs"] if (run["architecture"], run["way"]) == (architecture, way)]
+
+
+def demo_speedup(without: list[dict], runs: list[dict]) -> float:
+    """Median over the captions of how much faster ``runs`` were."""
+    return statistics.median(a["seconds"] / b["seconds"] for a, b in zip(without, runs, strict=True))
+
+
+def _median(runs: list[dict], value: str) -> float:
+    return statistics.median(run[value] for run in runs)
 
 
 def _of_device(result: dict) -> list[str]:
     records = result["architectures"]
     steps = [
-        "| model | step | computed with node | reused | probe, embedding, head | decision | peak memory |",
+        "| model | step | computed with node | skipped step | probe, embedding, head | decision | peak memory |",
         "|---|---|---|---|---|---|---|",
         *map(_step_row, records),
     ]
@@ -83,9 +97,9 @@ def _of_device(result: dict) -> list[str]:
 
 def _testbed(tiny: dict) -> str:
     return (
-        f"Testbed Flux at {tiny['steps']} steps, {tiny['reused']} of them reused: "
+        f"Testbed Flux at {tiny['steps']} steps, {tiny['reused']} of them skipped: "
         f"{tiny['over_baseline']['median']:.2f} of the time without DiCache, which is {tiny['over_ideal']:.2f} times "
-        "(computed + reused x probe share) / steps, the probe share being the first block's, the embeddings' and the "
+        "(computed + skipped x probe share) / steps, the probe share being the first block's, the embeddings' and the "
         f"head's part of a step's time, {tiny['probe_share']:.1%}. (Such small models spend much outside of their "
         f"blocks: with the first block's share of the blocks, {tiny['probe_share_of_blocks']:.1%}, it would be "
         f"{tiny['over_ideal_by_blocks']:.2f} times.)"
@@ -115,7 +129,7 @@ def _peer_row(name: str, records: list[dict]) -> str:
 
 
 def _growth(growth: dict) -> str:
-    lines = ["How it grows (Flux):", "", "| | computed with node | reused | held |", "|---|---|---|---|"]
+    lines = ["How it grows (Flux):", "", "| | computed with node | skipped step | held |", "|---|---|---|---|"]
     for kind in ("tokens", "batch"):
         for row in growth[kind]:
             cells = [_percent(row["computed_over_step"], minus=1.0, sign="+"), _percent(row["reused_over_step"])]
@@ -178,13 +192,13 @@ def results() -> list[dict]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("speed-*.json"))]
 
 
-def written(readme: str, name: str, table: str) -> str:
-    """``readme`` with ``table`` between the markers of that name."""
+def written(page: str, name: str, table: str) -> str:
+    """The text ``page`` with ``table`` between the markers of that name."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     pattern = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-    if not pattern.search(readme):
-        raise ValueError(f"README.md has no {begin} and {end}: write them where the table belongs")
-    return pattern.sub(lambda _: f"{begin}\n{table}\n{end}", readme)
+    if not pattern.search(page):
+        raise ValueError(f"The page has no {begin} and {end}: write them where the table belongs")
+    return pattern.sub(lambda _: f"{begin}\n{table}\n{end}", page)
 
 
 def main() -> int:
@@ -192,10 +206,9 @@ def main() -> int:
     if not found:
         print("There is no bench/results/speed-*.json: run `make bench-speed` first.")
         return 1
-    readme = written(README.read_text(encoding="utf-8"), "speed", markdown(found))
-    if DEMO.exists():
-        readme = written(readme, "demo", demo_markdown(json.loads(DEMO.read_text(encoding="utf-8"))))
-    README.write_text(readme, encoding="utf-8")
+    page = written(NUMBERS.read_text(encoding="utf-8"), "speed", markdown(found))
+    page = written(page, "demo", demo_markdown(json.loads(DEMO.read_text(encoding="utf-8"))))
+    NUMBERS.write_text(page, encoding="utf-8")
     return 0
 
 

@@ -1,139 +1,83 @@
-"""Sample testbed models in a real ComfyUI with and without DiCache: ``make demo``.
+"""Sample every model of the testbed without DiCache, as published and with the default: ``make demo``.
 
 The server is ComfyUI's own, the graph goes through its HTTP API, and every number is measured in this run: computed and
-reused steps come from the pack's own ``dicache.step`` events, seconds are those of the KSampler node.  Pictures and
-``report.json`` are written to output/demo.
+skipped steps come from the pack's own ``dicache.step`` events, seconds are those of the KSampler node (models that take
+about a second run three times, and the fastest counts).  Pictures and ``report.json`` are written to output/demo.
 """
 
+from __future__ import annotations
+
 import argparse
-import io
 import json
 import statistics
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from skimage.metrics import peak_signal_noise_ratio
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.extend([str(REPO / "tests"), str(REPO / "tests" / "host")])
-from comfy_server import ComfyServer, Event, Graph, Run  # noqa: E402
-from demo_graph import APPLY, SAMPLER, SAVE, demo_graph  # noqa: E402
+from comfy_server import ComfyServer, Event  # noqa: E402
 from provision import ProvisionError, running_host  # noqa: E402
-from sheet import side_by_side  # noqa: E402
+from sampling import BALANCED, PUBLISHED, WITHOUT, Show, Way, all_ways, graph_for  # noqa: E402
+from sheet import sheet  # noqa: E402
 from testbed.captions import CAPTIONS  # noqa: E402
 
-SAME_PICTURE_PSNR = 100.0  # written for two equal pictures, whose PSNR is infinite
-
-
-@dataclass(frozen=True)
-class Show:
-    """What the demo samples of one architecture."""
-
-    captions: tuple[str, ...]
-    steps: int = 30
-    cfg: float = 1.0
-
-
+WAYS = (WITHOUT, PUBLISHED, BALANCED)
 SHOWS = {
     "flux": Show(CAPTIONS[:4]),
     "hunyuan_video": Show(CAPTIONS[4:6]),
     "wan": Show(CAPTIONS[8:10], cfg=3.0),
+    "qwen_image": Show(CAPTIONS[:1], cfg=2.5, rounds=3),
+    "z_image": Show(CAPTIONS[:1], rounds=3),
+    "unet": Show(CAPTIONS[:1], cfg=3.0, scheduler="normal", rounds=3),
 }
 
 
 @dataclass
-class Pair:
-    """One caption sampled twice, without and with DiCache."""
+class Sampled:
+    """One caption in every way."""
 
     architecture: str
     caption: str
-    steps: int
-    computed: int
-    reused: int
-    cells: str
-    seconds_baseline: float
-    seconds_dicache: float
-    psnr: float
-    baseline: list[np.ndarray] = field(repr=False)  # frames, each (H, W, 3) uint8
-    dicache: list[np.ndarray] = field(repr=False)
+    ways: list[Way]
 
-    def row(self) -> dict:
+    def rows(self) -> list[dict]:
         """What report.json says of it."""
-        row = {k: v for k, v in asdict(self).items() if k not in ("baseline", "dicache")}
-        return {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}
+        return [
+            {
+                "architecture": self.architecture,
+                "caption": self.caption,
+                "way": way.name,
+                "computed": way.computed,
+                "skipped": way.skipped,
+                "cells": way.cells,
+                "seconds": round(way.seconds, 3),
+                "psnr": way.psnr and round(way.psnr, 3),
+            }
+            for way in self.ways
+        ]
+
+    def titles(self) -> list[str]:
+        """Above its pictures."""
+        first, *others = self.ways
+        caption = self.caption.replace(" | ", "\n")
+        return [f"{caption}\nwithout: {first.computed} steps, {first.seconds:.2f} s"] + [
+            f"{way.name}: {way.computed} computed,\n{way.seconds:.2f} s, PSNR {way.psnr:.1f} dB" for way in others
+        ]
 
 
-def graph_for(architecture: str, caption: str, *, dicache: bool, seed: int, steps: int) -> Graph:
-    """The demo's workflow in ComfyUI's API format; without DiCache the node is bypassed as a user would."""
-    graph = demo_graph(caption, architecture, seed=seed, steps=steps, cfg=SHOWS[architecture].cfg)
-    graph[SAVE]["inputs"]["filename_prefix"] = f"{architecture}-{'dicache' if dicache else 'baseline'}"
-    if not dicache:
-        graph[SAMPLER]["inputs"]["model"] = graph.pop(APPLY)["inputs"]["model"]
-    return graph
-
-
-def sample_pair(server: ComfyServer, architecture: str, caption: str, seed: int, on_event) -> Pair:
-    """Both runs of one caption."""
-    steps = SHOWS[architecture].steps
-    runs = {}
-    for dicache in (False, True):
-        run = server.run(graph_for(architecture, caption, dicache=dicache, seed=seed, steps=steps), on_event)
-        if run.error:
-            raise RuntimeError(
-                f"ComfyUI failed on {architecture}: {run.error['exception_message']}\n{server.log[-3000:]}"
-            )
-        runs[dicache] = run
-    cells = _cells(runs[True])
-    pictures = {dicache: _pictures(server, run) for dicache, run in runs.items()}
-    reused = cells.count("r")
-    return Pair(
-        architecture=architecture,
-        caption=caption,
-        steps=len(cells),
-        computed=len(cells) - reused,
-        reused=reused,
-        cells=cells,
-        seconds_baseline=runs[False].seconds(SAMPLER),
-        seconds_dicache=runs[True].seconds(SAMPLER),
-        psnr=_psnr(pictures[False], pictures[True]),
-        baseline=pictures[False],
-        dicache=pictures[True],
-    )
-
-
-def _cells(run: Run) -> str:
-    """One letter per step, from the pack's last event: w warm-up, c computed, r reused, l last."""
-    events = run.data("dicache.step")
-    if not events:
-        raise RuntimeError("The pack sent no dicache.step event, so it did not take part in the run.")
-    return events[-1]["cells"]
-
-
-def _pictures(server: ComfyServer, run: Run) -> list[np.ndarray]:
-    entries = run.outputs[SAVE]["images"]
-    return [np.asarray(Image.open(io.BytesIO(server.image(entry))).convert("RGB")) for entry in entries]
-
-
-def _psnr(one: list[np.ndarray], other: list[np.ndarray]) -> float:
-    one, other = np.stack(one), np.stack(other)
-    return (
-        SAME_PICTURE_PSNR if np.array_equal(one, other) else float(peak_signal_noise_ratio(one, other, data_range=255))
-    )
-
-
-def sample_all(server: ComfyServer, architectures: list[str], console: Console) -> list[Pair]:
+def sample_all(server: ComfyServer, architectures: list[str], console: Console) -> list[Sampled]:
     """Every caption of every architecture, with a progress bar."""
-    jobs = [(a, n, caption) for a in architectures for n, caption in enumerate(SHOWS[a].captions)]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    pairs = []
+    shows = {a: SHOWS[a] for a in architectures}
+    found = []
     with Progress(*columns, console=console) as progress:
-        total = progress.add_task("steps", total=sum(2 * SHOWS[a].steps for a, _, _ in jobs))
+        steps = sum(len(WAYS) * show.steps * show.rounds * len(show.captions) for show in shows.values())
+        total = progress.add_task("steps", total=steps)
         done = 0
 
         def on_event(event: Event) -> None:
@@ -142,39 +86,45 @@ def sample_all(server: ComfyServer, architectures: list[str], console: Console) 
                 progress.update(total, completed=done + event.data["value"])
                 done += event.data["max"] if event.data["value"] == event.data["max"] else 0
 
-        for architecture in architectures:
-            # The first run of a model pays for loading; it is not part of the comparison.
+        for architecture, show in shows.items():
             progress.update(total, description=f"{architecture}: loading")
-            for dicache in (False, True):
-                server.run(graph_for(architecture, CAPTIONS[0], dicache=dicache, seed=99, steps=2))
-            for _, seed, caption in (job for job in jobs if job[0] == architecture):
+            warm_up(server, architecture, show)
+            for seed, caption in enumerate(show.captions):
                 progress.update(total, description=f"{architecture}: {caption}")
-                pairs.append(sample_pair(server, architecture, caption, seed, on_event))
-    return pairs
+                ways = all_ways(server, architecture, caption, show, WAYS, seed, on_event)
+                found.append(Sampled(architecture, caption, ways))
+    return found
 
 
-def show_table(pairs: list[Pair], console: Console) -> None:
+def warm_up(server: ComfyServer, architecture: str, show: Show) -> None:
+    """The first run of a model pays for loading, which is not part of the comparison."""
+    short = Show(show.captions, show.cfg, show.scheduler, steps=2)
+    for way in WAYS:
+        server.run(graph_for(architecture, show.captions[0], short, way, seed=99))
+
+
+def show_table(found: list[Sampled], console: Console) -> None:
     """The report as a table, medians per architecture at the end."""
     table = Table(title="DiCache in a real ComfyUI")
     table.add_column("caption", min_width=20)
-    for name in ("computed", "skipped", "baseline", "DiCache", "faster", "PSNR"):
+    for name in ("way", "computed", "skipped", "seconds", "faster", "PSNR"):
         table.add_column(name, justify="right", no_wrap=True)
-    for architecture in dict.fromkeys(p.architecture for p in pairs):
-        group = [p for p in pairs if p.architecture == architecture]
-        for p in group:
-            table.add_row(*_table_row(p.caption, [p]))
-        table.add_row(*_table_row(f"{architecture}, median", group), style="bold", end_section=True)
+    for architecture in dict.fromkeys(s.architecture for s in found):
+        group = [s for s in found if s.architecture == architecture]
+        for name, part in [(s.caption, [s]) for s in group] + [(f"{architecture}, median", group)]:
+            style = "bold" if part is group else None
+            for at in range(len(WAYS)):
+                table.add_row(name if at == 0 else "", *_cells_of(part, at), style=style, end_section=at == 2)
     console.print(table)
 
 
-def _table_row(name: str, pairs: list[Pair]) -> list[str]:
-    def median(key: str) -> float:
-        return statistics.median(getattr(p, key) for p in pairs)
-
-    faster = statistics.median(p.seconds_baseline / p.seconds_dicache for p in pairs)
-    counts = [f"{median(key):g}" for key in ("computed", "reused")]
-    seconds = [f"{median(key):.2f} s" for key in ("seconds_baseline", "seconds_dicache")]
-    return [name, *counts, *seconds, f"{faster:.2f}x", f"{median('psnr'):.1f} dB"]
+def _cells_of(part: list[Sampled], at: int) -> list[str]:
+    ways = [s.ways[at] for s in part]
+    median = statistics.median
+    faster = median(s.ways[0].seconds / s.ways[at].seconds for s in part)
+    cells = [ways[0].name, f"{median(w.computed for w in ways):g}", f"{median(w.skipped for w in ways):g}"]
+    cells.append(f"{median(w.seconds for w in ways):.2f} s")
+    return [*cells, "", ""] if at == 0 else [*cells, f"{faster:.2f}x", f"{median(w.psnr for w in ways):.1f} dB"]
 
 
 def main() -> int:
@@ -182,7 +132,7 @@ def main() -> int:
     parser.add_argument("--architecture", action="append", choices=SHOWS, help="only this one (may be repeated)")
     parser.add_argument("--gpu", action="store_true", help="let ComfyUI use the GPU; the default is the CPU")
     parser.add_argument("--output", type=Path, default=REPO / "output" / "demo")
-    parser.add_argument("--report", type=Path, help="write the report here too (README's is bench/results/demo.json)")
+    parser.add_argument("--report", type=Path, help="write the report here too (the page's: bench/results/demo.json)")
     options = parser.parse_args()
     console = Console()
     if not console.is_terminal:
@@ -192,22 +142,22 @@ def main() -> int:
         host = running_host()
         console.print(f"Starting ComfyUI {host.version} ({'GPU' if options.gpu else 'CPU'}) ...")
         with ComfyServer(host, cpu=not options.gpu) as server:
-            pairs = sample_all(server, options.architecture or list(SHOWS), console)
+            found = sample_all(server, options.architecture or list(SHOWS), console)
     except KeyboardInterrupt:
         console.print("stopped")
         return 130
     except ProvisionError as error:
         console.print(error)
         return 1
-    for architecture in dict.fromkeys(p.architecture for p in pairs):
+    for architecture in dict.fromkeys(s.architecture for s in found):
         path = options.output / f"side_by_side-{architecture}.png"
-        side_by_side([p for p in pairs if p.architecture == architecture], path)
+        sheet([(s.ways, s.titles()) for s in found if s.architecture == architecture], path)
         console.print(f"wrote {path}")
-    report = {"host": host.version, "runs": [p.row() for p in pairs]}
+    report = {"host": host.version, "runs": [row for s in found for row in s.rows()]}
     for path in filter(None, (options.output / "report.json", options.report)):
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         console.print(f"wrote {path}")
-    show_table(pairs, console)
+    show_table(found, console)
     return 0
 
 

@@ -14,7 +14,7 @@ from .memory import expected_bytes, fits, peak_bytes
 from .names import TITLES, display_name, title
 from .observation import Observation
 from .outcome import Outcome
-from .policies import POLICIES, chosen_policy, named_policy
+from .policies import POLICIES, check_companions, chosen_policy, named_policy
 from .policy import Policy
 from .predictors import PREDICTORS, Predictor, Space, predictor_class
 from .presets import DEFAULT_PRESET, PRESETS, own_config, preset_config, resolve
@@ -75,6 +75,7 @@ __all__ = [
     "Stored",
     "Target",
     "calibration",
+    "check_companions",
     "check_threshold",
     "chosen_policy",
     "curve_of",

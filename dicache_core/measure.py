@@ -33,6 +33,16 @@ def ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator
 
 
+def movement(now: Tensor, before: Tensor | None) -> list[Tensor]:
+    """``sum|now - before|`` and ``sum|before|``, for ``moved``; none while there is nothing to compare with."""
+    return [] if before is None else [distance(now, before), abs_sum(before)]
+
+
+def moved(sums: Sequence[float]) -> float:
+    """``mean|now - before| / mean|before|`` from the sums of ``movement``; infinity while there are none."""
+    return ratio(*sums) if sums else math.inf
+
+
 def fetch(sums: Sequence[Tensor], reduce: Reducer | None = None) -> list[float]:
     """Bring 0-d sums to the host in a single transfer: the one device sync of a decision.
 

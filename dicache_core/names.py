@@ -70,6 +70,7 @@ TITLES: dict[str, str] = {
     "freqca": "FreqCa",
     "tc_pade": "rational forecast (after TC-Padé)",
     "cachequant": "CacheQuant's correction",
+    "fastercache": "FasterCache",
     "spectrum": "Spectrum",
     "spectrum_output": "Spectrum, of the output",
     "fixed_interval": "fixed interval",

@@ -21,6 +21,9 @@ class Observation:
         h0: ``(K, D)`` hidden state that enters the block stack, an own copy.
         hm: ``(K, D)`` hidden state after the probe's blocks, an own copy; ``None`` without a probe.
         modulated: ``(K, D)`` modulated input of the first block, for indicators that ask for it.
+        follows, leads: whether this is the unconditional row of a pair in one pass, or its conditional one.
+        leader: ``(C, ...)`` output of the conditional row, for an unconditional one, where it was computed or this row
+            is forecast; the host's: copy what is kept.
     """
 
     step: Step
@@ -29,6 +32,9 @@ class Observation:
     h0: Tensor | None = None
     hm: Tensor | None = None
     modulated: Tensor | None = None
+    follows: bool = False
+    leads: bool = False
+    leader: Tensor | None = None
 
     @cached_property
     def probe_residual(self) -> Tensor:

@@ -35,6 +35,18 @@ def named_policy(name: str) -> Policy:
     return lookup(POLICIES, name, "policy")
 
 
+def check_companions(name: str, mask: str, curve: str) -> None:
+    """Raise a ``ValueError`` for a mask or a curve (its name) that a policy does not read, or for a curve it lacks."""
+    policy = named_policy(name)
+    if mask and policy.limited_by != "mask":
+        raise ValueError(f"mask is {mask!r}, but {name} reads none: clear it, or choose step_mask")
+    if policy.calibrated and not curve:
+        raise ValueError(f"{name} needs a curve: make one with DiCache Calibrate, and write its name into curve")
+    if curve and not policy.calibrated:
+        calibrated = ", ".join(other for other, rules in POLICIES.items() if rules.calibrated)
+        raise ValueError(f"curve is {curve!r}, but {name} reads none: clear it, or choose one of {calibrated}")
+
+
 def chosen_policy(
     name: str,
     *,

@@ -34,6 +34,7 @@ class Predictor(ABC):
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
     accounts: ClassVar[bool] = False  # whether ``account`` is kept, and so ``risk`` known
     wants_latent: ClassVar[bool] = False  # whether forecasts also depend on ``Observation.latent``
+    wants_leader: ClassVar[bool] = False  # whether ``Observation.leader`` has to be filled, in output space
     sees_noise: ClassVar[bool] = True  # whether a forecast knows of noise that the sampler has added since
     storage: Storage = Storage()  # where full-size tensors rest; this one leaves them as they are
 

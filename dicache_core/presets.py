@@ -60,7 +60,7 @@ def resolve(
     config = preset_config(preset, architecture)
     if policy is not None:
         _refuse_unknown_numbers(policy, threshold, probe_depth)
-        config = policy.applied_to(config if policy.rules_are_of(config) else published(architecture))
+        config = policy.applied_to(config if policy.rules_are_of(config) else papers_method(architecture))
     elif threshold != -1 or probe_depth != -1:
         few_steps = 0 if preset == PUBLISHED_PRESET and published_note(architecture) is None else FEW_STEPS
         config = replace(papers_method(architecture), few_steps=few_steps)

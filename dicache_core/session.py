@@ -8,7 +8,7 @@ The cache never sees a model and the model's side never decides anything.  One s
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -93,15 +93,27 @@ class CacheSession:
         """Whether a forecast is made from the model's present input."""
         return predictor_class(self.config.predictor).wants_latent
 
-    def forward(self, keys: Sequence[SampleKey], step: Step, latents: Tensor | None = None) -> ForwardPass:
+    @property
+    def wants_leaders(self) -> bool:
+        """Whether unconditional rows are forecast from the conditional ones of their pass."""
+        return predictor_class(self.config.predictor).wants_leader
+
+    def forward(
+        self,
+        keys: Sequence[SampleKey],
+        step: Step,
+        latents: Tensor | None = None,
+        leaders: Mapping[int, int] | None = None,
+    ) -> ForwardPass:
         """Begin a forward pass of ``len(keys)`` samples; a key names the stream and the sample's row in it.
 
-        ``latents`` ``(N, C, ...)`` is the model's input, needed only by indicators that look at it.
+        ``latents`` ``(N, C, ...)`` is the model's input, needed only by indicators that look at it.  ``leaders`` says
+        of unconditional rows which row of this pass is the conditional one.
         """
         with self._lock:
             self._forget_streams_left_behind(step)
             samples = [self._history(key, step) for key in keys]
-        return ForwardPass(self, list(keys), samples, step, latents)
+        return ForwardPass(self, list(keys), samples, step, latents, leaders or {})
 
     def settle(self) -> None:
         """Reckon at the run's end how far its pictures may be off; one device sync."""
@@ -201,13 +213,16 @@ class ForwardPass:
         samples: list[SampleCache],
         step: Step,
         latents: Tensor | None,
+        leaders: Mapping[int, int],
     ) -> None:
         self.session = session
         self.keys = keys
         self.samples = samples
         self.step = step
         rows = [None] * len(keys) if latents is None else list(latents)
-        self.seen = [Observation(step, latent=row) for row in rows]
+        self.leaders = leaders
+        leading = set(leaders.values())
+        self.seen = [Observation(step, row, follows=i in leaders, leads=i in leading) for i, row in enumerate(rows)]
         self.decisions: list[Decision] = []
         self.changed = [False] * len(keys)  # per sample, whether its output is not the model's own
         self._keeps_whole = False
@@ -313,7 +328,8 @@ class ForwardPass:
         if self.session.space is not Space.OUTPUT or not self.decisions:
             return v
         with self.session.own_memory():
-            for i, row in enumerate(v):
+            for i in sorted(range(len(v)), key=self.leaders.__contains__):  # who is followed comes first
+                row, self.seen[i].leader = v[i], self._leader_of(i, v)
                 if self.decisions[i].reuse:
                     self.samples[i].predictor.forecast(row)
                     self.changed[i] = True
@@ -322,6 +338,13 @@ class ForwardPass:
                     self.samples[i].record(self.seen[i], row.clone())
                     self.changed[i] = self.samples[i].predictor.correct(row)
         return v
+
+    def _leader_of(self, i: int, v: Tensor) -> Tensor | None:
+        """The output that row ``i`` follows; what was computed learns nothing from a forecast."""
+        leader = self.leaders.get(i)
+        if leader is None or (self.decisions[leader].reuse and not self.decisions[i].reuse):
+            return None
+        return v[leader]
 
     def forecast(self) -> Tensor:
         """The forecast output ``(N, C, ...)`` of a pass that did not run, shaped as the newest recorded outputs."""

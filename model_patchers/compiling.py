@@ -24,7 +24,7 @@ FILTER = "guard_filter_fn"  # what takes transformer_options out
 
 class BlockByBlock:
     """``APPLY_MODEL`` wrapper of one run: each pass has its network to itself, and runs it block by block where it is
-    compiled whole.
+    compiled whole.  Within a cached pass this thread has the network already; others come without a cache.
 
     ``options`` are the ``model_options`` of the run.
     """

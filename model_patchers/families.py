@@ -42,7 +42,6 @@ LUMINA_PARTS = (Part("layers", "x"),)
 
 FAMILIES: list[Family] = [
     Family(
-        "Flux",
         "flux",
         ("comfy.ldm.flux.model.Flux",),
         FLUX_PARTS,
@@ -51,7 +50,6 @@ FAMILIES: list[Family] = [
         batched=FLUX_BATCHED,
     ),
     Family(
-        "Chroma",
         "chroma",
         ("comfy.ldm.chroma.model.Chroma",),
         FLUX_PARTS,
@@ -61,7 +59,6 @@ FAMILIES: list[Family] = [
         batched=FLUX_BATCHED,
     ),
     Family(
-        "Chroma Radiance",
         "chroma_radiance",
         ("comfy.ldm.chroma_radiance.model.ChromaRadiance",),
         FLUX_PARTS,
@@ -70,7 +67,6 @@ FAMILIES: list[Family] = [
         modulated=traits.chroma_modulated,
     ),
     Family(
-        "HunyuanVideo",
         "hunyuan_video",
         ("comfy.ldm.hunyuan_video.model.HunyuanVideo",),
         FLUX_PARTS,
@@ -78,10 +74,9 @@ FAMILIES: list[Family] = [
         modulated=traits.hunyuan_modulated,
         batched=FLUX_BATCHED,
     ),
-    Family("Wan", "wan", WAN_PLAIN + WAN_ENTANGLED, picture=traits.wan, entangled=WAN_ENTANGLED, **WAN),
-    Family("Wan SCAIL", "wan", SCAIL, picture=traits.scail, entangled=SCAIL, **WAN),
+    Family("wan", WAN_PLAIN + WAN_ENTANGLED, picture=traits.wan, entangled=WAN_ENTANGLED, **WAN),
+    Family("wan", SCAIL, called="Wan SCAIL", picture=traits.scail, entangled=SCAIL, **WAN),
     Family(
-        "Qwen-Image",
         "qwen_image",
         ("comfy.ldm.qwen_image.model.QwenImageTransformer2DModel",),
         QWEN_PARTS,
@@ -89,16 +84,14 @@ FAMILIES: list[Family] = [
         picture=traits.first("patch_size"),
     ),
     Family(
-        "Mage-Flow",
         "mage_flow",
         ("comfy.ldm.mage_flow.model.MageFlowTransformer2DModel",),
         QWEN_PARTS,
         width="inner_dim",
         picture=traits.first(1),
     ),
-    Family("Lens", "lens", ("comfy.ldm.lens.model.LensTransformer2DModel",), QWEN_PARTS, patch=1, width="inner_dim"),
+    Family("lens", ("comfy.ldm.lens.model.LensTransformer2DModel",), QWEN_PARTS, patch=1, width="inner_dim"),
     Family(
-        "JoyImage",
         "joyimage",
         ("comfy.ldm.joyimage.model.JoyImageTransformer3DModel",),
         (Part("double_blocks", "hidden_states", ("hidden_states", "encoder_hidden_states"), key="double_block"),),
@@ -106,7 +99,6 @@ FAMILIES: list[Family] = [
         picture=traits.joyimage,
     ),
     Family(
-        "LTX-Video",
         "ltxv",
         ("comfy.ldm.lightricks.model.LTXVModel",),
         (Part("transformer_blocks", "x", key="double_block"),),
@@ -114,7 +106,6 @@ FAMILIES: list[Family] = [
         patch=1,
     ),
     Family(
-        "LTX-2",
         "ltx2",
         ("comfy.ldm.lightricks.av_model.LTXAVModel",),
         (Part("transformer_blocks", "x", key="double_block"),),
@@ -124,7 +115,6 @@ FAMILIES: list[Family] = [
         patch=1,
     ),
     Family(
-        "MiniMax H3",
         "minimax_h3",
         ("comfy.ldm.minimax.model.MiniMaxH3Model",),
         (Part("blocks", "x", key="double_block"),),
@@ -134,13 +124,11 @@ FAMILIES: list[Family] = [
         streams_weights=True,
     ),
     Family(
-        "Stable Diffusion 3",
         "sd3",
         ("comfy.ldm.modules.diffusionmodules.mmdit.OpenAISignatureMMDITWrapper",),
         (Part("joint_blocks", 1, (0, 1), key="double_block"),),
     ),
     Family(
-        "AuraFlow",
         "aura_flow",
         ("comfy.ldm.aura.mmdit.MMDiT",),
         (Part("double_layers", "x", ("c", "x"), key="double_block"), Part("single_layers", "cx", key="single_block")),
@@ -148,14 +136,12 @@ FAMILIES: list[Family] = [
         picture=traits.last("patch_size"),
     ),
     Family(
-        "Mochi",
         "mochi",
         ("comfy.ldm.genmo.joint_model.asymm_models_joint.AsymmDiTJoint",),
         (Part("blocks", "x", ("x", "y"), key="double_block"),),
         width="hidden_size_x",
     ),
     Family(
-        "Stable Audio",
         "stable_audio",
         ("comfy.ldm.audio.dit.AudioDiffusionTransformer",),
         (Part("transformer.layers", "x", key="double_block"),),
@@ -163,13 +149,11 @@ FAMILIES: list[Family] = [
         picture=traits.last("patch_size"),
     ),
     Family(  # skip connections begin and end inside the stack, so that skipped blocks need none of them
-        "HunyuanDiT",
         "hunyuan_dit",
         ("comfy.ldm.hydit.models.HunYuanDiT", "comfy.ldm.hydit.models.HunYuanDiTControlNet"),
         (Part("blocks", "x", key="double_block"),),
     ),
     Family(
-        "Hunyuan3D 2",
         "hunyuan3d",
         ("comfy.ldm.hunyuan3d.model.Hunyuan3Dv2",),
         (
@@ -181,7 +165,6 @@ FAMILIES: list[Family] = [
         patch=1,
     ),
     Family(
-        "Hunyuan3D 2.1",
         "hunyuan3d_2_1",
         ("comfy.ldm.hunyuan3dv2_1.hunyuandit.HunYuanDiTPlain",),
         (Part("blocks", "hidden_states", key="block", patched=""),),
@@ -190,7 +173,6 @@ FAMILIES: list[Family] = [
         patch=1,
     ),
     Family(
-        "SeedVR2",
         "seedvr2",
         ("comfy.ldm.seedvr.model.NaDiT",),
         (Part("blocks", "vid", ("vid", "txt", "vid_shape", "txt_shape"), key="block", patched="vid"),),
@@ -201,14 +183,12 @@ FAMILIES: list[Family] = [
         opening=1,  # repeats the time's embedding per token, for the head too
     ),
     Family(
-        "Kandinsky 5",
         "kandinsky5",
         ("comfy.ldm.kandinsky5.model.Kandinsky5",),
         (Part("visual_transformer_blocks", "visual_embed"),),
         width="model_dim",
     ),
     Family(
-        "HiDream O1",
         "hidream_o1",
         ("comfy.ldm.hidream_o1.model.HiDreamO1Transformer",),
         (Part("language_model.layers", "x", ("x", "past_key_value"), key="double_block", patched="x"),),
@@ -216,7 +196,6 @@ FAMILIES: list[Family] = [
         must_run=traits.fills_its_cache,
     ),
     Family(
-        "HiDream I1",
         "hidream",
         ("comfy.ldm.hidream.model.HiDreamImageTransformer2DModel",),
         (
@@ -226,7 +205,6 @@ FAMILIES: list[Family] = [
         width="inner_dim",
     ),
     Family(
-        "Lumina 2 and Z-Image",
         "lumina2",
         ("comfy.ldm.lumina.model.NextDiT", "comfy.ldm.lumina.model.NextDiTPixelSpace"),
         LUMINA_PARTS,
@@ -234,7 +212,6 @@ FAMILIES: list[Family] = [
         picture=traits.before_padding,
     ),
     Family(
-        "Krea 2",
         "krea2",
         ("comfy.ldm.krea2.model.SingleStreamDiT",),
         (Part("blocks", "x"),),
@@ -243,7 +220,6 @@ FAMILIES: list[Family] = [
         picture=traits.behind_the_text,
     ),
     Family(
-        "Ideogram 4",
         "ideogram4",
         ("comfy.ldm.ideogram4.model.Ideogram4Transformer2DModel",),
         (Part("layers", "x"),),
@@ -252,7 +228,6 @@ FAMILIES: list[Family] = [
         patch=1,
     ),
     Family(
-        "Cosmos 1",
         "cosmos1",
         ("comfy.ldm.cosmos.model.GeneralDIT",),
         (Part("blocks", "x"),),
@@ -261,7 +236,6 @@ FAMILIES: list[Family] = [
         batch_dim=3,
     ),
     Family(
-        "Cosmos Predict 2",
         "cosmos_predict2",
         ("comfy.ldm.cosmos.predict2.MiniTrainDIT", "comfy.ldm.anima.model.Anima"),
         (Part("blocks", "x_B_T_H_W_D"),),
@@ -269,20 +243,17 @@ FAMILIES: list[Family] = [
         width="model_channels",
     ),
     Family(
-        "PixelDiT",
         "pixeldit",
         ("comfy.ldm.pixeldit.model.PixDiT_T2I", "comfy.ldm.pixeldit.pid.PidNet"),
         (Part("patch_blocks", "x", ("x", "y")),),
     ),
     Family(
-        "OmniGen 2",
         "omnigen2",
         ("comfy.ldm.omnigen.omnigen2.OmniGen2Transformer2DModel",),
         (Part("layers", "hidden_states"),),
         picture=traits.last("patch_size"),
     ),
     Family(
-        "Boogu",
         "boogu",
         ("comfy.ldm.boogu.model.BooguTransformer2DModel",),
         (
@@ -292,37 +263,32 @@ FAMILIES: list[Family] = [
         picture=traits.last("patch_size"),
     ),
     Family(
-        "Ernie Image",
         "ernie",
         ("comfy.ldm.ernie.model.ErnieImageModel",),
         (Part("layers", "x"),),
         picture=traits.first("patch_size"),
     ),
     Family(
-        "ACE-Step 1",
         "ace_step",
         ("comfy.ldm.ace.model.ACEStepTransformer2DModel",),
         (Part("transformer_blocks", "hidden_states"),),
         width="inner_dim",
     ),
     Family(
-        "ACE-Step 1.5",
         "ace_step_1_5",
         ("comfy.ldm.ace.ace_step15.AceStepConditionGenerationModel",),
         (Part("decoder.layers", "hidden_states"),),
         patch="decoder.patch_size",
         width="decoder.condition_embedder.out_features",
     ),
-    Family("PixArt", "pixart", ("comfy.ldm.pixart.pixartms.PixArtMS",), (Part("blocks", "x"),)),
+    Family("pixart", ("comfy.ldm.pixart.pixartms.PixArtMS",), (Part("blocks", "x"),)),
     Family(
-        "CogVideoX",
         "cogvideox",
         ("comfy.ldm.cogvideo.model.CogVideoXTransformer3DModel",),
         (Part("blocks", "hidden_states", ("hidden_states", "encoder_hidden_states")),),
         width="dim",
     ),
     Family(
-        "TripoSplat",
         "triposplat",
         ("comfy.ldm.triposplat.model.LatentSeqMMFlowModel",),
         (Part("blocks", "x"),),
@@ -332,7 +298,6 @@ FAMILIES: list[Family] = [
         patch=1,
     ),
     Family(
-        "Stable Diffusion and SDXL (U-Net)",
         "unet",
         ("comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel",),
         (),

@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..dicache_core import display_name
+
 Arguments = Mapping[str, Any]  # of one call, by name
 Hidden = Tensor | tuple[Tensor, ...]  # several where a model carries several streams that it makes, sound and video say
 
@@ -80,8 +82,7 @@ class Family:
     """A row of the table.
 
     Slots:
-        name: for people, "Qwen-Image".
-        architecture: name of its published settings and thresholds.
+        architecture: name of its published settings and thresholds, and in ``dicache_core.names``.
         models: full names of the host's classes.
         parts: the stack's blocks in the order in which they run.
         patch: attribute with the edge of a patch, or its edges, of the last dimensions of a latent; 1 for none.
@@ -101,9 +102,9 @@ class Family:
         entangled: those of ``models`` whose loop needs the whole batch beside the blocks.
         unet: whether it is a U-Net, whose deep part has the place of a stack; ``parts`` is empty then.
         streams_weights: whether the host may load the weights of skipped blocks all the same.
+        called: its name for people where several families have one architecture.
     """
 
-    name: str
     architecture: str
     models: tuple[str, ...]
     parts: tuple[Part, ...]
@@ -122,6 +123,12 @@ class Family:
     entangled: tuple[str, ...] = ()
     unet: bool = False
     streams_weights: bool = False
+    called: str = ""
+
+    @property
+    def name(self) -> str:
+        """For people, "Qwen-Image"."""
+        return self.called or display_name(self.architecture)
 
     def blocks(self, network: nn.Module) -> list[Block]:
         """The stack in the order in which it runs."""

@@ -17,6 +17,8 @@ from comfy.model_base import BaseModel
 
 from ..dicache_core import Lane, LaneBook, SampleKey
 
+COND, UNCOND = 0, 1  # as the host numbers them in ``cond_or_uncond``
+
 Hooks = tuple[tuple[Hashable, float], ...]
 
 
@@ -55,6 +57,18 @@ class StreamBook:
     def _enter(self, stream: Stream, sigma: float) -> tuple[int, int | None]:
         with self._lock:
             return self._lanes.setdefault(stream, LaneBook(self._expected)).enter(sigma)
+
+
+def leaders(options: Mapping[str, Any], samples: int) -> dict[int, int]:
+    """Of each unconditional row in a batch of ``samples`` the conditional one of the same picture.
+
+    Empty where the batch is not one cond and its uncond: of several nobody knows which of them belongs to which.
+    """
+    kinds = options["cond_or_uncond"]
+    if sorted(kinds) != [COND, UNCOND]:
+        return {}
+    rows, cond, uncond = samples // 2, kinds.index(COND), kinds.index(UNCOND)
+    return {uncond * rows + row: cond * rows + row for row in range(rows)}
 
 
 def hook_strengths(model: BaseModel) -> Hooks:

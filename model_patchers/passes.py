@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from comfy.patcher_extension import WrapperExecutor
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..dicache_core import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, CacheSession, ForwardPass, Stopwatch
 from .compiling import uncompiled
 from .family import Family
-from .identity import StreamBook, hook_strengths
+from .identity import StreamBook, hook_strengths, leaders
 from .reporter import Reporter
 from .sigma import read_sigma
 from .stack import stack_around
@@ -53,8 +53,9 @@ class CachedPass:
         lane, call_in_lane, keys = self.streams.keys(options, sigma, x.shape[0], x.device, hooks)
         step = self.session.schedule.step_at(sigma, lane, call_in_lane)
         cached = not self.session.never_reuses
+        followed = self._leaders(options, x.shape[0])
         try:
-            cache = self.session.forward(keys, step, x)
+            cache = self.session.forward(keys, step, x, followed)
             denoised = self._run(executor, call, cache, sigma)
         except (CacheError, OUT_OF_MEMORY) as error:
             # The model's own shortage may be the cache's fault.  Where ranks decide together, one alone cannot give up.
@@ -63,11 +64,16 @@ class CachedPass:
             self._give_up(error)
             denoised, call, cache = None, self._bind(executor, args, kwargs), None
         if denoised is None:  # out here the failed pass's tensors, which its traceback kept alive, are gone
-            cache = self.session.forward(keys, step, x)
+            cache = self.session.forward(keys, step, x, followed)
             denoised = self._run(executor, call, cache, sigma)
         self.session.close(cache, stopwatch)
         self.reporter.step()
         return denoised
+
+    def _leaders(self, options: Mapping[str, Any], samples: int) -> dict[int, int]:
+        """Pairs are of use only where blocks can be given one row of a pair without the other."""
+        splits = self.family is not None and bool(self.family.batched)
+        return leaders(options, samples) if splits and self.session.wants_leaders else {}
 
     def _bind(self, executor: WrapperExecutor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
         original = executor.original

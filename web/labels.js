@@ -27,6 +27,7 @@ const NAMES = {
   freqca: ["interval", "FreqCa"],
   tc_pade: ["interval", "rational (TC-Padé)"],
   cachequant: ["interval", "CacheQuant"],
+  fastercache: ["interval", "FasterCache"],
   spectrum: ["interval", "Spectrum"],
   spectrum_output: ["interval", "Spectrum (output)"],
   fixed_interval: ["interval", "last result"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..indicator import Indicator, Stage
 from ..known.easycache import EasyCache
+from ..known.fastercache import FasterCache
 from ..known.fbcache import FirstBlock
 from ..known.magcache import MagCache
 from ..known.meancache import ShortestPath
@@ -41,6 +42,7 @@ INDICATORS: dict[str, type[Indicator]] = {
     "mask": StepMask,
     "worldcache": WorldCache,
     "growing_window": GrowingWindow,
+    "fastercache": FasterCache,
 }
 
 

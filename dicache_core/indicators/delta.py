@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..indicator import Indicator
-from ..measure import abs_sum, distance, ratio
+from ..measure import moved, movement
 from ..observation import Observation
 
 
@@ -23,12 +23,10 @@ class DeltaY(Indicator):
         self.previous: Tensor | None = None  # (K, D)
 
     def measure(self, seen: Observation) -> Sequence[Tensor]:
-        if self.previous is None:
-            return []
-        return [distance(seen.hm, self.previous), abs_sum(self.previous)]
+        return movement(seen.hm, self.previous)
 
     def error(self, seen: Observation, sums: Sequence[float]) -> float:
-        return ratio(*sums) if sums else math.inf
+        return moved(sums)
 
     @property
     def held(self) -> Sequence[Tensor]:
@@ -51,12 +49,10 @@ class DeltaMinus(Indicator):
         if self.previous is None:
             return []
         hm, h0 = self.previous
-        return [distance(seen.hm, hm), abs_sum(hm), distance(seen.h0, h0), abs_sum(h0)]
+        return [*movement(seen.hm, hm), *movement(seen.h0, h0)]
 
     def error(self, seen: Observation, sums: Sequence[float]) -> float:
-        if not sums:
-            return math.inf
-        probe, entry = ratio(*sums[:2]), ratio(*sums[2:])
+        probe, entry = moved(sums[:2]), moved(sums[2:])
         return abs(probe - entry) if math.isfinite(probe) and math.isfinite(entry) else math.inf
 
     @property

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor
 
 from ..config import CacheConfig
 from ..indicator import Indicator
-from ..measure import abs_sum, distance, ratio
+from ..measure import moved, movement
 from ..observation import Observation
 
 
@@ -24,12 +23,10 @@ class FirstBlock(Indicator):
         self.computed: Tensor | None = None  # q_b, (K, D)
 
     def measure(self, seen: Observation) -> Sequence[Tensor]:
-        if self.computed is None:
-            return []
-        return [distance(seen.probe_residual, self.computed), abs_sum(self.computed)]
+        return [] if self.computed is None else movement(seen.probe_residual, self.computed)
 
     def error(self, seen: Observation, sums: Sequence[float]) -> float:
-        return ratio(*sums) if sums else math.inf
+        return moved(sums)
 
     @property
     def held(self) -> Sequence[Tensor]:

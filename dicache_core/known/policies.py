@@ -41,6 +41,7 @@ KNOWN: dict[str, Policy] = {
     "freqca": Policy("fixed", "freqca", interval=6, warmup_steps=3),
     "tc_pade": Policy("fixed", "tc_pade", interval=4, warmup_steps=3),
     "cachequant": Policy("fixed", "channel_correction", interval=5, warmup_steps=1),
+    "fastercache": Policy("fastercache", "from_conditional", interval=2),
     "fixed_interval": Policy("fixed", "reuse", interval=2, warmup_steps=1),
     # Interval 3 and branch 0 (here: probe depth 1), as published; on a U-Net the deep feature is what is reused.
     "deepcache": Policy("fixed", "reuse", interval=3, probe_depth=1, warmup_steps=1),

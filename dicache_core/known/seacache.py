@@ -6,7 +6,6 @@ filter is derived for it, it has the grid, and no block has to run.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..indicator import Indicator, Stage
-from ..measure import abs_sum, distance, ratio
+from ..measure import moved, movement
 from ..observation import Observation
 from ..schedule import Step
 
@@ -39,13 +38,11 @@ class SeaCache(Indicator):
         self.previous: Tensor | None = None
 
     def measure(self, seen: Observation) -> Sequence[Tensor]:
-        if self.previous is None:
-            return []
         self.current = filtered(seen.latent, noise_to_signal(seen.step))
-        return [distance(self.current, self.previous), abs_sum(self.previous)]
+        return movement(self.current, self.previous)
 
     def error(self, seen: Observation, sums: Sequence[float]) -> float:
-        return ratio(*sums) if sums else math.inf
+        return moved(sums)
 
     @property
     def held(self) -> Sequence[Tensor]:

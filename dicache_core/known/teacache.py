@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..indicator import Indicator, Stage
-from ..measure import abs_sum, distance, ratio
+from ..measure import moved, movement
 from ..observation import Observation
 
 # Powers falling to 0, as the authors published them for this very signal (github.com/ali-vilab/TeaCache: TeaCache4FLUX
@@ -38,17 +38,15 @@ class TeaCache(Indicator):
         self.previous: Tensor | None = None  # (K, D)
 
     def measure(self, seen: Observation) -> Sequence[Tensor]:
-        if self.previous is None:
-            return []
-        return [distance(seen.modulated, self.previous), abs_sum(self.previous)]
+        return movement(seen.modulated, self.previous)
 
     def error(self, seen: Observation, sums: Sequence[float]) -> float:
-        moved = ratio(*sums) if sums else math.inf
-        if not math.isfinite(moved):
+        change = moved(sums)
+        if not math.isfinite(change):
             return math.inf
         value = 0.0
         for coefficient in self.polynomial:
-            value = value * moved + coefficient
+            value = value * change + coefficient
         return max(0.0, value)
 
     @property

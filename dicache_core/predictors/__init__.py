@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..known.cachequant import ChannelCorrection
 from ..known.easycache import OutputDifference
+from ..known.fastercache import FromConditional
 from ..known.foca import FoCa
 from ..known.freqca import FreqCa
 from ..known.hicache import HiCache
@@ -40,6 +41,7 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "mean_velocity": MeanVelocity,
     "spectrum": Spectrum,
     "spectrum_output": SpectrumOutput,
+    "from_conditional": FromConditional,
 }
 
 

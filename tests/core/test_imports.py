@@ -3,8 +3,11 @@
 import ast
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
+
+from dicache_core.names import NAMES
 
 REPO = Path(__file__).resolve().parents[2]
 NODES = sorted(REPO.glob("nodes*.py"))
@@ -61,3 +64,10 @@ def test_nodes_do_not_touch_the_host_directly(file):
 )
 def test_files_are_small(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 350
+
+
+def test_adapters_have_no_file_per_family():
+    """A family is a row of ``families.py``; U-Nets are the one other kind of network."""
+    found = files("model_patchers")
+    assert {f.stem for f in found} & set(NAMES) == {"unet"}
+    assert median(len(f.read_text(encoding="utf-8").splitlines()) for f in found) < 120

@@ -137,6 +137,12 @@ def test_policy_dicache_on_an_own_preset_is_the_paper_with_its_warm_up():
     assert config.warmup_of(50) == 10
 
 
+def test_policies_on_a_unet_take_nothing_of_deepcaches_numbers():
+    assert resolve("unet", policy=POLICIES["dicache"]) == replace(published("sdxl"), architecture="unet")
+    assert resolve("unet", policy=POLICIES["dicache_delta_minus"]).target == "2x"
+    assert resolve("unet", policy=POLICIES["fbcache"]).warmup_steps is None
+
+
 @pytest.mark.parametrize(("preset", "target"), [("fidelity", "1.5x"), ("balanced", "2x"), ("fast", "3x")])
 def test_policy_foreseen_keeps_the_target_of_a_preset_of_its_own(preset, target):
     assert resolve("flux", preset, named_policy("foreseen")) == resolve("flux", preset)

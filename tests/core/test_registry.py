@@ -51,9 +51,9 @@ def test_a_registered_policy_works():
     assert torch.equal(results[1][1], hidden(8.0))
 
 
-def test_the_example_of_the_readme_works(monkeypatch):
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(# dicache_core/indicators/late\.py.*?)```", readme, re.DOTALL)
+def test_the_example_of_the_documentation_works(monkeypatch):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "building.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(# dicache_core/indicators/late\.py.*?)```", page, re.DOTALL)
     names = {"__package__": "dicache_core.indicators", "__name__": "dicache_core.indicators.late"}
     exec(code, names)
     monkeypatch.setitem(dicache_core.INDICATORS, "late", names["Late"])

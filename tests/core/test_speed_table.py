@@ -1,4 +1,4 @@
-"""The README's tables are made from what benchmark and demo wrote, and by nobody's hand."""
+"""The tables of docs/numbers.md are made from what benchmark and demo wrote, and by nobody's hand."""
 
 import json
 import sys
@@ -21,14 +21,14 @@ FIELDS = {
     "peak_bytes",
     "peers",
 }
-README = (REPO / "README.md").read_text(encoding="utf-8")
+PAGE = tables.NUMBERS.read_text(encoding="utf-8")
 
 
 def between_markers(name: str) -> str:
-    return README.split(f"<!-- {name}:begin -->")[1].split(f"<!-- {name}:end -->")[0].strip()
+    return PAGE.split(f"<!-- {name}:begin -->")[1].split(f"<!-- {name}:end -->")[0].strip()
 
 
-def test_readme_says_what_the_results_say():
+def test_the_page_says_what_the_results_say():
     assert between_markers("speed") == tables.markdown(tables.results())
     assert between_markers("demo") == tables.demo_markdown(json.loads(tables.DEMO.read_text(encoding="utf-8")))
 
@@ -53,3 +53,8 @@ def test_the_table_replaces_what_is_between_the_markers_and_nothing_else():
     assert tables.written(tables.written(readme, "x", "a"), "x", "b") == tables.written(readme, "x", "b")
     with pytest.raises(ValueError, match="write them where the table belongs"):
         tables.written("no markers", "x", "new")
+
+
+def test_a_skipped_step_has_one_name():
+    for page in (PAGE, tables.README.read_text(encoding="utf-8")):
+        assert "reused" not in page

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from fonts import bring_fonts
 from provision import cache_root
 
 HOW = "`make browser` brings one, or set CHROMIUM_PATH"
@@ -164,6 +165,7 @@ def main() -> int:
         _say("no browser, so the tests of the front end cannot run: install a Chromium or Chrome, or set CHROMIUM_PATH")
         return 1
     _say(f"browser: {browser} ({version_of(browser)})")
+    _say(bring_fonts())
     return 0
 
 

@@ -6,6 +6,7 @@ from comfy_server import Graph
 from layout import REPO
 
 LOADER, APPLY, CAPTION, NEGATIVE, LATENT, SAMPLER, DECODE, SAVE = "12345678"
+DETECTED = ("flux", "hunyuan_video", "wan")  # ComfyUI's own loader knows the others at their full widths only
 
 
 def demo_graph(caption: str, architecture: str = "flux", **sampler: object) -> Graph:
@@ -13,8 +14,11 @@ def demo_graph(caption: str, architecture: str = "flux", **sampler: object) -> G
     graph = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
     for node in (CAPTION, NEGATIVE, LATENT):
         graph[node]["inputs"]["architecture"] = architecture
-    for node in (LOADER, DECODE):
-        graph[node]["inputs"]["unet_name"] = f"{architecture}.safetensors"
+    graph[DECODE]["inputs"]["unet_name"] = f"{architecture}.safetensors"
+    if architecture in DETECTED:
+        graph[LOADER]["inputs"]["unet_name"] = f"{architecture}.safetensors"
+    else:
+        graph[LOADER] = {"class_type": "DiCacheTestbedModel", "inputs": {"architecture": architecture}}
     graph[CAPTION]["inputs"]["text"] = caption
     graph[SAMPLER]["inputs"] |= sampler
     return graph

@@ -1,5 +1,7 @@
 """What would be published: small, complete, the same bytes each time, and it loads in an empty ComfyUI."""
 
+import re
+import struct
 import subprocess
 import sys
 import zipfile
@@ -66,8 +68,23 @@ def test_installs_into_an_empty_comfyui_and_loads(archive, host, tmp_path):
 def test_registry_metadata_is_complete():
     project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))
     comfy = project["tool"]["comfy"]
-    assert all(comfy[field] for field in ("PublisherId", "DisplayName", "Icon", "requires-comfyui"))
+    assert all(comfy[field] for field in ("PublisherId", "DisplayName", "Icon", "Banner", "requires-comfyui"))
+    for field, shape in (("Icon", 1), ("Banner", 21 / 9)):
+        file = REPO / comfy[field].partition("/main/")[2]
+        width, height = struct.unpack(">II", file.read_bytes()[16:24])  # a PNG's header
+        assert width / height == pytest.approx(shape), field
+        assert file.stat().st_size < MEBIBYTE
     assert [int(part) for part in project["project"]["version"].split(".")] >= [0, 1, 0]
     assert project["project"]["urls"]["Repository"].startswith("https://github.com/")
     wanted = [line for line in (REPO / "requirements.txt").read_text("utf-8").splitlines() if line[:1] not in ("", "#")]
     assert project["project"]["dependencies"] == wanted
+
+
+def test_the_registry_takes_the_name_and_the_changelog_has_the_version():
+    """https://docs.comfy.org/registry/specifications: the name is also that of the folder that it is installed in."""
+    project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
+    assert re.fullmatch(r"[a-z](?:[._-]?[a-z0-9])*", project["name"])
+    assert len(project["name"]) < 100
+    assert "comfyui" not in project["name"].lower()
+    (newest, *_) = re.findall(r"^## (\S+)", (REPO / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert newest == project["version"]

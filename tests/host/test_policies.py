@@ -5,19 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from every_policy import POLICIES
 from passes import ARCHITECTURES, Passes
 from testbed.captions import CAPTIONS
 
 LOOSE = {"magcache": 2.0, "teacache": 3.0}  # skips something at ten steps; 1.0 does on the others
-STEPWISE = {
-    "corrected_line", "taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "output_reuse", "output_line",
-    "deepcache", "hicache", "freqca", "tc_pade", "cachequant", "spectrum", "spectrum_output",
-}  # fmt: skip
-ALL = {  # by name, as the pack is only imported once ComfyUI runs
-    "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "sensitivity", "step_mask",
-    "trajectory_error", "trajectory_error_output", "foreseen", "seacache", "worldcache", "smoothcache", "procache",
-    "meancache", *STEPWISE,
-}  # fmt: skip
 MASK = "1,1,1,1,0,0,1,0,0,1"
 ERRORS = tuple(tuple(0.05 * gap for gap in range(1, 9)) for _ in range(10))
 CURVE = ((0.0, *[0.9] * 9), ERRORS, ERRORS)
@@ -53,11 +45,7 @@ def plain(passes, request):
     return sampled
 
 
-def test_no_policy_is_left_out(pack):
-    assert set(pack.dicache_core.POLICIES) == ALL
-
-
-@pytest.mark.parametrize("name", sorted(ALL))
+@pytest.mark.parametrize("name", POLICIES)
 def test_it_skips_and_stays_finite(passes, plain, name):
     limited_by = passes.core.named_policy(name).limited_by
     loose = {"interval": {"interval": 3}, "threshold": {"threshold": LOOSE.get(name, 1.0)}}.get(limited_by, {})
@@ -68,7 +56,7 @@ def test_it_skips_and_stays_finite(passes, plain, name):
     assert not torch.equal(latent, plain(10))
 
 
-@pytest.mark.parametrize("name", sorted(ALL))
+@pytest.mark.parametrize("name", POLICIES)
 def test_threshold_0_changes_no_bit(passes, plain, name):
     model, runs = with_policy(passes, name, threshold=0.0)
     assert torch.equal(passes.sample(model, steps=3), plain(3))

@@ -74,7 +74,8 @@ POLICIES = {
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "taylorseer_1", "taylorseer_2",
     "foca", "hyca", "sensitivity", "fixed_interval", "step_mask", "trajectory_error", "trajectory_error_output",
     "output_reuse", "corrected_line", "foreseen", "output_line", "deepcache", "hicache", "freqca", "tc_pade",
-    "cachequant", "spectrum", "spectrum_output", "seacache", "worldcache", "smoothcache", "procache", "meancache",
+    "cachequant", "fastercache", "spectrum", "spectrum_output", "seacache", "worldcache", "smoothcache", "procache",
+    "meancache",
 }  # fmt: skip
 
 

@@ -93,6 +93,12 @@ def test_policy_is_refused_before_anything_runs(server, graph, inputs, message):
         ({"policy": "fbcache", "interval": 3}, "interval is 3, but this policy does not compute every n-th step"),
         ({"policy": "foca", "interval": 3, "target": "2x"}, "target is '2x' beside interval 3: write one of them"),
         ({"policy": "fbcache", "threshold": 0.2, "target": "2x"}, "target is '2x' beside threshold 0.2"),
+        ({"policy": "fbcache", "mask": "1,0"}, "mask is '1,0', but fbcache reads none: clear it, or choose step_mask"),
+        (
+            {"policy": "foca", "curve": "mine"},
+            "curve is 'mine', but foca reads none: clear it, or choose one of magcache",
+        ),
+        ({"policy": "smoothcache"}, "smoothcache needs a curve: make one with DiCache Calibrate"),
     ],
 )
 def test_numbers_that_end_each_other_are_refused_on_the_policy(server, graph, inputs, message):

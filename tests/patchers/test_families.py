@@ -1,10 +1,13 @@
 """Every family with a stack of blocks, with a cache around its stack, compared with itself; the host's classes."""
 
 import functools
+import json
 import sys
 import threading
+from pathlib import Path
 
 import pytest
+import shown
 import torch
 import torch._dynamo.utils
 import toys
@@ -24,9 +27,10 @@ def built(make):
 
 
 @pytest.fixture(params=toys.TOYS, ids=lambda make: make.__name__)
-def toy(request, pack):
+def toy(request, pack, shows):
     """A toy of one family; ``pack`` comes first, as it starts ComfyUI."""
     toy = built(request.param)
+    shows("toy", toy.model)
     toy.clear()
     return toy
 
@@ -214,6 +218,8 @@ def test_rows_that_disagree(toy, cached):
 def test_cond_and_uncond_in_one_batch_or_apart(pack, toy, together_first):
     if toy.batch == 1:
         pytest.skip("the host runs this family alone")
+    if not runs_one_row(toy):
+        pytest.skip("this ComfyUI takes cond and uncond of this family in one batch only")
     rows, both = [[0], [1]], ["cond", "uncond"]
 
     def run(call, together):
@@ -230,6 +236,18 @@ def test_cond_and_uncond_in_one_batch_or_apart(pack, toy, together_first):
     for step, together in ((1, not together_first), (2, together_first)):
         assert_near(run(lambda x, conds, rows, step=step: wrapped(x, step, conds=conds, rows=rows), together), computed)
     assert wrapped.decisions == ["no anchor yet"] * 2 + ["reused"] * 4
+
+
+def runs_one_row(toy):
+    """Hunyuan3D 2.1 split its batch into conds in older versions, and failed on one row."""
+    try:
+        bare(toy, take_rows(toy.x, [0]), rows=[0])
+    except ValueError as error:
+        assert "not enough values to unpack" in str(error)  # noqa: PT017 - anything else is ours
+        return False
+    finally:
+        toy.clear()
+    return True
 
 
 def take_rows(x, rows):
@@ -391,6 +409,13 @@ def test_a_class_of_the_hosts_belongs_to_one_family(pack):
     models = [name for family in families for name in family.models]
     assert len(models) == len(set(models))
     assert len({family.name for family in families}) == len(families)
+
+
+def test_table_of_models_has_these_families(pack):
+    """Else docs/models.md is of another time: ``make models`` makes it anew."""
+    file = Path(__file__).parents[2] / "bench" / "results" / "families.json"
+    found = json.loads(file.read_text(encoding="utf-8"))["families"]
+    assert [{k: v for k, v in row.items() if k not in shown.KINDS} for row in found] == shown.rows()
 
 
 def test_compiled_blocks_stay_compiled_and_the_cache_outside(pack):

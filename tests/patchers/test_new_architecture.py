@@ -30,7 +30,7 @@ class Ladder(nn.Module):
 def ladder(pack, monkeypatch):
     patchers = pack.model_patchers
     assert patchers.family_of(Ladder()) is None
-    row = patchers.Family("Ladder", "ladder", (patchers.family.class_name(Ladder()),), (patchers.Part("rungs", "img"),))
+    row = patchers.Family("ladder", (patchers.family.class_name(Ladder()),), (patchers.Part("rungs", "img"),))
     monkeypatch.setattr(patchers.registry, "FAMILIES", [*patchers.registry.FAMILIES, row])
     torch.manual_seed(0)
     model = Ladder()

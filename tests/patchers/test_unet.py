@@ -49,8 +49,10 @@ def built(make):
 
 
 @pytest.fixture(params=[sd_1, sdxl, video], ids=lambda make: make.__name__)
-def unet(request, pack):
-    return built(request.param)
+def unet(request, pack, shows):
+    unet = built(request.param)
+    shows("toy", unet.model)
+    return unet
 
 
 @pytest.fixture(autouse=True)

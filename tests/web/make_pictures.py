@@ -1,4 +1,7 @@
-"""Take the pictures of README and help pages: ``python3 tests/host/run.py --script tests/web/make_pictures.py``."""
+"""Make the pictures of README, help and registry: ``python3 tests/host/run.py --script tests/web/make_pictures.py``.
+
+With ``banner`` behind it only the registry's banner is made again, from the photograph of the strip that is there.
+"""
 
 import re
 import sys
@@ -10,11 +13,17 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "host")]
 from chromium import find_browser  # noqa: E402
 from comfy_server import ComfyServer  # noqa: E402
 from desk import LAUNCH, REPO, Desk  # noqa: E402
+from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402
 from provision import provision  # noqa: E402
 
 STRIP = REPO / "web" / "docs" / "strip.png"
 LIVE_VIEW = REPO / "docs" / "live_view.png"
+BANNER = REPO / "docs" / "banner.png"
+BANNER_SIZE = (1260, 540)  # the registry wants 21:9
+STRIP_WIDTH = 680
+PROMISE = "Diffusion models\nsample faster by\nskipping the work\nthey do not need."
+INK, FAINT, PAPER = (240, 240, 243), (190, 192, 200), (23, 23, 24)
 MARGIN = 24  # pixels around the graph
 
 
@@ -53,7 +62,28 @@ def _around_graph(desk: Desk) -> dict:
     return {"x": left - MARGIN, "y": top - MARGIN, "width": width, "height": height}
 
 
+def make_banner() -> None:
+    """Name, promise and the strip of a real run."""
+    banner = Image.new("RGB", BANNER_SIZE, PAPER)
+    draw = ImageDraw.Draw(banner)
+    with Image.open(REPO / "docs" / "icon.png") as icon, Image.open(STRIP) as strip:
+        small = icon.convert("RGBA").resize((120, 120), Image.Resampling.LANCZOS)
+        height = round(strip.height * STRIP_WIDTH / strip.width)
+        shown = strip.convert("RGB").resize((STRIP_WIDTH, height), Image.Resampling.LANCZOS)
+    banner.paste(small, (48, 96), small)
+    draw.text((188, 112), "DiCache", INK, ImageFont.load_default(80))
+    draw.text((48, 252), PROMISE, FAINT, ImageFont.load_default(36), spacing=16)
+    banner.paste(shown, (BANNER_SIZE[0] - STRIP_WIDTH - 40, (BANNER_SIZE[1] - height) // 2))
+    banner.save(BANNER, optimize=True)
+
+
 def main() -> None:
+    if sys.argv[1:] != ["banner"]:
+        photograph()
+    make_banner()
+
+
+def photograph() -> None:
     with ComfyServer(provision()) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=LAUNCH)
         take(browser, server.url)

@@ -1,0 +1,248 @@
+"""Families in the host's real sampler, with a stack policy and an output policy each: toy width, random weights."""
+
+import functools
+import json
+import sys
+
+import pytest
+import sampled
+import torch
+from cached import counted
+from passes import COMPOSED, SIZES, assert_close
+from sampled import STACKS, U_NETS, HostModel, Sampled
+from testbed.captions import CAPTIONS
+from testbed.conditioning import SHAPES
+from toys import Toy, text
+from variants import noise
+
+STEPS = 10  # more than the few steps in which presets skip nothing
+STACK, OUTPUT = "published", "balanced"  # presets: the paper's rule (DeepCache on a U-Net), and the pack's default
+SAMPLED = [(spec, "simple") for spec in STACKS] + [(spec, name) for spec in U_NETS for name in ("normal", "karras")]
+
+
+class Cached:
+    """One family under one scheduler."""
+
+    def __init__(self, comfy, host, scheduler):
+        self.comfy, self.host, self.scheduler = comfy, host, scheduler
+        self.core, self.patchers = comfy.pack.dicache_core, comfy.pack.model_patchers
+        self.family = self.patchers.family_of(host.toy.model)
+        self.runs = []
+
+    @functools.cached_property
+    def bare(self):
+        """The latent without a cache."""
+        return self.sample(self.host.model)
+
+    @property
+    def run(self):
+        return self.runs[-1]
+
+    def sample(self, model):
+        return self.host.sample(model, STEPS, self.scheduler)
+
+    def attached(self, preset, **settings):
+        """The latent under a preset and the numbers typed beside it."""
+        config = self.core.resolve(self.family.architecture, preset, **settings)
+        return self.sample(self.patchers.attach(self.host.model, config, runs=self.runs))
+
+    def applied(self, **widgets):
+        """The latent behind DiCache Apply, its widgets at their defaults unless given."""
+        model, log = self.comfy.node("DiCacheApply", model=self.host.model, **widgets)
+        latent = self.sample(model)
+        self.runs += log.runs
+        return latent
+
+    @property
+    def outermost_and_last(self):
+        """What runs on every step of a stack policy, and what a skipped step leaves out."""
+        network = self.host.toy.model
+        if self.family.unet:
+            return [network.input_blocks[0][0], network.middle_block[0]]
+        blocks = self.family.blocks(network)
+        return [blocks[0].module, blocks[-1].module]
+
+    @property
+    def decisions(self):
+        return [[(step.call, d.reuse) for step, d in lane] for lane in self.run.lanes().values()]
+
+
+@pytest.fixture(scope="module", params=SAMPLED, ids=lambda made: f"{made[0]}-{made[1]}")
+def one_family(request, comfy):
+    comfy.pack  # noqa: B018 - ComfyUI is started and the pack loaded before the host's modules are looked at
+    spec, scheduler = request.param
+    return Cached(comfy, HostModel(spec), scheduler)
+
+
+@pytest.fixture
+def cached(one_family, shows):
+    shows("sampled", one_family.host.toy.model)
+    one_family.runs.clear()
+    return one_family
+
+
+@pytest.fixture
+def batching(comfy, monkeypatch):
+    """``batching(fits)``: whether the memory for cond and uncond in one batch is there."""
+
+    def set_to(fits):
+        free = comfy.module("comfy.model_patcher").ModelPatcher
+        monkeypatch.setattr(free, "get_free_memory", lambda *_: 1e18 if fits else 0)
+
+    return set_to
+
+
+def test_what_computes_everything_is_the_bare_model_bit_for_bit(cached):
+    assert cached.bare.isfinite().all()
+    foreseen = cached.core.POLICIES["foreseen"]
+    for preset, settings in (
+        (STACK, {"threshold": 0.0}),
+        (STACK, {"threshold": COMPOSED}),
+        (OUTPUT, {"policy": foreseen, "threshold": 0.0}),
+        (OUTPUT, {"end_percent": 0.0}),
+    ):
+        assert torch.equal(cached.attached(preset, **settings), cached.bare)
+        assert cached.run.computed == STEPS
+
+
+def test_default_widgets_skip_half_and_the_strip_says_so(cached):
+    with counted(cached.outermost_and_last) as calls:
+        latent = cached.applied()
+    assert latent.isfinite().all()
+    assert not torch.equal(latent, cached.bare)
+    assert cached.run.computed == STEPS // 2
+    assert calls == [STEPS // 2] * 2, "skipped steps run no block"
+    event = strip_of(cached)
+    assert event["policy"] == "foreseen"
+    assert event["target"] == "2x"
+    assert event["cells"].count("r") == event["reused"] == STEPS - event["computed"] == STEPS // 2
+    assert event["nothing"] is None
+    summary = cached.run.summary()
+    assert summary["architecture"] == cached.family.architecture
+    assert summary["finished"]
+
+
+def test_papers_rule_skips_the_blocks_behind_the_probe(cached):
+    with counted(cached.outermost_and_last) as calls:
+        latent = cached.applied(preset=STACK)
+    assert latent.isfinite().all()
+    assert not torch.equal(latent, cached.bare)
+    assert cached.run.reused >= STEPS // 2 - 1
+    assert calls == [STEPS, cached.run.computed]
+    event = strip_of(cached)
+    assert event["policy"] == ("deepcache" if cached.family.unet else "dicache")
+    if not cached.family.unet:
+        assert event["target"] == "2x", "nothing was published for it"
+        assert "steered to 2x" in cached.core.published_note(cached.family.architecture)
+
+
+@pytest.mark.parametrize("preset", [STACK, OUTPUT])
+def test_cond_and_uncond_in_one_batch_or_apart(cached, batching, preset):
+    latents, decisions = [], []
+    for fits in (True, False):
+        batching(fits)
+        latents.append(cached.attached(preset))
+        decisions.append(sorted(cached.decisions))
+        assert {len(passed.keys) for passed in cached.run.passes} == {2 if fits else 1}
+        assert cached.run.reused > 0
+    assert decisions[0] == decisions[1]
+    assert_close(latents[1], latents[0], 1e-4)
+
+
+@pytest.mark.parametrize("preset", [STACK, OUTPUT])
+def test_a_skipped_step_of_an_unchanging_model_is_the_computed_one(cached, preset):
+    if preset == OUTPUT and not cached.host.spec.constant:
+        pytest.skip("its direction changes with the noise although its output does not")
+    with cached.host.standing_still():
+        expected = cached.sample(cached.host.model)
+        assert_close(cached.attached(preset), expected, 2e-5)
+    assert cached.run.reused >= STEPS // 2 - 1
+
+
+# ---------------------------------------------------------------- trained models, the other nodes, an unknown class
+
+
+@pytest.mark.parametrize("architecture", SHAPES)
+def test_default_widgets_on_the_trained_models(comfy, pack, shows, architecture):
+    model, log = comfy.node("DiCacheApply", model=comfy.load_model(architecture))
+    shows("trained", model.model.diffusion_model)
+    cfg, size = SHAPES[architecture].cfg, {"size": 8} | SIZES.get(architecture, {})
+    with torch.inference_mode():
+        latent = comfy.sample(model, CAPTIONS[0], architecture=architecture, steps=STEPS, cfg=cfg, **size)
+    assert latent.isfinite().all()
+    (run,) = log.runs
+    assert (run.computed, run.reused) == (STEPS // 2, STEPS // 2)
+
+
+SOME = [spec for spec in [*STACKS, *U_NETS] if str(spec) in ("z_image", "ltx_2", "sdxl")]
+
+
+@pytest.fixture(params=SOME, ids=str)
+def one_of_some(request, comfy, pack):
+    return Cached(comfy, HostModel(request.param), "simple")
+
+
+def test_report_and_policy(one_of_some, comfy):
+    (policy,) = comfy.node("DiCachePolicy", policy="taylorseer_1", target="2x")
+    model, log = comfy.node("DiCacheApply", model=one_of_some.host.model, policy=policy)
+    latent = one_of_some.sample(model)
+    assert latent.isfinite().all()
+    _, report = comfy.node("DiCacheReport", after=latent, statistics=log)
+    (run,) = json.loads(report)["runs"]
+    assert run["architecture"] == one_of_some.family.architecture
+    assert run["settings"]["predictor"] == "taylor1"
+    assert (run["computed"], run["reused"]) == (STEPS // 2, STEPS // 2)
+
+
+def test_compare(one_of_some, comfy):
+    host = one_of_some.host
+    latent, _, report, _ = comfy.node(
+        "DiCacheCompare", model=host.model, positive=host.cond(0), negative=host.cond(1), seed=0, steps=STEPS, cfg=1.5,
+        latent_image={"samples": host.latent}, settings="published, balanced",
+    )  # fmt: skip
+    plain, papers, own = json.loads(report)
+    assert latent["samples"].shape[0] == 3
+    assert latent["samples"].isfinite().all()
+    assert plain["computed"] == STEPS
+    assert papers["computed"] < STEPS
+    assert own["computed"] == STEPS // 2
+    assert own["psnr"] > 0
+
+
+class Unheard(torch.nn.Module):
+    """A network of a class that no table has."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtype, self.mix = torch.float32, torch.nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x, timestep, context, control=None, transformer_options=None, **more):
+        return self.mix(x) + timestep.reshape(-1, 1, 1, 1) / 1000 + context.mean()
+
+
+def unheard() -> Toy:
+    torch.manual_seed(0)
+    return Toy(Unheard().requires_grad_(False), noise(2, 4, 8, 8), dict(context=text(12)))
+
+
+@pytest.mark.parametrize(
+    "spec", [Sampled("SD15", unheard), Sampled("Stable_Cascade_C", sampled.cascade, sampled.pooled)], ids=str
+)
+def test_a_class_of_no_family(comfy, pack, spec):
+    """Own presets run; the paper's rule says on the node, in one line, what to choose instead."""
+    host = HostModel(spec)
+    for preset, computed in (("fidelity", 7), ("balanced", 5), ("fast", 3)):
+        model, log = comfy.node("DiCacheApply", model=host.model, preset=preset)
+        latent = host.sample(model, STEPS)
+        assert log.runs[-1].computed == computed
+        assert latent.isfinite().all()
+    with pytest.raises(ValueError, match="choose the preset fidelity, balanced or fast") as error:
+        comfy.node("DiCacheApply", model=host.model, preset=STACK)
+    assert type(host.toy.model).__name__ in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def strip_of(cached):
+    """What the node's strip is told at the end of the run."""
+    reporter = sys.modules[f"{cached.patchers.__name__}.reporter"].Reporter
+    return reporter(cached.run, None, 1).event(finished=True)
