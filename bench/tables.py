@@ -49,7 +49,8 @@ def demo_markdown(report: dict) -> str:
         for runs in ways.values():
             psnr = sorted(run["psnr"] for run in runs)
             cells.append(f"{_median(runs, 'computed'):g} computed, {demo_speedup(without, runs):.2f}x")
-            cells.append(f"{statistics.median(psnr):.1f} ({psnr[0]:.1f} to {psnr[-1]:.1f})")
+            spread = f" ({psnr[0]:.1f} to {psnr[-1]:.1f})" if len(psnr) > 1 else ""
+            cells.append(f"{statistics.median(psnr):.1f}{spread}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -71,7 +72,7 @@ def _median(runs: list[dict], value: str) -> float:
 def _of_device(result: dict) -> list[str]:
     records = result["architectures"]
     steps = [
-        "| model | step | computed with node | reused | probe, embedding, head | decision | peak memory |",
+        "| model | step | computed with node | skipped step | probe, embedding, head | decision | peak memory |",
         "|---|---|---|---|---|---|---|",
         *map(_step_row, records),
     ]
@@ -96,9 +97,9 @@ def _of_device(result: dict) -> list[str]:
 
 def _testbed(tiny: dict) -> str:
     return (
-        f"Testbed Flux at {tiny['steps']} steps, {tiny['reused']} of them reused: "
+        f"Testbed Flux at {tiny['steps']} steps, {tiny['reused']} of them skipped: "
         f"{tiny['over_baseline']['median']:.2f} of the time without DiCache, which is {tiny['over_ideal']:.2f} times "
-        "(computed + reused x probe share) / steps, the probe share being the first block's, the embeddings' and the "
+        "(computed + skipped x probe share) / steps, the probe share being the first block's, the embeddings' and the "
         f"head's part of a step's time, {tiny['probe_share']:.1%}. (Such small models spend much outside of their "
         f"blocks: with the first block's share of the blocks, {tiny['probe_share_of_blocks']:.1%}, it would be "
         f"{tiny['over_ideal_by_blocks']:.2f} times.)"
@@ -128,7 +129,7 @@ def _peer_row(name: str, records: list[dict]) -> str:
 
 
 def _growth(growth: dict) -> str:
-    lines = ["How it grows (Flux):", "", "| | computed with node | reused | held |", "|---|---|---|---|"]
+    lines = ["How it grows (Flux):", "", "| | computed with node | skipped step | held |", "|---|---|---|---|"]
     for kind in ("tokens", "batch"):
         for row in growth[kind]:
             cells = [_percent(row["computed_over_step"], minus=1.0, sign="+"), _percent(row["reused_over_step"])]

@@ -15,16 +15,18 @@ from skimage.metrics import peak_signal_noise_ratio
 SAME_PICTURE_PSNR = 100.0  # written for two equal pictures, whose PSNR is infinite
 WITHOUT, FEWER, PUBLISHED, BALANCED, PAPER_AT_2X = "without", "fewer steps", "published", "balanced", "paper at 2x"
 POLICY = "policy"  # the id of a node that the demo's graph does not have
+NOTHING_TYPED = {"threshold": -1.0, "warmup_steps": -1}  # inputs that its schema requires
 
 
 @dataclass(frozen=True)
 class Show:
-    """What is sampled of one architecture."""
+    """What is sampled of one architecture; of ``rounds`` of the same the fastest counts."""
 
     captions: tuple[str, ...]
     cfg: float = 1.0
     scheduler: str = "simple"
     steps: int = 30
+    rounds: int = 1
 
 
 @dataclass
@@ -68,7 +70,10 @@ def graph_for(architecture: str, caption: str, show: Show, way: str, seed: int) 
         graph[APPLY]["inputs"] = {"model": model, "preset": "published"}
     else:
         graph[APPLY]["inputs"] = {"model": model, "policy": [POLICY, 0]}
-        graph[POLICY] = {"class_type": "DiCachePolicy", "inputs": {"policy": "dicache", "target": "2x"}}
+        graph[POLICY] = {
+            "class_type": "DiCachePolicy",
+            "inputs": {**NOTHING_TYPED, "policy": "dicache", "target": "2x"},
+        }
     return graph
 
 
@@ -85,7 +90,12 @@ def all_ways(
     server: ComfyServer, architecture: str, caption: str, show: Show, ways: tuple[str, ...], seed: int, on_event=None
 ) -> list[Way]:
     """One caption in each way, the first being what the others are compared with."""
-    done = [sampled(server, graph_for(architecture, caption, show, way, seed), way, on_event) for way in ways]
+    rounds = []
+    for number in range(show.rounds):
+        again = caption + " " * number  # means the same, and ComfyUI does not take it out of its cache
+        graphs = [graph_for(architecture, again, show, way, seed) for way in ways]
+        rounds.append([sampled(server, graph, way, on_event) for graph, way in zip(graphs, ways, strict=True)])
+    done = [min(same, key=lambda way: way.seconds) for same in zip(*rounds, strict=True)]
     for way in done[1:]:
         way.psnr = _psnr(done[0].frames, way.frames)
     return done

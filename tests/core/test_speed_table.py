@@ -53,3 +53,8 @@ def test_the_table_replaces_what_is_between_the_markers_and_nothing_else():
     assert tables.written(tables.written(readme, "x", "a"), "x", "b") == tables.written(readme, "x", "b")
     with pytest.raises(ValueError, match="write them where the table belongs"):
         tables.written("no markers", "x", "new")
+
+
+def test_a_skipped_step_has_one_name():
+    for page in (PAGE, tables.README.read_text(encoding="utf-8")):
+        assert "reused" not in page

@@ -24,13 +24,13 @@ from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 from provision import provision  # noqa: E402
 from testbed.captions import CAPTIONS  # noqa: E402
+from testbed.conditioning import SHAPES  # noqa: E402
 from workflow_parts import Workflow  # noqa: E402
 from workflows import TESTBED  # noqa: E402
 from workflows import WORKFLOWS as SPECIFICATIONS  # noqa: E402
 
 THUMBNAIL = 480  # pixels square, the shape of the template browser's cards, which show it at about half of that
 INK, FAINT, PAPER = (240, 240, 243), (190, 192, 200), (23, 23, 24)
-CFG = {"wan": 3.0}  # of the testbed's models that were trained for it
 NODE_WIDTH = 232  # narrow, so that the letters on it are large in the picture
 ONLY_THE_STRIP = """([event, width]) => {
     const node = LiteGraph.createNode("DiCacheApply");
@@ -65,7 +65,7 @@ def steps_of(specification: Workflow) -> int:
 
 def last_event(server: ComfyServer, testbed: str, steps: int) -> dict:
     """What the strip is told at the end of a run of a model of the testbed."""
-    cfg = CFG.get(testbed, 1.0)
+    cfg = SHAPES[testbed].cfg
     server.run(demo_graph(CAPTIONS[0], testbed, seed=0, steps=2, cfg=cfg))  # pays for loading
     return server.run(demo_graph(CAPTIONS[0], testbed, seed=1, steps=steps, cfg=cfg)).data("dicache.step")[-1]
 

@@ -199,7 +199,7 @@ def qwen_image() -> Workflow:
     ]
     text = "**What to change**: 50 steps is the model's own number; the more steps, the more of them can be skipped."
     memory = "20 billion parameters, 20 GB in fp8 as loaded here: 86% of a 24 GB card, says ComfyUI's template."
-    return workflow("Qwen-Image", "text to image", columns, text, memory, "Apache 2.0")
+    return workflow("Qwen-Image", "text to image", columns, text, memory, "Apache 2.0", "qwen_image")
 
 
 def z_image() -> Workflow:
@@ -220,7 +220,7 @@ def z_image() -> Workflow:
     ]
     text = "This is the base model. Z-Image-Turbo samples in 8 steps, which leave nothing to skip."
     memory = "6 billion parameters, 12 GB in bf16 as loaded here, and 8 GB for the text encoder."
-    return workflow("Z-Image", "text to image", columns, text, memory, "Apache 2.0")
+    return workflow("Z-Image", "text to image", columns, text, memory, "Apache 2.0", "z_image")
 
 
 def sdxl() -> Workflow:
@@ -236,7 +236,7 @@ def sdxl() -> Workflow:
     ]
     text = "Any other SDXL or SD 1.5 checkpoint goes into the same graph. The refiner is left out."
     memory = "2.6 billion parameters, 7 GB with text encoders and VAE."
-    return workflow("SDXL", "text to image", columns, text, memory, "CreativeML Open RAIL++-M")
+    return workflow("SDXL", "text to image", columns, text, memory, "CreativeML Open RAIL++-M", "unet")
 
 
 def testbed_flux() -> Workflow:

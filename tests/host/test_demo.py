@@ -1,0 +1,42 @@
+"""What the demo promises: with nothing set on the node each testbed model is close and computes half of its steps."""
+
+import json
+import sys
+
+import pytest
+from demo_graph import APPLY
+from layout import REPO
+from testbed.conditioning import SHAPES
+
+sys.path.extend([str(REPO / "demo"), str(REPO / "bench")])
+import tables
+from sampling import BALANCED, WITHOUT, all_ways, graph_for
+
+import demo
+
+LEAST_PSNR, LEAST_SPEEDUP = 30.0, 1.7
+
+
+def test_the_demo_shows_every_model_of_the_testbed_with_the_guidance_it_was_trained_for():
+    assert {name: show.cfg for name, show in demo.SHOWS.items()} == {name: shape.cfg for name, shape in SHAPES.items()}
+
+
+def test_balanced_is_the_node_with_nothing_set():
+    graph = graph_for("flux", "", demo.SHOWS["flux"], BALANCED, seed=0)
+    assert set(graph[APPLY]["inputs"]) == {"model"}
+
+
+@pytest.mark.parametrize("architecture", demo.SHOWS)
+def test_the_default_is_close_at_half_of_the_steps(server, architecture):
+    show = demo.SHOWS[architecture]
+    _, balanced = all_ways(server, architecture, show.captions[0], show, (WITHOUT, BALANCED), seed=0)
+    assert (balanced.computed, balanced.skipped) == (15, 15)
+    assert balanced.psnr >= LEAST_PSNR
+
+
+@pytest.mark.parametrize("architecture", demo.SHOWS)
+def test_what_the_page_says_keeps_the_promise(architecture):
+    report = json.loads(tables.DEMO.read_text(encoding="utf-8"))
+    without, balanced = (tables.demo_runs(report, architecture, way) for way in (WITHOUT, BALANCED))
+    assert min(run["psnr"] for run in balanced) >= LEAST_PSNR
+    assert tables.demo_speedup(without, balanced) >= LEAST_SPEEDUP
