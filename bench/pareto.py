@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 # Colours that people who see no red or green tell apart (Okabe and Ito), dark enough for text on white.
 NAMED = {
     "dicache": ("DiCache, the paper's rule", "#a63d00"),
+    "deepcache": ("DeepCache", "#5b5b00"),
     "fewer_steps": ("simply fewer steps", "#1a1a1a"),
     "taylorseer_1": ("TaylorSeer", "#8c3f74"),
     "comfyui_easycache": ("ComfyUI's EasyCache", "#0b63a3"),

@@ -176,6 +176,7 @@ def test_the_policies_that_count_steps():
     assert set(COUNTING) == {
         "taylorseer_1", "taylorseer_2", "foca", "hyca", "fixed_interval", "output_reuse", "output_line",
         "corrected_line", "deepcache", "spectrum", "spectrum_output", "hicache", "freqca", "tc_pade", "cachequant",
+        "fastercache",
     }  # fmt: skip
 
 
