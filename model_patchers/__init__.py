@@ -6,6 +6,8 @@ from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
 from .families import FAMILIES
 from .family import Family, Part
 from .registry import architecture_of, family_of
+from .tune import Tuned, tune
+from .tuned import forget, forget_all, listing, memory_state, recalled, remembered
 
 __all__ = [
     "FAMILIES",
@@ -14,6 +16,7 @@ __all__ = [
     "Family",
     "Part",
     "Sampling",
+    "Tuned",
     "architecture_of",
     "as_latent",
     "attach",
@@ -24,8 +27,15 @@ __all__ = [
     "decode",
     "detach",
     "family_of",
+    "forget",
+    "forget_all",
     "is_video",
+    "listing",
     "load_curve",
+    "memory_state",
     "nothing",
     "picture_part",
+    "recalled",
+    "remembered",
+    "tune",
 ]
