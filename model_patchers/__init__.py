@@ -6,7 +6,7 @@ from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
 from .families import FAMILIES
 from .family import Family, Part
 from .registry import architecture_of, family_of
-from .tune import Tuned, tune
+from .tune import Tuned, as_samplings, tune
 from .tuned import forget, forget_all, listing, memory_state, recalled, remembered
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Tuned",
     "architecture_of",
     "as_latent",
+    "as_samplings",
     "attach",
     "calibrate",
     "check_curve_name",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 import comfy.utils
 import torch
@@ -30,12 +31,13 @@ from ..dicache_core import (
     search,
 )
 from .attach import attach, detach
-from .compare import Sampling, _timed, picture_part
+from .compare import Latent, Sampling, _timed, picture_part
 from .fingerprint import fingerprint
 from .registry import architecture_of, family_of
 from .tuned import remember
 from .view import View
 
+MORE_PROMPTS = ("positive_2", "positive_3", "positive_4")
 UNPUBLISHED = Candidate("dicache", "2x")  # the paper's rule where it has no number
 SHORTEST_INTERVAL = 0.5  # seconds between two lines of text on the node
 
@@ -58,6 +60,19 @@ class Tuned:
     situation: Situation
     file: str
     pictures: list[list[Tensor]]
+
+
+def as_samplings(latent: Latent, positive: Any = None, seed: int = 0, **sampler: Any) -> list[Sampling]:
+    """One for each prompt, ``positive`` and whichever of ``positive_2`` to ``positive_4`` are there, each with a seed
+    of its own."""
+    more = [sampler.pop(name, None) for name in MORE_PROMPTS]
+    prompts = [positive, *[prompt for prompt in more if prompt is not None]]
+    if sampler.get("guider") is not None and len(prompts) > 1:
+        raise ValueError("a guider brings its own prompt: leave positive_2 to positive_4 open, or the guider")
+    return [
+        Sampling(latent=latent, positive=prompt, seed=(seed + number) % 2**64, **sampler)
+        for number, prompt in enumerate(prompts)
+    ]
 
 
 def tune(
