@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := $(PYTHON) tests/host/run.py
 ARGS ?=
 
-.PHONY: help demo test test-hosts test-web browser lint format bench-speed bench-quality bench-compile soak clean
+.PHONY: help demo test test-hosts test-web browser lint format bench-speed bench-quality bench-compile bench-tune soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ bench-quality:  ## quality against speed
 
 bench-compile:  ## torch.compile with and without the cache
 	$(RUN) --script bench/compiled.py $(ARGS)
+
+bench-tune:  ## DiCache Tune on every testbed model, judged on other captions
+	$(RUN) --script bench/tune.py $(ARGS)
 
 soak:  ## many runs in one server: memory and results stay put
 	$(RUN) --script bench/soak.py $(ARGS)

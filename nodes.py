@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from comfy_api.latest import ComfyExtension, io
@@ -205,13 +204,11 @@ class DiCacheApply(io.ComfyNode):
         policy: Policy | None = None,
         **numbers: Any,
     ) -> io.NodeOutput:
-        settings = partial(resolve, architecture_of(model), residual_bits=int(residual_bits), **numbers)
+        typed = {**numbers, "residual_bits": int(residual_bits)}
         if asks_memory(preset, policy, **numbers):
-            config = recalled(
-                model, lambda tuned: settings(TUNED_PRESET, tuned=tuned) if tuned else settings(DEFAULT_PRESET)
-            )
+            config = recalled(model, **typed)
         else:
-            config = settings(preset, policy)
+            config = resolve(architecture_of(model), preset, policy, **typed)
         log = RunLog()
         return io.NodeOutput(attach(model, config, node_id=cls.hidden.unique_id, runs=log), log)
 

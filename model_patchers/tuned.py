@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 from comfy.model_patcher import ModelPatcher
 
 from ..dicache_core import (
+    DEFAULT_PRESET,
     LARGEST_FILE,
     NOT_TUNED,
-    CacheConfig,
+    TUNED_PRESET,
     Choice,
-    Policy,
     Remembered,
     TunedSettings,
     display_name,
+    resolve,
 )
 from .fingerprint import fingerprint
 from .registry import architecture_of
@@ -60,15 +62,17 @@ def remember(model: ModelPatcher, choice: Choice) -> Path:
     return path
 
 
-def recalled(model: ModelPatcher, settings: Callable[[Policy | None], CacheConfig]) -> TunedSettings:
-    """What the preset ``tuned`` samples a model with; ``settings`` makes them of a policy, of ``None`` the default.
+def recalled(model: ModelPatcher, **typed: Any) -> TunedSettings:
+    """What the preset ``tuned`` samples a model with, and the numbers that the user typed, as ``resolve`` takes them.
 
     Raises a ``ValueError`` where nothing was tuned for it.
     """
+    settings = partial(resolve, architecture_of(model), **typed)
     known = remembered(model)
     if not known.choices:
         raise ValueError(NOT_TUNED.format(display_name(known.architecture)))
-    return TunedSettings(known, settings(None), {choice: settings(choice.made()) for choice in known.choices})
+    configs = {choice: settings(TUNED_PRESET, tuned=choice.made()) for choice in known.choices}
+    return TunedSettings(known, settings(DEFAULT_PRESET), configs)
 
 
 def listing() -> str:
