@@ -53,8 +53,8 @@ class Lab:
         cls = self.comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheTune"]
         first, *more = [self.prompt(caption) for caption in TUNED_ON]
         answer = cls.PREPARE_CLASS_CLONE(None).execute(
-            model=self.model, positive=first, negative=self.prompt(None), latent_image=self.latent(), seed=1, steps=STEPS,
-            cfg=self.shape.cfg, sampler_name="euler", scheduler="simple", denoise=1.0, want=want, vae=self,
+            model=self.model, positive=first, negative=self.prompt(None), latent_image=self.latent(), seed=1,
+            steps=STEPS, cfg=self.shape.cfg, sampler_name="euler", scheduler="simple", denoise=1.0, want=want, vae=self,
             **{f"positive_{number}": prompt for number, prompt in enumerate(more, 2)},
         )  # fmt: skip
         return json.loads(answer.result[3])
