@@ -17,6 +17,7 @@ from dicache_core import (
     asks_memory,
     chosen_policy,
     resolve,
+    settings_of,
 )
 from dicache_core.tuned import MOST_CHOICES
 
@@ -176,6 +177,16 @@ def test_what_takes_the_place_of_a_presets_method_needs_no_memory(given):
     assert resolve("flux", "tuned", **given) == resolve("flux", DEFAULT_PRESET, **given)
     assert asks_memory("tuned", warmup_steps=3)
     assert not asks_memory(DEFAULT_PRESET)
+
+
+def test_compare_asks_for_what_was_tuned_only_where_it_is_named():
+    def never():
+        raise AssertionError("nobody asked for it")
+
+    assert [label for label, _ in settings_of("fast, 2x", "flux", never)] == ["fast (3x)", "2x"]
+    assert settings_of("tuned", "flux", lambda: "what was tuned") == [("tuned", "what was tuned")]
+    with pytest.raises(ValueError, match="run DiCache Tune"):
+        settings_of("tuned", "flux")
 
 
 def test_settings_are_chosen_when_the_run_is_known():

@@ -1,13 +1,16 @@
 """DiCache Tune on the testbed's Flux: what it measures, what it chooses, what it costs, and what it remembers."""
 
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
 import torch
+from demo_graph import CAPTION, LATENT, LOADER, NEGATIVE, SAMPLER, demo_graph
 from testbed import conditioning as testbed
 from testbed.captions import CAPTIONS
 
+TUNE = "9"
 SIZE = 8  # the smallest that the checkpoint draws anything with: what is tested here is not its pictures
 
 
@@ -184,6 +187,41 @@ def test_without_anything_remembered_the_node_says_what_to_run(comfy, load_model
     with pytest.raises(ValueError, match="run DiCache Tune with it once, or choose the preset balanced") as error:
         comfy.node("DiCacheApply", model=load_model("flux"), preset="tuned")
     assert "\n" not in str(error.value)
+
+
+def tune_graph(**inputs):
+    graph = demo_graph(CAPTIONS[0])
+    given = {"want": "close", "speed": 2.0, **inputs}
+    sampler = graph[SAMPLER]["inputs"] | {"model": [LOADER, 0], **given}
+    nodes = {key: graph[key] for key in (LOADER, CAPTION, NEGATIVE, LATENT)}
+    return {**nodes, TUNE: {"class_type": "DiCacheTune", "inputs": sampler}}
+
+
+def test_progress_covers_the_whole_tuning(server):
+    run = server.run(tune_graph(steps=9, seed=77))
+    assert run.error is None
+    marks = [event["value"] for event in run.data("progress") if event["node"] == TUNE]
+    assert marks == sorted(marks)
+    assert {event["max"] for event in run.data("progress")} == {marks[-1]}
+    assert run.data("dicache.step") == [], "there is no strip to show these runs"
+    (report,) = run.outputs[TUNE]["dicache"]
+    assert report["remembered_in"].startswith("flux-")
+
+
+def test_interrupt_ends_it_at_once_and_nothing_is_remembered(server):
+    assert server.run(tune_graph(action="forget everything")).error is None
+    stopped_at = []
+
+    def stop(event):
+        if event.type == "progress" and not stopped_at:
+            stopped_at.append(time.perf_counter())
+            server.interrupt()
+
+    run = server.run(tune_graph(steps=200), stop)
+    assert run.data("execution_interrupted"), "the tuning was not interrupted"
+    assert run.events[-1].time - stopped_at[0] < 5.0
+    listed = server.run(tune_graph(action="list what is remembered", seed=5))
+    assert listed.outputs[TUNE]["text"] == ["Nothing is remembered."]
 
 
 def test_compare_knows_it_too(comfy, node, load_model):
