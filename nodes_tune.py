@@ -127,6 +127,20 @@ class DiCacheTune(io.ComfyNode):
                 io.Sigmas.Input(
                     "sigmas", optional=True, tooltip="Custom sampling: used in place of steps, scheduler and denoise."
                 ),
+                io.Model.Input(
+                    "low_noise_model",
+                    optional=True,
+                    tooltip="The second of two experts (Wan 2.2): it takes over from the model above in mid-schedule.",
+                ),
+                io.Int.Input(
+                    "switch_at",
+                    default=-1,
+                    min=-1,
+                    max=10000,
+                    optional=True,
+                    advanced=True,
+                    tooltip="The step at which low_noise_model takes over. -1 means half of the steps.",
+                ),
                 io.Combo.Input(
                     "action",
                     options=[TUNE, LIST, FORGET, FORGET_ALL],
@@ -174,6 +188,7 @@ class DiCacheTune(io.ComfyNode):
         want: str,
         speed: float = 2.0,
         vae: io.Vae.Type | None = None,
+        low_noise_model: io.Model.Type | None = None,
         action: str = TUNE,
         **sampler: Any,
     ) -> io.NodeOutput:
@@ -184,12 +199,13 @@ class DiCacheTune(io.ComfyNode):
         wish: Wish = Reach(speed) if want == SPEED else Keep(QUALITIES[want])
         words = f"{speed:g}x" if want == SPEED else want
         see = (lambda samples: reporting.as_pictures(picture_part(samples))) if vae is None else _decoder(vae)
+        models = [model, *([low_noise_model] if low_noise_model else [])]
         found = tune(
-            model, as_samplings(latent_image, **sampler), wish, words, see, reporting.similarity, cls.hidden.unique_id
+            models, as_samplings(latent_image, **sampler), wish, words, see, reporting.similarity, cls.hidden.unique_id
         )
         answer, plot = found.answer, reporting.tune_plot(found.answer, wish)
         report = reporting.tune_report(answer, words, wish, found.situation, found.file)
-        sheet = reporting.tune_sheet(answer, found.pictures, is_video(latent_image)) if vae else None
+        sheet = reporting.tune_sheet(answer, found.pictures, found.steps, is_video(latent_image)) if vae else None
         pictures = nothing("Connect a VAE to DiCache Tune to get pictures.") if sheet is None else sheet
         batches = [batch for batch in (sheet, plot) if batch is not None]
         seen = [image for batch in batches for image in ui.PreviewImage(batch, cls=cls).as_dict()["images"]]

@@ -16,6 +16,7 @@ from .policy import Policy
 from .situation import Recall, Situation
 
 VERSION = 1
+MOST_STEPS = 1_000_000
 MOST_CHOICES = 64  # per model; of under 1000 characters each
 AGAIN = "delete the file, or run DiCache Tune again"
 
@@ -41,6 +42,8 @@ class Choice:
     ssim: float
 
     def __post_init__(self) -> None:
+        if not 0 < len(self.situation.sampler) <= 100 or not 1 <= self.situation.steps <= MOST_STEPS:
+            raise ValueError("its sampler's name is too long, or empty, or its steps are none")
         if not 0 < len(self.wish) <= 100 or len(self.target) > 20:
             raise ValueError("its wish or its target is too long, or empty")
         if not all(math.isfinite(value) and value >= 0 for value in (self.speed, self.psnr, self.ssim)):

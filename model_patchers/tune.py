@@ -52,12 +52,14 @@ class Tuned:
     Slots:
         answer: what was measured and what was chosen.
         situation: in which.
-        file: the name of the file that remembers it.
+        steps: of a run.
+        file: the name of the file that remembers it; of two experts, of the first one's.
         pictures: per trial to be shown (full, chosen, next faster), per prompt ``(N, H, W, C)``.
     """
 
     answer: Answer
     situation: Situation
+    steps: int
     file: str
     pictures: list[list[Tensor]]
 
@@ -76,7 +78,7 @@ def as_samplings(latent: Latent, positive: Any = None, seed: int = 0, **sampler:
 
 
 def tune(
-    model: ModelPatcher,
+    models: Sequence[ModelPatcher],
     samplings: Sequence[Sampling],
     wish: Wish,
     wish_text: str,
@@ -86,12 +88,14 @@ def tune(
 ) -> Tuned:
     """Sample each prompt in full and then with settings that may be better, and remember the best one.
 
+    ``models`` is one, or two experts that share the schedule: each remembers the setting that both were given.
     ``see`` makes pictures ``(N, H, W, C)`` of a latent, ``similarity`` says PSNR and SSIM of two of them.
     """
-    fingerprint(model)  # a model whose weights cannot be read is told now, not at the end
-    others = _others(model)
+    for model in models:
+        fingerprint(model)  # one whose weights cannot be read is told now, not at the end
+    others = _others(models[0])
     progress = Progress(node_id, samplings, 1 + Ladder.of(wish).most_trials + len(others))
-    bench = Bench(detach(model), samplings, see, similarity, progress)
+    bench = Bench([detach(model) for model in models], samplings, see, similarity, progress)
     answer = search(wish, bench.full(), others, bench.measure)
     progress.end()
     shown = [trial for trial in (answer.trials[0], answer.chosen, answer.next_faster) if trial is not None]
@@ -105,8 +109,9 @@ def tune(
         worst.psnr,
         worst.ssim,
     )
-    file = remember(model, choice).name
-    return Tuned(answer, bench.situation, file, [bench.pictures(trial) for trial in dict.fromkeys(shown)])
+    files = [remember(model, choice).name for model in models]
+    steps = samplings[0].total
+    return Tuned(answer, bench.situation, steps, files[0], [bench.pictures(trial) for trial in dict.fromkeys(shown)])
 
 
 def _others(model: ModelPatcher) -> list[Candidate]:
@@ -122,11 +127,11 @@ class Bench:
     """Samples all prompts with one setting after another.
 
     Slots:
-        model: without a cache.
+        models: without a cache.
         situation: of the runs, once there was one.
     """
 
-    model: ModelPatcher
+    models: Sequence[ModelPatcher]
     samplings: Sequence[Sampling]
     see: Pictures
     similarity: Similarity
@@ -137,12 +142,15 @@ class Bench:
 
     def full(self) -> Trial:
         """Everything computed.  One step comes before, which pays for loading weights and choosing kernels."""
-        _timed([self.model], self.samplings[0], lambda _step: None, last_step=1)
-        trial = self._trial(EVERYTHING, resolve(architecture_of(self.model), threshold=0.0), lambda _trial: False)
-        return trial
+        _timed(self.models, self.samplings[0], lambda _step: None, last_step=1)
+        return self._trial(EVERYTHING, resolve(self.architecture, threshold=0.0), lambda _trial: False)
 
     def measure(self, candidate: Candidate, enough: Callable[[Trial], bool]) -> Trial:
-        return self._trial(candidate, resolve(architecture_of(self.model), policy=candidate.made), enough)
+        return self._trial(candidate, resolve(self.architecture, policy=candidate.made), enough)
+
+    @property
+    def architecture(self) -> str:
+        return architecture_of(self.models[0])
 
     def pictures(self, trial: Trial) -> list[Tensor]:
         """Of as many prompts as it was sampled with."""
@@ -150,12 +158,12 @@ class Bench:
 
     def _trial(self, candidate: Candidate, config: CacheConfig, enough: Callable[[Trial], bool]) -> Trial:
         runs: list[RunStatistics] = []
-        model = attach(self.model, config, runs=runs)
+        models = [attach(model, config, runs=runs) for model in self.models]
         latents = self._latents.setdefault(candidate, [])
         likeness: list[Likeness] = []
         total = 0.0
         for number, sampling in enumerate(self.samplings):
-            samples, seconds = _timed([model], sampling, self.progress.steps(candidate, number))
+            samples, seconds = _timed(models, sampling, self.progress.steps(candidate, number))
             latents.append(picture_part(samples).cpu())
             total += seconds
             likeness += self._likeness(number, self.see(samples).cpu(), len(latents[-1]))

@@ -14,6 +14,7 @@ from .compare import Row, compare_sheet
 from .plot import COLORS, FAINT, INK, LARGE, SMALL, as_picture, blank_figure, dress
 
 FULL = "without DiCache"
+HIGHEST = 60.0  # decibels on the plot: beyond it there is nothing to see
 
 
 def tune_text(answer: Answer, wish: str) -> str:
@@ -58,11 +59,11 @@ def tune_report(answer: Answer, wish_text: str, wish: Wish, situation: Situation
     }
 
 
-def tune_sheet(answer: Answer, pictures: Sequence[Sequence[Tensor]], video: bool) -> Tensor:
+def tune_sheet(answer: Answer, pictures: Sequence[Sequence[Tensor]], steps: int, video: bool) -> Tensor:
     """Full, chosen and next faster side by side, differences below, per prompt: ``(N, H', W', 3)``.
 
     ``pictures`` are ``(N, H, W, 3)`` per trial and prompt; a trial that was given up has fewer prompts, and so has the
-    sheet.
+    sheet. ``steps`` are those of a run.
     """
     shown = [answer.trials[0], *dict.fromkeys(t for t in (answer.chosen, answer.next_faster) if t)]
     shown = list(dict.fromkeys(shown))
@@ -71,19 +72,22 @@ def tune_sheet(answer: Answer, pictures: Sequence[Sequence[Tensor]], video: bool
     sheets = []
     for prompt in range(prompts):
         found = slice(prompt * per_prompt, (prompt + 1) * per_prompt)
-        rows = [_row(trial, answer, found) for trial in shown]
+        rows = [_row(trial, answer, found, steps) for trial in shown]
         sheets.append(compare_sheet(rows, [of_trial[prompt] for of_trial in pictures], video))
     return torch.cat(sheets)
 
 
-def _row(trial: Trial, answer: Answer, found: slice) -> Row:
-    """Of the worst picture of one prompt."""
+def _row(trial: Trial, answer: Answer, found: slice, steps: int) -> Row:
+    """Of the worst picture of one prompt, with the mean seconds and steps of a run."""
+    per_prompt = found.stop - found.start
     likeness = trial.likeness[found]
     psnr, ssim = min(one.psnr for one in likeness), min(one.ssim for one in likeness)
     full = trial is answer.trials[0]
     role = FULL if full else f"{trial.candidate.label}, chosen" if trial is answer.chosen else trial.candidate.label
     same = full or psnr >= LARGEST_PSNR
-    return Row(role, trial.seconds, trial.speed, trial.computed, trial.calls, None if same else psnr, ssim, same)
+    seconds = trial.seconds * per_prompt / len(trial.likeness)
+    computed = round(steps * trial.computed / trial.calls)
+    return Row(role, seconds, trial.speed, computed, steps, None if same else psnr, ssim, same)
 
 
 def tune_plot(answer: Answer, wish: Wish) -> Tensor:
@@ -94,7 +98,7 @@ def tune_plot(answer: Answer, wish: Wish) -> Tensor:
     for trial in tried:
         chosen = trial is answer.chosen
         colour = COLORS["reused"] if chosen else COLORS["computed"] if wish.granted(trial) else FAINT
-        at = 100 * trial.time, trial.worst.psnr
+        at = 100 * trial.time, min(trial.worst.psnr, HIGHEST)
         axis.scatter(*at, s=340 if chosen else 150, color=colour, marker="*" if chosen else "o", zorder=3)
         place = {"xytext": (0, 14), "textcoords": "offset points", "ha": "center"}
         axis.annotate(trial.candidate.label, at, color=INK, fontsize=SMALL, **place)

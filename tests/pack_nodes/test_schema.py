@@ -79,10 +79,12 @@ PUBLIC = {
             "guider": None,
             "sampler": None,
             "sigmas": None,
+            "low_noise_model": None,
+            "switch_at": -1,
             "action": "tune",
         },
         "outputs": [("DICACHE_POLICY", "policy"), ("IMAGE", "pictures"), ("IMAGE", "plot"), ("STRING", "report")],
-        "advanced": {"action"},
+        "advanced": {"switch_at", "action"},
     },
     "DiCacheCalibrate": {
         "required": {**SAMPLING, "name": "curve"},

@@ -189,6 +189,15 @@ def test_without_anything_remembered_the_node_says_what_to_run(comfy, load_model
     assert "\n" not in str(error.value)
 
 
+def test_two_experts_remember_both(node, load_model, pack):
+    """A second model of another kind: its half of the schedule is its own."""
+    first, second = load_model("flux"), load_model("flux")
+    report = json.loads(node(first, steps=10, low_noise_model=second, switch_at=4).result[3])
+    assert report["steps"] == 10
+    assert report["trials"][0]["calls"] == 10
+    assert len(pack.model_patchers.remembered(second).choices) == 1
+
+
 def tune_graph(**inputs):
     graph = demo_graph(CAPTIONS[0])
     given = {"want": "close", "speed": 2.0, **inputs}
