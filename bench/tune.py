@@ -21,8 +21,8 @@ sys.path.extend([str(BENCH), str(REPO / "tests"), str(REPO / "tests" / "host")])
 RESULTS = BENCH / "results" / "tune.json"
 # Smaller than the checkpoints' own sizes, as in bench/quality_runs.py: this is to take minutes.
 SIZES = {
-    "flux": {"size": 16},
-    "hunyuan_video": {"size": 12, "frames": 3},
+    "flux": {"size": 12},
+    "hunyuan_video": {"size": 8, "frames": 3},
     "wan": {"size": 8, "frames": 3},
     "qwen_image": {"size": 12},
     "z_image": {"size": 12},
@@ -65,27 +65,28 @@ class Lab:
             config = self.core.resolve(self.architecture, policy=self.core.chosen_policy(policy, target=target))
             runs: list = []
             model = self.patchers.attach(self.model, config, runs=runs)
-            likeness = [
-                self.core.Likeness.of(*self.similarity(self.sample(model, caption), plain))
-                for caption, plain in zip(JUDGED_ON, self.plain(), strict=True)
-            ]
-            calls = sum(len(run.passes) for run in runs)
-            share = sum(run.calls_computed for run in runs) / calls
+            pairs = zip(self.sample(model), self.plain(), strict=True)
+            likeness = [self.core.Likeness.of(*self.similarity(*pair)) for pair in pairs]
+            decisions = [decision for lane in runs[0].lanes().values() for _step, decision in lane]
+            share = sum(not decision.reuse for decision in decisions) / len(decisions)
             self._judged[policy, target] = {"likeness": likeness, "computed": share}
         return self._judged[policy, target]
 
     def plain(self) -> list[Any]:
         if not self._plain:
-            self._plain = [self.sample(self.model, caption) for caption in JUDGED_ON]
+            self._plain = self.sample(self.model)
         return self._plain
 
-    def sample(self, model: Any, caption: int) -> Any:
-        """Pictures of one caption, whose noise no tuning has seen."""
-        (out,) = self.comfy.nodes.common_ksampler(
-            model, SEED + caption, STEPS, self.shape.cfg, "euler", "simple", self.prompt(caption), self.prompt(None),
-            self.latent(),
-        )  # fmt: skip
-        return self.decode(out["samples"])
+    def sample(self, model: Any) -> Any:
+        """Pictures of each caption to judge on, in one batch, whose samples decide alone; no tuning has seen the noise."""
+        from testbed.captions import CAPTIONS
+
+        captions = [CAPTIONS[number] for number in JUDGED_ON]
+        size = SIZES[self.architecture]
+        samples = self.comfy.sample(
+            model, captions, architecture=self.architecture, steps=STEPS, cfg=self.shape.cfg, seed=SEED, **size
+        )
+        return self.decode(samples).chunk(len(captions))
 
     def decode(self, samples: Any) -> Any:
         """As a VAE does."""

@@ -190,7 +190,7 @@ def test_without_anything_remembered_the_node_says_what_to_run(comfy, load_model
 
 
 def test_two_experts_remember_both(node, load_model, pack):
-    """A second model of another kind: its half of the schedule is its own."""
+    """The same model twice here, so that one file serves both."""
     first, second = load_model("flux"), load_model("flux")
     report = json.loads(node(first, steps=10, low_noise_model=second, switch_at=4).result[3])
     assert report["steps"] == 10
