@@ -78,7 +78,7 @@ class Lab:
         return self._plain
 
     def sample(self, model: Any) -> Any:
-        """Pictures of each caption to judge on, in one batch, whose samples decide alone; no tuning has seen the noise."""
+        """Pictures of each caption to judge on, in one batch whose samples decide alone; their noise is their own."""
         from testbed.captions import CAPTIONS
 
         captions = [CAPTIONS[number] for number in JUDGED_ON]
