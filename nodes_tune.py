@@ -20,6 +20,7 @@ from .model_patchers import (
     memory_state,
     nothing,
     picture_part,
+    tell,
     tune,
 )
 from .nodes_shared import ALIASES, CATEGORY, NUMBER, PolicyType, checkable
@@ -194,6 +195,7 @@ class DiCacheTune(io.ComfyNode):
     ) -> io.NodeOutput:
         if action != TUNE:
             text = {LIST: listing, FORGET: lambda: forget(model), FORGET_ALL: forget_all}[action]()
+            tell(cls.hidden.unique_id, text)
             missing = nothing(f"DiCache Tune was asked to {action}, not to tune.")
             return io.NodeOutput(missing, missing, missing, text, ui={"text": [text]})
         wish: Wish = Reach(speed) if want == SPEED else Keep(QUALITIES[want])
@@ -206,12 +208,14 @@ class DiCacheTune(io.ComfyNode):
         answer, plot = found.answer, reporting.tune_plot(found.answer, wish)
         report = reporting.tune_report(answer, words, wish, found.situation, found.file)
         sheet = reporting.tune_sheet(answer, found.pictures, found.steps, is_video(latent_image)) if vae else None
+        text = reporting.tune_text(answer, words)
+        tell(cls.hidden.unique_id, text)
         pictures = nothing("Connect a VAE to DiCache Tune to get pictures.") if sheet is None else sheet
         batches = [batch for batch in (sheet, plot) if batch is not None]
         seen = [image for batch in batches for image in ui.PreviewImage(batch, cls=cls).as_dict()["images"]]
         return io.NodeOutput(
             answer.chosen.candidate.made, pictures, plot, reporting.as_json(report),
-            ui={"images": seen, "text": [reporting.tune_text(answer, words)], "dicache": [report]},
+            ui={"images": seen, "text": [text], "dicache": [report]},
         )  # fmt: skip
 
 

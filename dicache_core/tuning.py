@@ -81,7 +81,8 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        return self.target if self.policy == OWN else f"{title(self.policy)} {self.target}".strip()
+        """For people: a speed for this pack's own, a name without what is said of it for another."""
+        return self.target if self.policy == OWN else f"{title(self.policy).split(' (')[0]} {self.target}".strip()
 
 
 EVERYTHING = Candidate(OWN, "1x")  # computes every step

@@ -6,7 +6,7 @@ from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
 from .families import FAMILIES
 from .family import Family, Part
 from .registry import architecture_of, family_of
-from .tune import Tuned, as_samplings, tune
+from .tune import Tuned, as_samplings, tell, tune
 from .tuned import forget, forget_all, listing, memory_state, recalled, remembered
 
 __all__ = [
@@ -38,5 +38,6 @@ __all__ = [
     "picture_part",
     "recalled",
     "remembered",
+    "tell",
     "tune",
 ]

@@ -239,6 +239,12 @@ class Progress:
         self.view.tell(self.node_id, f"{what}, prompt {prompt + 1} of {self.prompts}: at most {in_minutes(left)} left")
 
 
+def tell(node_id: str | None, text: str) -> None:
+    """Show text on a node, where somebody looks at it."""
+    if node_id is not None:
+        View().tell(node_id, text)
+
+
 def in_minutes(seconds: float) -> str:
     """``75`` -> ``"1:15 min"``."""
     return f"{seconds:.0f} s" if seconds < 60 else f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"

@@ -94,25 +94,37 @@ def tune_plot(answer: Answer, wish: Wish) -> Tensor:
     """The worst picture's PSNR against time, of everything that was tried ``(1, 960, 1280, 3)``."""
     figure = blank_figure()
     axis = figure.subplots()
-    tried = answer.trials[1:]
-    for trial in tried:
-        chosen = trial is answer.chosen
-        colour = COLORS["reused"] if chosen else COLORS["computed"] if wish.granted(trial) else FAINT
-        at = 100 * trial.time, min(trial.worst.psnr, HIGHEST)
-        axis.scatter(*at, s=340 if chosen else 150, color=colour, marker="*" if chosen else "o", zorder=3)
+    kinds = {
+        "chosen": (COLORS["reused"], "*", 340),
+        "good": (COLORS["computed"], "o", 150),
+        "not surely": (FAINT, "X", 150),
+    }
+    points: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
+    for trial in answer.trials[1:]:
+        kind = "chosen" if trial is answer.chosen else "good" if wish.granted(trial) else "not surely"
+        points[kind].append((100 * trial.time, min(trial.worst.psnr, HIGHEST)))
         place = {"xytext": (0, 14), "textcoords": "offset points", "ha": "center"}
-        axis.annotate(trial.candidate.label, at, color=INK, fontsize=SMALL, **place)
+        axis.annotate(trial.candidate.label, points[kind][-1], color=INK, fontsize=SMALL, **place)
+    for kind, (colour, marker, size) in kinds.items():
+        axis.scatter(
+            *zip(*points[kind], strict=True) if points[kind] else ([], []), size, colour, marker, label=kind, zorder=3
+        )
     if isinstance(wish, Keep):
         axis.axhline(wish.quality.psnr, color=INK, linestyle=(0, (5, 4)), linewidth=2)
     else:
         axis.axvline(100 / wish.speed, color=INK, linestyle=(0, (5, 4)), linewidth=2)
     axis.set_xlabel("time of the full run, %", color=FAINT, fontsize=SMALL)
     axis.set_ylabel("PSNR of the worst picture, dB", color=FAINT, fontsize=SMALL)
-    axis.margins(0.14, 0.2)
+    axis.margins(0.2, 0.2)
     dress(axis)
     chosen = answer.chosen
-    name = "everything computed" if chosen is answer.trials[0] else f"{chosen.candidate.label}, {chosen.speed:.2f}x"
+    name = (
+        "everything computed"
+        if chosen is answer.trials[0]
+        else f"{chosen.candidate.label}, measured {chosen.speed:.2f}x"
+    )
     figure.suptitle(f"chosen: {name}", color=INK, fontsize=LARGE, x=0.02, ha="left", fontweight="bold")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL, labelcolor=INK)
     return as_picture(figure)
 
 

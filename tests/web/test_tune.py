@@ -98,7 +98,7 @@ def test_without_anything_remembered_the_node_says_what_to_run(graph):
     graph.set_widget("DiCacheApply", {"preset": "tuned"})
     graph.run()
     graph.page.wait_for_function("errors.length")
-    (error,) = graph.page.evaluate("errors")
+    error = graph.page.evaluate("errors[0]")
     assert error["node_type"] == "DiCacheApply"
     assert "run DiCache Tune with it once" in error["exception_message"]
     graph.complaints[:] = [text for text in graph.complaints if "uncaught" in text]
@@ -136,6 +136,8 @@ def test_the_sheet_is_on_the_node(desk, server):
     )
     output = act(desk, "tune")
     assert len(output["images"]) == 2
+    (text,) = output["text"]
+    expect(desk.page.get_by_text(text.splitlines()[0]).first).to_be_visible()
     images = desk.page.locator("img[src*='api/view']:visible") if desk.renderer == "nodes2" else None
     desk.page.wait_for_function(
         "app.graph.nodes.find((n) => n.type === 'DiCacheTune').imgs?.length === 2"
