@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := $(PYTHON) tests/host/run.py
 ARGS ?=
 
-.PHONY: help demo picture test test-hosts test-web browser lint format bench-speed bench-quality bench-compile models soak clean
+.PHONY: help demo picture test test-hosts test-web browser lint format bench-speed bench-quality bench-compile bench-tune models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ models:  ## the table in docs/models.md, from what the tests of every family sho
 
 bench-compile:  ## torch.compile with and without the cache
 	$(RUN) --script bench/compiled.py $(ARGS)
+
+bench-tune:  ## DiCache Tune on every testbed model, judged on other captions
+	$(RUN) --script bench/tune.py $(ARGS)
 
 soak:  ## many runs in one server: memory and results stay put
 	$(RUN) --script bench/soak.py $(ARGS)

@@ -14,16 +14,19 @@ from .dicache_core import (
     LARGEST_THRESHOLD,
     PRESETS,
     RESIDUAL_BITS,
+    TUNED_PRESET,
     CacheConfig,
     Policy,
     RunLog,
+    asks_memory,
     check_threshold,
     resolve,
 )
-from .model_patchers import architecture_of, attach
+from .model_patchers import architecture_of, attach, memory_state, recalled
 from .nodes_compare import DiCacheCompare
 from .nodes_policy import DiCacheCalibrate, DiCachePolicy
 from .nodes_shared import ALIASES, CATEGORY, NUMBER, PolicyType, Statistics, checkable
+from .nodes_tune import DiCacheTune
 
 
 class DiCacheApply(io.ComfyNode):
@@ -44,13 +47,14 @@ class DiCacheApply(io.ComfyNode):
                 io.Model.Input("model", tooltip="The model to speed up."),
                 io.Combo.Input(
                     "preset",
-                    options=list(PRESETS),
+                    options=[*PRESETS, TUNED_PRESET],
                     default=DEFAULT_PRESET,
                     optional=True,
                     tooltip=(
                         "How much is skipped. fidelity computes two steps of three, balanced every second step, fast "
-                        "one of three, all with this pack's own method; published is DiCache as in the paper. Leave "
-                        "the numbers below at -1 to get what the preset says."
+                        "one of three, all with this pack's own method; published is DiCache as in the paper; "
+                        "tuned is what DiCache Tune found for your model. Leave the numbers below at -1 to get what "
+                        "the preset says."
                     ),
                 ),
                 io.Float.Input(
@@ -187,6 +191,11 @@ class DiCacheApply(io.ComfyNode):
         return True
 
     @classmethod
+    def fingerprint_inputs(cls, preset: str | None = DEFAULT_PRESET, **_others: Any) -> str:
+        """What is remembered can change, and with it what the preset tuned means."""
+        return "" if preset in PRESETS else memory_state()
+
+    @classmethod
     def execute(
         cls,
         model: io.Model.Type,
@@ -195,13 +204,11 @@ class DiCacheApply(io.ComfyNode):
         policy: Policy | None = None,
         **numbers: Any,
     ) -> io.NodeOutput:
-        config = resolve(
-            architecture_of(model),
-            preset,
-            policy,
-            residual_bits=int(residual_bits),
-            **numbers,
-        )
+        typed = {**numbers, "residual_bits": int(residual_bits)}
+        if asks_memory(preset, policy, **numbers):
+            config = recalled(model, **typed)
+        else:
+            config = resolve(architecture_of(model), preset, policy, **typed)
         log = RunLog()
         return io.NodeOutput(attach(model, config, node_id=cls.hidden.unique_id, runs=log), log)
 
@@ -253,4 +260,4 @@ class DiCacheReport(io.ComfyNode):
 
 class DiCacheExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [DiCacheApply, DiCacheReport, DiCacheCompare, DiCachePolicy, DiCacheCalibrate]
+        return [DiCacheApply, DiCacheReport, DiCacheCompare, DiCachePolicy, DiCacheCalibrate, DiCacheTune]

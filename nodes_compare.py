@@ -20,6 +20,7 @@ from .model_patchers import (
     is_video,
     nothing,
     picture_part,
+    recalled,
 )
 from .nodes_shared import ALIASES, CATEGORY, checkable
 
@@ -81,9 +82,9 @@ class DiCacheCompare(io.ComfyNode):
                     "settings",
                     default="published, balanced",
                     tooltip=(
-                        "What to compare, with commas in between: presets (fidelity, balanced, fast, published), "
-                        "speeds such as 2x, numbers of computed steps such as 12, thresholds of the paper's method "
-                        "such as 0.2, and policies such as fbcache. Each costs one run."
+                        "What to compare, with commas in between: presets (fidelity, balanced, fast, published, "
+                        "tuned), speeds such as 2x, numbers of computed steps such as 12, thresholds of the paper's "
+                        "method such as 0.2, and policies such as fbcache. Each costs one run."
                     ),
                 ),
                 io.Vae.Input(
@@ -149,7 +150,7 @@ class DiCacheCompare(io.ComfyNode):
         negative: Any = None,
         **sampler: Any,
     ) -> io.NodeOutput:
-        chosen = settings_of(settings, architecture_of(model))
+        chosen = settings_of(settings, architecture_of(model), lambda: recalled(model))
         sampling = Sampling(latent=latent_image, positive=positive, negative=negative, **sampler)
         outcomes = compare([model, *([low_noise_model] if low_noise_model else [])], sampling, chosen)
         if vae is None:

@@ -147,6 +147,7 @@ def drawn(url: str, prompts: int, distinct: int, draw: random.Random) -> list[tu
     """Prompts from a pool of ``distinct`` ones, and which of them are cancelled."""
     with urlopen(f"{url}/object_info/DiCacheApply", timeout=30) as answer:
         presets = json.load(answer)["DiCacheApply"]["input"]["optional"]["preset"][1]["options"]
+    presets.remove("tuned")  # needs a tuning first
     pool = [Prompt.drawn(draw, presets) for _ in range(distinct)]
     cancelled = set(draw.sample(range(prompts), round(prompts * CANCELLED)))
     return [(draw.choice(pool), i in cancelled) for i in range(prompts)]

@@ -17,56 +17,99 @@ from .outcome import Outcome
 from .policies import POLICIES, check_companions, chosen_policy, named_policy
 from .policy import Policy
 from .predictors import PREDICTORS, Predictor, Space, predictor_class
-from .presets import DEFAULT_PRESET, PRESETS, own_config, preset_config, resolve
+from .presets import (
+    DEFAULT_PRESET,
+    NOT_TUNED,
+    PRESETS,
+    TUNED_PRESET,
+    asks_memory,
+    own_config,
+    preset_config,
+    resolve,
+)
 from .published import PUBLISHED, papers_method, published, published_note
 from .registry import lookup
 from .run_log import RunLog
 from .sample import UNDECIDED, Decision, SampleCache
 from .schedule import Lane, LaneBook, Schedule, Step, in_lanes
 from .session import CacheSession, ForwardPass, needs_stack
+from .situation import RECALLED, Recall, Situation
 from .statistics import PassRecord, RunStatistics, SampleKey, finite
 from .storage import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, Storage, Stored
 from .target import FEW_STEPS, Target
 from .timing import Stopwatch
+from .tuned import Choice, Remembered, TunedSettings
+from .tuning import (
+    EVERYTHING,
+    LARGEST_PSNR,
+    QUALITIES,
+    Answer,
+    Candidate,
+    Keep,
+    Ladder,
+    Likeness,
+    Quality,
+    Reach,
+    Trial,
+    Wish,
+    search,
+)
 
 __all__ = [
     "CACHE_DEVICES",
     "DEFAULT_PRESET",
+    "EVERYTHING",
     "FEW_STEPS",
     "INDICATORS",
     "LARGEST_COUNT",
     "LARGEST_FILE",
+    "LARGEST_PSNR",
     "LARGEST_THRESHOLD",
+    "NOT_TUNED",
     "OUT_OF_MEMORY",
     "POLICIES",
     "PREDICTORS",
     "PRESETS",
     "PUBLISHED",
+    "QUALITIES",
+    "RECALLED",
     "RESIDUAL_BITS",
     "TITLES",
+    "TUNED_PRESET",
     "UNDECIDED",
+    "Answer",
     "CacheConfig",
     "CacheError",
     "CacheOutOfMemoryError",
     "CacheSession",
+    "Candidate",
+    "Choice",
     "Curve",
     "Decision",
     "ForwardPass",
     "Indicator",
+    "Keep",
+    "Ladder",
     "Lane",
     "LaneBook",
+    "Likeness",
     "Nothing",
     "Observation",
     "Outcome",
     "PassRecord",
     "Policy",
     "Predictor",
+    "Quality",
+    "Reach",
+    "Recall",
     "Reducer",
+    "Remembered",
     "RunLog",
     "RunStatistics",
     "SampleCache",
     "SampleKey",
     "Schedule",
+    "Situation",
     "Space",
     "Stage",
     "Step",
@@ -74,6 +117,10 @@ __all__ = [
     "Storage",
     "Stored",
     "Target",
+    "Trial",
+    "TunedSettings",
+    "Wish",
+    "asks_memory",
     "calibration",
     "check_companions",
     "check_threshold",
@@ -103,6 +150,7 @@ __all__ = [
     "published",
     "published_note",
     "resolve",
+    "search",
     "settings_of",
     "threshold_of",
     "title",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .config import CacheConfig, check_threshold
 from .limits import limit_text
 from .policies import POLICIES
-from .presets import PRESETS, PUBLISHED_PRESET, own_config, resolve
+from .presets import PRESETS, PUBLISHED_PRESET, TUNED_PRESET, own_config, resolve
 from .target import Target
+from .tuned import TunedSettings
 
-WRITE = f"presets ({', '.join(PRESETS)}), speeds (2x), numbers of computed steps (12), thresholds (0.2) or policies"
+WRITE = (
+    f"presets ({', '.join([*PRESETS, TUNED_PRESET])}), speeds (2x), numbers of computed steps (12), thresholds (0.2) "
+    "or policies"
+)
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,12 @@ class Setting:
     target: str = ""
     threshold: float = -1.0
 
-    def resolved(self, architecture: str) -> tuple[str, CacheConfig]:
-        """A label and the settings for an architecture."""
+    def resolved(
+        self, architecture: str, tuned: Callable[[], TunedSettings] | None = None
+    ) -> tuple[str, CacheConfig | TunedSettings]:
+        """A label and the settings for an architecture; ``tuned`` says what was tuned for the model at hand."""
+        if self.preset == TUNED_PRESET and tuned is not None:
+            return TUNED_PRESET, tuned()
         if self.target:
             config = own_config(self.target, architecture)
             return limit_text(config), config
@@ -49,13 +58,15 @@ def parse_settings(text: str) -> tuple[Setting, ...]:
     return tuple(dict.fromkeys(_setting(word) for word in words))
 
 
-def settings_of(text: str, architecture: str) -> list[tuple[str, CacheConfig]]:
+def settings_of(
+    text: str, architecture: str, tuned: Callable[[], TunedSettings] | None = None
+) -> list[tuple[str, CacheConfig | TunedSettings]]:
     """Each of ``parse_settings(text)`` with a label, for any architecture."""
-    return [setting.resolved(architecture) for setting in parse_settings(text)]
+    return [setting.resolved(architecture, tuned) for setting in parse_settings(text)]
 
 
 def _setting(word: str) -> Setting:
-    if word in PRESETS:
+    if word in PRESETS or word == TUNED_PRESET:
         return Setting(preset=word)
     if word in POLICIES:
         if POLICIES[word].calibrated:

@@ -1,5 +1,8 @@
 """What the presets mean, and how a preset, a policy and typed numbers become one ``CacheConfig``.
 
+The preset ``tuned`` has no settings of its own: they are what DiCache Tune found for the model at hand, a policy that
+whoever keeps it hands in.
+
 Who wins, from the strongest: a number typed on DiCache Apply, a number typed on DiCache Policy, the policy's own, the
 preset's.  A threshold or a probe depth typed without a policy means the paper's method with that number, whatever the
 preset; the number of warm-up steps and the longest run of skipped steps count for whatever rule is in force.
@@ -10,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .config import CacheConfig, check_threshold
+from .names import display_name
 from .policies import named_policy
 from .policy import LIMITS, Policy
 from .published import papers_method, published, published_note
@@ -18,9 +22,15 @@ from .target import FEW_STEPS
 
 PUBLISHED_PRESET = "published"
 DEFAULT_PRESET = "balanced"
+TUNED_PRESET = "tuned"
 
 # Each with the speed of this pack's own policy: "published" is the paper and never changes, the others may improve.
 PRESETS: dict[str, str] = {"fidelity": "1.5x", "balanced": "2x", "fast": "3x", PUBLISHED_PRESET: ""}
+
+
+NOT_TUNED = (
+    f"nothing was tuned for this {{}} model yet: run DiCache Tune with it once, or choose the preset {DEFAULT_PRESET}"
+)
 
 
 def preset_config(preset: str, architecture: str) -> CacheConfig:
@@ -32,6 +42,13 @@ def preset_config(preset: str, architecture: str) -> CacheConfig:
 def own_config(target: str, architecture: str) -> CacheConfig:
     """This pack's own policy at a speed or a number of computed steps, for any architecture."""
     return replace(named_policy("foreseen"), target=target).applied_to(CacheConfig(architecture=architecture))
+
+
+def asks_memory(
+    preset: str, policy: Policy | None = None, *, threshold: float = -1.0, probe_depth: int = -1, **_others: object
+) -> bool:
+    """Whether ``resolve`` needs what was tuned: nothing else that was chosen takes the place of the preset's method."""
+    return preset == TUNED_PRESET and policy is None and threshold == -1 and probe_depth == -1
 
 
 def resolve(
@@ -47,17 +64,22 @@ def resolve(
     end_percent: float = 1.0,
     cache_device: str = "auto",
     residual_bits: int = 16,
+    tuned: Policy | None = None,
 ) -> CacheConfig:
     """The settings that preset, policy and typed numbers mean together, see above; -1 was not typed.
 
-    ``architecture`` may be any name.  Raises ``ValueError`` for what nobody can mean, and for a number that the
-    connected policy does not know.
+    ``architecture`` may be any name, ``tuned`` is what the preset of that name means.  Raises ``ValueError`` for what
+    nobody can mean, and for a number that the connected policy does not know.
     """
     if threshold != -1:
         check_threshold(threshold)
     if policy is not None and not isinstance(policy, Policy):  # the host checks links, and no values of own types
         raise ValueError(f"policy is {policy!r}: connect the output of a DiCache Policy node, or leave it open")
-    config = preset_config(preset, architecture)
+    if asks_memory(preset, policy, threshold=threshold, probe_depth=probe_depth):
+        if tuned is None:
+            raise ValueError(NOT_TUNED.format(display_name(architecture)))
+        policy = tuned
+    config = preset_config(DEFAULT_PRESET if preset == TUNED_PRESET else preset, architecture)
     if policy is not None:
         _refuse_unknown_numbers(policy, threshold, probe_depth)
         config = policy.applied_to(config if policy.rules_are_of(config) else papers_method(architecture))

@@ -12,6 +12,7 @@ from .config import CacheConfig
 from .limits import in_force
 from .sample import UNDECIDED, Decision
 from .schedule import Schedule, Step
+from .situation import Recall, Situation
 from .timing import Stopwatch
 
 CELLS = {"warm-up": "w", "last step": "l"}  # other computed steps are "c", reused ones "r", mixed batches "m"
@@ -55,7 +56,8 @@ class PassRecord:
 class RunStatistics:
     """The record of one sampling run. Holds numbers only, never a tensor.
 
-    Slots that the host fills: ``architecture``, ``prompt`` (its name for the work the run belongs to), ``finished``.
+    Slots that the host fills: ``architecture``, ``prompt`` (its name for the work the run belongs to), ``finished``,
+    ``situation``, and ``recall`` (what became of the preset ``tuned``; ``None`` with any other).
     """
 
     def __init__(self, schedule: Schedule, config: CacheConfig) -> None:
@@ -67,6 +69,8 @@ class RunStatistics:
         self.architecture = ""
         self.prompt: str | None = None
         self.finished = False
+        self.situation: Situation | None = None
+        self.recall: Recall | None = None
 
     def record(self, passed: PassRecord) -> None:
         self.passes.append(passed)
@@ -169,6 +173,7 @@ class RunStatistics:
             "risk": finite(self.risk),
             "settings": {**_settings(self.config), "warmup_steps": self.config.warmup_of(self.schedule.total)},
             "in_force": in_force(self.config),
+            "tuned": self.recall and asdict(self.recall),
             "lanes": [_lane(key, steps, n) for n, (key, steps) in enumerate(self.lanes().items())],
         }
 

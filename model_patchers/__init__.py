@@ -6,6 +6,8 @@ from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
 from .families import FAMILIES
 from .family import Family, Part
 from .registry import architecture_of, family_of
+from .tune import Tuned, as_samplings, tell, tune
+from .tuned import forget, forget_all, listing, memory_state, recalled, remembered
 
 __all__ = [
     "FAMILIES",
@@ -14,8 +16,10 @@ __all__ = [
     "Family",
     "Part",
     "Sampling",
+    "Tuned",
     "architecture_of",
     "as_latent",
+    "as_samplings",
     "attach",
     "calibrate",
     "check_curve_name",
@@ -24,8 +28,16 @@ __all__ = [
     "decode",
     "detach",
     "family_of",
+    "forget",
+    "forget_all",
     "is_video",
+    "listing",
     "load_curve",
+    "memory_state",
     "nothing",
     "picture_part",
+    "recalled",
+    "remembered",
+    "tell",
+    "tune",
 ]

@@ -19,10 +19,13 @@ from torch import nn
 from ..dicache_core import (
     CacheConfig,
     CacheSession,
+    Recall,
     Reducer,
     RunLog,
     RunStatistics,
     SampleCache,
+    Situation,
+    TunedSettings,
     indicator_class,
     needs_stack,
 )
@@ -41,7 +44,7 @@ log = logging.getLogger("dicache")
 
 def attach(
     model: ModelPatcher,
-    config: CacheConfig,
+    config: CacheConfig | TunedSettings,
     node_id: str | None = None,
     runs: RunLog | list[RunStatistics] | None = None,
     reduce: Reducer | None = None,
@@ -50,13 +53,14 @@ def attach(
 
     ``node_id`` names the node that shows the live view; the statistics of each run are appended to ``runs``.
     Where each process holds a slice of the tokens, ``reduce`` adds up sums ``(S,)`` over all of them, see
-    docs/several_devices.md.  Raises ``ValueError`` for a model of no known family, a probe deeper than its stack,
-    and rules that lack something (a curve, say) or do not go together.
+    docs/several_devices.md.  ``TunedSettings`` are decided on when a run begins.  Raises ``ValueError`` for a model of
+    no known family, a probe deeper than its stack, and rules that lack something (a curve, say) or do not go together.
     """
     family = family_of(model.model.diffusion_model)
-    if needs_stack(config):
-        check_stack(family, model.model.diffusion_model, config)
-    SampleCache(config)  # rules complain here about what they lack, not in the middle of a run
+    for possible in [config] if isinstance(config, CacheConfig) else [config.fallback, *config.configs.values()]:
+        if needs_stack(possible):
+            check_stack(family, model.model.diffusion_model, possible)
+        SampleCache(possible)  # rules complain here about what they lack, not in the middle of a run
     patched = detach(model)
     if patched.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY) != model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY):
         log.info("DiCache: the model already had a DiCache node; the later one's settings are used.")
@@ -79,7 +83,7 @@ class CachedSampling:
         self,
         family: Family | None,
         architecture: str,
-        config: CacheConfig,
+        config: CacheConfig | TunedSettings,
         node_id: str | None,
         runs: RunLog | list[RunStatistics] | None,
         reduce: Reducer | None = None,
@@ -100,9 +104,13 @@ class CachedSampling:
         guider = executor.class_obj
         sampling = guider.model_patcher.get_model_object("model_sampling")
         answer = ask(run["sampler"], sigmas, sampling)
-        session = CacheSession(
-            self.config, schedule_of(sigmas, sampling, answer.lanes, answer.forecasts_denoised), self.reduce
+        schedule = schedule_of(sigmas, sampling, answer.lanes, answer.forecasts_denoised)
+        situation = Situation(
+            sampler_family(answer, schedule.steps), schedule.total, patched=bool(guider.model_patcher.patches)
         )
+        config, recall = self._decided(situation)
+        session = CacheSession(config, schedule, self.reduce)
+        session.statistics.situation, session.statistics.recall = situation, recall
         if reason := unsound(run["sampler"], sampling, answer):
             session.abandon(reason)
         reporter = self._reporter(session)
@@ -117,6 +125,11 @@ class CachedSampling:
             guider.model_options = original
             session.statistics.finished = True
             reporter.end()
+
+    def _decided(self, situation: Situation) -> tuple[CacheConfig, Recall | None]:
+        if isinstance(self.config, CacheConfig):
+            return self.config, None
+        return self.config.for_run(situation)
 
     def _reporter(self, session: CacheSession) -> Reporter:
         session.statistics.architecture = self.architecture
@@ -139,6 +152,21 @@ class CachedSampling:
             ]
         for kind, wrapper in wrappers:
             add_wrapper_with_key(kind, KEY, wrapper, options, is_model_options=True)
+
+
+def sampler_family(answer: SamplerAnswer, steps: int) -> str:
+    """What kind of sampler it is, in words: those of a kind are alike to what can be skipped, whatever their names."""
+    if answer.conduct is Conduct.PLAIN and not any(lane.weights for lane in answer.lanes):
+        kind = "starts each step from the picture"
+    else:
+        kind = {
+            Conduct.PLAIN: "adds no noise",
+            Conduct.NOISY: "adds noise",
+            Conduct.UNKNOWN: "of another pack",
+            Conduct.ERRATIC: "chooses its steps",
+        }[answer.conduct]
+    calls = round(sum(len(lane.sigmas) for lane in answer.lanes) / steps)
+    return f"{kind}, {calls} calls a step" if calls > 1 else kind
 
 
 def unsound(sampler: Sampler, model_sampling: Any, answer: SamplerAnswer) -> str | None:

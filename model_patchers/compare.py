@@ -23,7 +23,7 @@ from torch import Tensor
 
 import nodes  # ComfyUI's own: this pack is only ever imported as a package
 
-from ..dicache_core import CacheConfig, Outcome, RunStatistics
+from ..dicache_core import CacheConfig, Outcome, RunStatistics, TunedSettings
 from .attach import attach, detach
 
 BASELINE = "without DiCache"
@@ -125,7 +125,7 @@ class TimedSampler:
 
 
 def compare(
-    models: Sequence[ModelPatcher], sampling: Sampling, settings: Sequence[tuple[str, CacheConfig]]
+    models: Sequence[ModelPatcher], sampling: Sampling, settings: Sequence[tuple[str, CacheConfig | TunedSettings]]
 ) -> list[Outcome]:
     """Sample without a cache and then with each of the labelled settings, all from the same noise.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import asdict
 from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
-from ..dicache_core import UNDECIDED, RunStatistics, finite, in_force, method_of, why_nothing
+from ..dicache_core import RECALLED, UNDECIDED, RunStatistics, finite, in_force, method_of, why_nothing
 from .view import View
 
 SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
@@ -34,6 +35,8 @@ class Reporter:
             log.info("DiCache: %d steps leave caching little to give; few-step models are best run without it.", total)
         if self.statistics.config.warmup_of(total) >= steps + self.statistics.schedule.steps_before:
             log.info("DiCache: the warm-up covers all %d steps, so every step is computed.", steps)
+        if recall := self.statistics.recall:
+            log.info("DiCache: %s.", RECALLED[recall.found].format(wish=recall.wish, steps=recall.steps))
 
     def step(self) -> None:
         """After a forward pass: an event for the step, unless one was sent a moment ago."""
@@ -90,6 +93,7 @@ class Reporter:
             "speedup": s.speedup,
             "policy": method_of(s.config),
             "warmup_steps": s.config.warmup_of(s.schedule.total),
+            "tuned": s.recall and asdict(s.recall),
             "nothing": nothing and {"reason": nothing.reason, "smallest": nothing.smallest},
             "finished": finished,
         }

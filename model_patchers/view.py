@@ -36,6 +36,10 @@ class View:
         """Tell the client whose prompt runs what ``event`` makes, for the node it sees; nothing when nobody listens."""
         self._window.call(_send_event, node_id, event)
 
+    def tell(self, node_id: str, text: str) -> None:
+        """Show a line of text on a node, in place of the last one."""
+        self._window.call(_send_text, node_id, text)
+
     def note(self, node_id: str, run: RunStatistics) -> None:
         """Note a run that has ended in the prompt that runs, whether anybody listens or not."""
         self._notes.call(_note_run, node_id, run)
@@ -65,6 +69,11 @@ def _send_event(node_id: str, event: Callable[[], Mapping[str, Any]]) -> None:
     if server := _listening_server():
         where = {"node": _shown_node(node_id), "workflow": _running_workflow(server)}
         server.send_sync(EVENT, {**event(), **where}, server.client_id)
+
+
+def _send_text(node_id: str, text: str) -> None:
+    if server := _listening_server():
+        server.send_progress_text(text, _shown_node(node_id), server.client_id)
 
 
 def _note_run(node_id: str, run: RunStatistics) -> None:

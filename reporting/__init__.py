@@ -1,8 +1,9 @@
 """What a run or a comparison looks like: plots, pictures, tables. Imports no host."""
 
-from .compare import Row, as_pictures, compare_rows, compare_sheet, compare_text, one_batch
+from .compare import Row, as_pictures, compare_rows, compare_sheet, compare_text, one_batch, similarity
 from .plot import plot_run, plot_runs, plot_text
 from .text import BYPASSED, as_json, describe
+from .tune import tune_plot, tune_report, tune_sheet, tune_text
 
 __all__ = [
     "BYPASSED",
@@ -17,4 +18,9 @@ __all__ = [
     "plot_run",
     "plot_runs",
     "plot_text",
+    "similarity",
+    "tune_plot",
+    "tune_report",
+    "tune_sheet",
+    "tune_text",
 ]

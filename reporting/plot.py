@@ -41,7 +41,7 @@ def plot_runs(runs: Sequence[RunStatistics]) -> Tensor:
 
 def plot_run(run: RunStatistics, note: str = "") -> Tensor:
     """The plot as a picture ``(1, 960, 1280, 3)`` in [0, 1], with ``note`` above its legend."""
-    figure = _figure()
+    figure = blank_figure()
     lanes = run.lanes()
     shown = list(lanes.items())[:MOST_LANES]
     axes = figure.subplots(
@@ -58,12 +58,12 @@ def plot_run(run: RunStatistics, note: str = "") -> Tensor:
     figure.suptitle(_title(run), color=INK, fontsize=LARGE, x=0.02, ha="left", fontweight="bold")
     hidden = len(lanes) - len(shown)
     _draw_legend(figure, ", ".join(filter(None, [f"{hidden} more lanes are not drawn" if hidden else "", note])))
-    return _picture(figure)
+    return as_picture(figure)
 
 
 def plot_text(text: str) -> Tensor:
     """A picture of the same size that says why there is no plot ``(1, 960, 1280, 3)``."""
-    figure = _figure()
+    figure = blank_figure()
     figure.text(
         0.5,
         0.5,
@@ -74,10 +74,10 @@ def plot_text(text: str) -> Tensor:
         va="center",
         linespacing=1.5,
     )
-    return _picture(figure)
+    return as_picture(figure)
 
 
-def _figure() -> Figure:
+def blank_figure() -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -111,7 +111,7 @@ def _draw_lane(axis: Axes, run: RunStatistics, name: str, steps: list[tuple[Step
     axis.set_ylabel("error", color=FAINT, fontsize=SMALL)
     if name:
         axis.text(0.006, 0.36, name, color=INK, fontsize=SMALL, transform=axis.transAxes, va="center")
-    _dress(axis)
+    dress(axis)
     axis.set_yticks([0, threshold or top])
 
 
@@ -127,7 +127,7 @@ def _draw_seconds(axis: Axes, run: RunStatistics) -> None:
     axis.set_xlabel("step", color=FAINT, fontsize=SMALL)
     axis.set_xlim(0.4, run.schedule.steps + 0.6)
     axis.set_ylim(bottom=0)
-    _dress(axis)
+    dress(axis)
     axis.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, integer=True))
 
 
@@ -147,7 +147,7 @@ def _patch(patch: type, reason: str, name: str) -> Patch:
     return patch(color=COLORS[reason], label=name)
 
 
-def _dress(axis: Axes) -> None:
+def dress(axis: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.set_facecolor(PAPER)
@@ -172,7 +172,7 @@ def _title(run: RunStatistics) -> str:
     return f"{run.architecture}: {run.reused} of {run.schedule.steps} steps skipped{speed}"
 
 
-def _picture(figure: Figure) -> Tensor:
+def as_picture(figure: Figure) -> Tensor:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

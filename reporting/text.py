@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from ..dicache_core import (
+    RECALLED,
     RunStatistics,
     display_name,
     limit_text,
@@ -74,6 +75,7 @@ def _settings(run: RunStatistics) -> str:
     config, depth = run.config, probe_depth_of(run.config)
     limited_by = "threshold " if threshold_of(config) is not None else ""
     words = [
+        recalled_text(run),
         title(method_of(config)),
         f"{limited_by}{limit_text(config)}",
         f"probe depth {depth}" if depth else "",
@@ -92,6 +94,12 @@ def _seconds(run: RunStatistics) -> str:
         f"{spent:.2f} s in the model, {run.saved_seconds:.2f} s less than without skipping ({run.speedup:.2f}x); a "
         f"computed pass takes {run.computed_seconds:.3f} s, a skipped one {run.reused_seconds:.3f} s"
     )
+
+
+def recalled_text(run: RunStatistics) -> str:
+    """What the preset tuned did in a run; empty with any other preset."""
+    recall = run.recall
+    return "" if recall is None else RECALLED[recall.found].format(wish=recall.wish, steps=recall.steps)
 
 
 def nothing_text(run: RunStatistics) -> str | None:

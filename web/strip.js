@@ -57,10 +57,11 @@ export function headline(event, words) {
 
 /** Method and numbers that were in force, whatever the widgets say: an automatic value is decided on the server. */
 export function usedSettings(event, words) {
+  const tuned = event.tuned && words.tuned[event.tuned.found]({ ...event.tuned, wish: words.wishes[event.tuned.wish] ?? event.tuned.wish });
   const method = words.methods[event.policy] ?? event.policy?.replaceAll("_", " ");
   const known = Object.entries(words.settings).filter(([name]) => event[name] !== null);
   const number = (value) => (typeof value === "number" ? short(value) : value);
-  return [method, ...known.map(([name, say]) => say(number(event[name])))].filter(Boolean).join(" · ");
+  return [tuned, method, ...known.map(([name, say]) => say(number(event[name])))].filter(Boolean).join(" · ");
 }
 
 /** The strip. `element` goes into the page; `show(event)` draws one "dicache.step" object whole, as often as wanted. */

@@ -62,6 +62,30 @@ PUBLIC = {
         "outputs": [("DICACHE_POLICY", "policy")],
         "advanced": {"mask", "curve"},
     },
+    "DiCacheTune": {
+        "required": {
+            **{key: value for key, value in SAMPLING.items() if key not in ("positive", "negative")},
+            "denoise": 1.0,
+            "want": "looks the same",
+            "speed": 2.0,
+        },
+        "optional": {
+            "positive": None,
+            "negative": None,
+            "vae": None,
+            "positive_2": None,
+            "positive_3": None,
+            "positive_4": None,
+            "guider": None,
+            "sampler": None,
+            "sigmas": None,
+            "low_noise_model": None,
+            "switch_at": -1,
+            "action": "tune",
+        },
+        "outputs": [("DICACHE_POLICY", "policy"), ("IMAGE", "pictures"), ("IMAGE", "plot"), ("STRING", "report")],
+        "advanced": {"switch_at", "action"},
+    },
     "DiCacheCalibrate": {
         "required": {**SAMPLING, "name": "curve"},
         "optional": {},
@@ -69,7 +93,7 @@ PUBLIC = {
         "advanced": set(),
     },
 }
-PRESETS = ["fidelity", "balanced", "fast", "published"]
+PRESETS = ["fidelity", "balanced", "fast", "published", "tuned"]
 POLICIES = {
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "taylorseer_1", "taylorseer_2",
     "foca", "hyca", "sensitivity", "fixed_interval", "step_mask", "trajectory_error", "trajectory_error_output",

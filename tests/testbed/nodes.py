@@ -94,8 +94,47 @@ class DiCacheTestbedDecode(io.ComfyNode):
         return io.NodeOutput(pictures(samples["samples"], model.get_model_object("latent_format"), std))
 
 
+class LinearCode:
+    """A checkpoint's code, as far as a VAE is asked for pictures."""
+
+    def __init__(self, latent_format, std) -> None:
+        self.latent_format, self.std = latent_format, std
+
+    def decode(self, samples):
+        """(B, 16, [T,] h, w) latent -> (B * T, H, W, 3) pictures in [0, 1]."""
+        return pictures(samples, self.latent_format, self.std).clamp(0, 1)
+
+
+class DiCacheTestbedVAE(io.ComfyNode):
+    """The same code for nodes that decode by themselves."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiCacheTestbedVAE",
+            display_name="Testbed VAE",
+            category=CATEGORY,
+            inputs=[
+                io.Model.Input("model"),
+                io.Combo.Input("unet_name", options=folder_paths.get_filename_list("diffusion_models")),
+            ],
+            outputs=[io.Vae.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model, unet_name: str) -> io.NodeOutput:
+        std = channel_std(folder_paths.get_full_path_or_raise("diffusion_models", unet_name))
+        return io.NodeOutput(LinearCode(model.get_model_object("latent_format"), std))
+
+
 class TestbedExtension(ComfyExtension):
     """The pack as ComfyUI sees it."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [DiCacheTestbedModel, DiCacheTestbedCaption, DiCacheTestbedLatent, DiCacheTestbedDecode]
+        return [
+            DiCacheTestbedModel,
+            DiCacheTestbedCaption,
+            DiCacheTestbedLatent,
+            DiCacheTestbedDecode,
+            DiCacheTestbedVAE,
+        ]

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route
 
+from dicache_core import RECALLED
+
 pytestmark = pytest.mark.browser
 
 WEB = Path(__file__).resolve().parents[2] / "web"
@@ -276,6 +278,22 @@ def test_every_language_has_every_word(strip):
 
 
 WORDS = "async (language) => (await import('./words.js')).wordsFor(language).states"
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "zh-TW", "ja"])
+def test_what_became_of_the_preset_tuned_comes_first(strip, language):
+    strip.open(language)
+    for found in RECALLED:
+        strip.show(**event("wcrl", tuned={"found": found, "wish": "close", "steps": 12}))
+        said = strip.page.locator(".settings").inner_text()
+        words = strip.page.evaluate(
+            "async ([language, found]) => (await import('./words.js')).wordsFor(language).tuned[found]"
+            "({ wish: '', steps: 12 })",
+            [language, found],
+        )
+        assert said.startswith(words), found
+    strip.show(**event("wcrl", tuned=None))
+    assert strip.page.locator(".settings").inner_text().startswith(("paper", "论文", "論文"))
 
 
 def test_every_reason_of_the_core_has_words(strip):

@@ -92,6 +92,36 @@ a batch, for a slider or a viewer.
     return workflow("Compare settings", "Flux.1 dev, one seed", columns, text, FLUX_MEMORY, FLUX_LICENCE)
 
 
+def flux1_dev_tune() -> Workflow:
+    more = ["A tailor's workshop, rolls of cloth, one lamp", "Two herons over a rice field, flat ink print"]
+    prompts = {f"positive_{number}": (f"positive_{number}", 0) for number in (2, 3)}
+    inputs = {"positive": ("positive", 0), "negative": ("negative", 0), "latent_image": ("latent", 0), **prompts}
+    tune = Node(
+        "tune",
+        "DiCacheTune",
+        {"model": ("unet", 0), "vae": ("vae", 0), **inputs},
+        {"seed": 42, "control_after_generate": "fixed", "steps": 20, "cfg": 1.0},
+        size=(560, 900),
+    )
+    (first,) = flux_conditioning("A street musician at dusk, rain on the pavement, neon in puddles, 50mm")
+    others = [prompt(key, text, "Another prompt") for key, text in zip(prompts, more, strict=True)]
+    text = """
+**Which setting for my model? Measure it once.** *DiCache Tune* samples the three prompts in full and with several
+settings, at most the time of six full runs, and remembers the fastest one that keeps what *want* says. From then on any
+graph with this model finds it with *DiCache Apply*'s preset tuned, and needs no *DiCache Tune*.
+
+**What to change**: *want*, and the prompts: yours. Sampler and number of steps as you use them every day.
+"""
+    columns: Columns = [
+        flux_loaders(),
+        [*first, *others],
+        [tune],
+        [apply("unet", policy=("tune", 0)), ksampler()],
+        *picture(),
+    ]
+    return workflow("Tune", "Flux.1 dev, your prompts", columns, text, FLUX_MEMORY, FLUX_LICENCE)
+
+
 def flux1_dev_policy() -> Workflow:
     inputs = {"model": ("unet", 0), "positive": ("positive", 0), "negative": ("negative", 0)}
     calibrate = Node(
@@ -278,6 +308,7 @@ WORKFLOWS = {
             z_image,
             sdxl,
             *VIDEO_WORKFLOWS,
+            flux1_dev_tune,
         ],
         1,
     )

@@ -1,0 +1,192 @@
+"""The search of DiCache Tune, on measurements worked out by hand."""
+
+import math
+
+import pytest
+
+from dicache_core import EVERYTHING, QUALITIES, Candidate, Keep, Ladder, Likeness, Quality, Reach, Trial, search
+from dicache_core.tuning import SPEEDS, lower_bound
+
+CLOSE = QUALITIES["close"]
+FULL = Trial(EVERYTHING, (Likeness(100.0, 1.0),) * 2, 1.0, 60, 60, 6.0)
+
+
+def measuring(psnr: dict[str, float], times: dict[str, float] | None = None):
+    """A toy that knows what each target gives: two pictures, both of that PSNR; its time is 1 / target unless said."""
+    tried: list[str] = []
+
+    def measure(candidate: Candidate, enough) -> Trial:
+        name = candidate.target or candidate.policy
+        time = (times or {}).get(name) or 1 / float(name[:-1])
+        tried.append(name)
+        for pictures in (1, 2):
+            likeness = (Likeness(psnr[name], 0.999),) * pictures
+            trial = Trial(candidate, likeness, time, round(30 * pictures * time), 30 * pictures, time)
+            if enough(trial):
+                break
+        return trial
+
+    return measure, tried
+
+
+def falling(to: str) -> dict[str, float]:
+    """40 dB up to a speed, 10 dB beyond it."""
+    return {speed: 40.0 if float(speed[:-1]) <= float(to[:-1]) else 10.0 for speed in SPEEDS}
+
+
+@pytest.mark.parametrize(
+    ("last_good", "order"),
+    [
+        ("4x", ["2x", "3x", "4x"]),
+        ("3x", ["2x", "3x", "4x"]),
+        ("2.5x", ["2x", "3x", "2.5x"]),
+        ("2x", ["2x", "3x", "2.5x"]),
+        ("1.75x", ["2x", "1.5x", "1.75x"]),
+        ("1.5x", ["2x", "1.5x", "1.75x"]),
+        ("1.25x", ["2x", "1.5x", "1.25x"]),
+    ],
+)
+def test_the_fastest_that_keeps_it_is_found_by_halves(last_good, order):
+    measure, tried = measuring(falling(last_good))
+    answer = search(Keep(CLOSE), FULL, [], measure)
+    assert answer.chosen.candidate.target == last_good
+    assert answer.granted
+    assert tried == order
+    assert [trial.candidate.target for trial in answer.trials] == ["1x", *order]
+    assert len(order) <= Ladder.of(Keep(CLOSE)).most_trials == 3
+
+
+def test_the_next_faster_is_the_nearest_of_those_that_were_tried():
+    measure, _ = measuring(falling("2x"))
+    answer = search(Keep(CLOSE), FULL, [], measure)
+    assert answer.next_faster.candidate.target == "2.5x"
+    measure, _ = measuring(falling("4x"))
+    assert search(Keep(CLOSE), FULL, [], measure).next_faster is None
+
+
+def test_where_nothing_keeps_it_everything_is_computed():
+    measure, tried = measuring(dict.fromkeys(SPEEDS, 10.0))
+    answer = search(Keep(CLOSE), FULL, [], measure)
+    assert answer.chosen is FULL
+    assert answer.granted, "the full run keeps every quality"
+    assert answer.next_faster.candidate.target == "1.25x"
+    assert tried == ["2x", "1.5x", "1.25x"]
+
+
+def test_what_counts_is_the_time_that_was_measured_not_the_target():
+    """A 3x that takes longer than 2x, as one that computes again where it was wrong."""
+    times = {speed: 1 / float(speed[:-1]) for speed in SPEEDS} | {"3x": 0.6, "4x": 0.55}
+    measure, _ = measuring(falling("4x"), times)
+    assert search(Keep(CLOSE), FULL, [], measure).chosen.candidate.target == "2x"
+
+
+def test_a_setting_that_skips_nothing_is_not_chosen():
+    measure, _ = measuring(falling("4x"), dict.fromkeys(SPEEDS, 0.99))
+    assert search(Keep(CLOSE), FULL, [], measure).chosen is FULL
+
+
+def test_a_picture_that_fails_ends_its_trial():
+    measure, _ = measuring(falling("2x"))
+    trials = {t.candidate.target: t for t in search(Keep(CLOSE), FULL, [], measure).trials}
+    assert len(trials["2x"].likeness) == 2
+    assert len(trials["3x"].likeness) == 1, "the second one tells nothing new"
+
+
+def test_another_method_wins_where_it_is_faster_and_keeps_it():
+    psnr = falling("1.5x") | {"dicache": 40.0}
+    for time, chosen in ((0.4, "dicache"), (0.9, "foreseen")):
+        measure, tried = measuring(psnr, {"dicache": time})
+        answer = search(Keep(CLOSE), FULL, [Candidate("dicache")], measure)
+        assert answer.chosen.candidate.policy == chosen
+        assert tried[-1] == "dicache"
+        assert len(answer.trials[-1].likeness) == (2 if time == 0.4 else 1), "given up once it cannot win"
+
+
+def test_another_method_that_fails_does_not_win():
+    measure, _ = measuring(falling("1.5x") | {"dicache": 10.0}, {"dicache": 0.2})
+    assert search(Keep(CLOSE), FULL, [Candidate("dicache")], measure).chosen.candidate.target == "1.5x"
+
+
+@pytest.mark.parametrize(
+    ("speed", "order", "chosen"),
+    [
+        (2.0, ["2x", "1.5x", "1.75x"], "2x"),
+        (2.2, ["2.2x", "1.75x", "2x"], "2.2x"),
+        (9.0, ["9x", "2x", "3x", "4x"], "9x"),
+    ],
+)
+def test_a_speed_is_reached_by_the_closest_that_is_fast_enough(speed, order, chosen):
+    psnr = {name: 50 - 3 * float(name[:-1]) for name in (*SPEEDS, "2.2x", "9x")}
+    measure, tried = measuring(psnr)
+    answer = search(Reach(speed), FULL, [], measure)
+    assert answer.chosen.candidate.target == chosen
+    assert tried == order
+    assert len(order) <= Ladder.of(Reach(speed)).most_trials
+
+
+def test_a_speed_that_the_target_does_not_give_takes_a_faster_one():
+    """2x that takes 0.55 of the time is no 2x; 2.5x is."""
+    measure, _ = measuring({speed: 50 - 3 * float(speed[:-1]) for speed in SPEEDS}, {"2x": 0.55})
+    assert search(Reach(2.0), FULL, [], measure).chosen.candidate.target == "2.5x"
+
+
+def test_of_two_that_are_fast_enough_the_closer_one():
+    psnr = dict.fromkeys(SPEEDS, 30.0) | {"dicache": 35.0}
+    measure, _ = measuring(psnr, {"dicache": 0.45})
+    assert search(Reach(2.0), FULL, [Candidate("dicache")], measure).chosen.candidate.policy == "dicache"
+    psnr["dicache"] = 25.0
+    assert search(Reach(2.0), FULL, [Candidate("dicache")], measure).chosen.candidate.target == "2x"
+
+
+def test_where_nothing_is_fast_enough_the_fastest_is_named():
+    measure, _ = measuring(dict.fromkeys(SPEEDS, 40.0), dict.fromkeys(SPEEDS, 0.8) | {"4x": 0.7})
+    answer = search(Reach(3.0), FULL, [], measure)
+    assert not answer.granted
+    assert answer.chosen.candidate.target == "4x"
+
+
+def test_the_cost_is_in_full_runs():
+    """60 calls in full; 2x: 30, 3x given up after one picture: 10, 2.5x the same: 12."""
+    measure, _ = measuring(falling("2x"))
+    assert search(Keep(CLOSE), FULL, [], measure).full_runs == pytest.approx((60 + 30 + 10 + 12) / 60)
+
+
+# -- how like is like enough ---------------------------------------------------------------------------------------
+
+
+def test_headroom_is_above_the_nearer_bound():
+    quality = Quality(psnr=30.0, ssim=0.9)
+    assert quality.headroom(Likeness(34.0, 0.999)) == pytest.approx(4.0)
+    assert quality.headroom(Likeness(50.0, 0.99)) == pytest.approx(10.0), "0.1 and 0.01 are 10 dB apart"
+    assert quality.headroom(Likeness(50.0, 0.8)) == pytest.approx(-10 * math.log10(2))
+
+
+def test_no_difference_and_no_picture():
+    assert Likeness.of(math.inf, 1.0) == Likeness(100.0, 1.0)
+    assert Likeness.of(math.nan, math.nan) == Likeness(0.0, 0.0)
+    assert Keep(CLOSE).granted(FULL)
+    assert all(quality.headroom(Likeness.of(math.nan, 1.0)) < 0 for quality in QUALITIES.values())
+
+
+def test_the_bound_for_others_lies_below_what_was_measured():
+    """One value: the usual spread of 3 dB alone, 1.28 of them times sqrt(2) for the value's own."""
+    assert lower_bound([5.0]) == pytest.approx(5 - 1.28 * 3 * math.sqrt(2))
+    # Three of mean 2 and variance 4: (4 x 9 + 2 x 4) / 6 = 7.33.
+    assert lower_bound([0.0, 2.0, 4.0]) == pytest.approx(2 - 1.28 * math.sqrt(44 / 6) * math.sqrt(4 / 3))
+    assert lower_bound([6.0, 6.0]) == lower_bound([6.0, 80.0]), "far is far"
+
+
+def test_pictures_that_barely_keep_it_are_not_enough():
+    """All three above the bound, and yet of others one in four or so would not be."""
+    barely = Trial(EVERYTHING, tuple(Likeness(CLOSE.psnr + d, 1.0) for d in (0.5, 1.0, 1.5)), 0.5, 15, 30, 1.0)
+    well = Trial(EVERYTHING, tuple(Likeness(CLOSE.psnr + d, 1.0) for d in (5.0, 6.0, 7.0)), 0.5, 15, 30, 1.0)
+    one_bad = Trial(EVERYTHING, (*well.likeness * 5, Likeness(CLOSE.psnr - 0.1, 1.0)), 0.5, 15, 30, 1.0)
+    assert not Keep(CLOSE).granted(barely)
+    assert Keep(CLOSE).granted(well)
+    assert not Keep(CLOSE).granted(one_bad)
+
+
+def test_words_are_in_order():
+    bounds = [(quality.psnr, quality.ssim) for quality in QUALITIES.values()]
+    assert bounds == sorted(bounds, reverse=True)
+    assert list(QUALITIES) == ["looks the same", "very close", "close"]

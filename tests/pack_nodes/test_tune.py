@@ -1,0 +1,248 @@
+"""DiCache Tune on the testbed's Flux: what it measures, what it chooses, what it costs, and what it remembers."""
+
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from demo_graph import CAPTION, LATENT, LOADER, NEGATIVE, SAMPLER, demo_graph
+from testbed import conditioning as testbed
+from testbed.captions import CAPTIONS
+
+TUNE = "9"
+SIZE = 8  # the smallest that the checkpoint draws anything with: what is tested here is not its pictures
+
+
+def prompt(number: int) -> list:
+    return testbed.conditioning("flux", CAPTIONS[number])
+
+
+@pytest.fixture
+def empty(pack):
+    """Nothing is remembered, before and after."""
+    pack.model_patchers.forget_all()
+    yield
+    pack.model_patchers.forget_all()
+
+
+@pytest.fixture
+def node(comfy, pack, load_model, empty):
+    """``node(...)``: the node's whole answer."""
+    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheTune"]
+
+    def run(model=None, **inputs):
+        given = {
+            "model": model or load_model("flux"),
+            "positive": prompt(0),
+            "negative": testbed.conditioning("flux", ""),
+            "latent_image": {"samples": testbed.empty_latent("flux", 1, SIZE)},
+            **dict(seed=3, steps=30, cfg=1.0, sampler_name="euler", scheduler="simple", denoise=1.0, want="close"),
+            **inputs,
+        }
+        return cls.PREPARE_CLASS_CLONE(None).execute(**given)
+
+    return run
+
+
+@pytest.fixture
+def vae(load_model):
+    """The testbed's linear code in the shape of a VAE."""
+    latent_format = load_model("flux").get_model_object("latent_format")
+    std = testbed.channel_std(testbed.weights("flux"))
+    return SimpleNamespace(decode=lambda samples: testbed.pictures(samples, latent_format, std))
+
+
+def test_the_default_question_at_thirty_steps(node, vae, passes_of_the_model, comfy, pack, load_model, sample):
+    """What was computed is counted at the model; the choice is remembered and then sampled with."""
+    model, count = passes_of_the_model
+    want = next(iter(pack.dicache_core.QUALITIES))
+    bounds = pack.dicache_core.QUALITIES[want]
+    answer = node(model, positive_2=prompt(1), vae=vae, want=want)
+    policy, sheets, plot, report = answer.result
+    found = json.loads(report)
+    full, *tried = found["trials"]
+    assert full["speed"] == 1
+    assert full["computed"] == full["calls"] == 60
+    assert all(picture == {"psnr": 100.0, "ssim": 1.0} for picture in full["pictures"])
+    # One step is sampled beforehand; skipped steps do not reach the model, or run one block of it.
+    assert count() == 1 + sum(trial["computed"] for trial in found["trials"])
+    assert sum(trial["computed"] for trial in found["trials"]) <= 6 * 60
+    assert found["full_runs"] == pytest.approx(sum(t["computed"] for t in found["trials"]) / 60, abs=1e-3)
+    (chosen,) = [trial for trial in found["trials"] if trial["chosen"]]
+    assert chosen["keeps"]
+    assert all(p["psnr"] >= bounds.psnr and p["ssim"] >= bounds.ssim for p in chosen["pictures"])
+    assert [t["setting"] for t in tried if t["keeps"] and t["speed"] > chosen["speed"]] == []
+    assert (policy.indicator, policy.target) == ("foreseen", chosen["target"])
+    assert sheets.ndim == plot.ndim == 4
+    assert len(answer.ui["images"]) == len(sheets) + 1
+    assert "settings tried" in answer.ui["text"][0]
+
+    cached, log = comfy.node("DiCacheApply", model=load_model("flux"), preset="tuned")
+    sample(cached, CAPTIONS[2], steps=30, size=SIZE)
+    (run,) = log.runs
+    assert run.config.target == chosen["target"]
+    assert run.recall.found == "fits"
+    assert run.summary()["tuned"] == {"found": "fits", "wish": want, "steps": 30}
+
+
+@pytest.fixture
+def passes_of_the_model(load_model):
+    """A model, and how often its last block has worked; a skipped block is only passed through."""
+    model, ran = load_model("flux"), [0]
+    handle = model.model.diffusion_model.single_blocks[-1].linear1.register_forward_hook(
+        lambda *_: ran.__setitem__(0, ran[0] + 1)
+    )
+    yield model, lambda: ran[0]
+    handle.remove()
+
+
+def test_what_is_measured_is_what_the_nodes_give(node, comfy, load_model, sample, pack):
+    """Each trial again, by DiCache Apply and the plain sampler."""
+    report = json.loads(node(steps=10, seed=5).result[3])
+    plain = sample(load_model("flux"), CAPTIONS[0], steps=10, seed=5, size=SIZE)
+    for trial in report["trials"][1:]:
+        (policy,) = comfy.node("DiCachePolicy", policy=trial["policy"], target=trial["target"])
+        cached, log = comfy.node("DiCacheApply", model=load_model("flux"), policy=policy)
+        samples = sample(cached, CAPTIONS[0], steps=10, seed=5, size=SIZE)
+        assert log.runs[0].calls_computed == trial["computed"]
+        (measured,) = trial["pictures"]
+        if torch.equal(samples, plain):
+            assert measured == {"psnr": 100.0, "ssim": 1.0}
+            continue
+        seen = [pack.reporting.as_pictures(latent) for latent in (samples, plain)]
+        psnr, ssim = pack.reporting.similarity(*seen)
+        assert (measured["psnr"], measured["ssim"]) == (pytest.approx(psnr), pytest.approx(ssim))
+
+
+def test_every_sample_of_a_batch_counts_and_each_prompt_has_its_seed(node):
+    latent = {"samples": testbed.empty_latent("flux", 2, SIZE)}
+    report = json.loads(node(steps=10, latent_image=latent, positive_2=prompt(0)).result[3])
+    assert len(report["trials"][0]["pictures"]) == 4
+    whole = [t for t in report["trials"][1:] if t["keeps"] and len({p["psnr"] for p in t["pictures"]} - {100.0}) > 1]
+    assert whole or all(p["psnr"] == 100 for t in report["trials"] for p in t["pictures"])
+
+
+def test_a_speed_is_reached(node):
+    report = json.loads(node(want="reach the speed", speed=1.4).result[3])
+    (chosen,) = [trial for trial in report["trials"] if trial["chosen"]]
+    assert report["bounds"] == {"speed": 1.4}
+    if report["granted"]:
+        assert chosen["speed"] >= 1.4 * 0.98
+    else:
+        assert chosen["speed"] == max(trial["speed"] for trial in report["trials"])
+
+
+def test_without_a_vae_the_latents_are_measured(node):
+    answer = node(steps=9)
+    assert "Connect a VAE" in answer.result[1].message
+    assert len(answer.ui["images"]) == 1, "the plot"
+
+
+def test_a_guider_and_sigmas_take_the_widgets_place(comfy, node, load_model):
+    custom = comfy.module("comfy_extras.nodes_custom_sampler")
+    guider = custom.CFGGuider.execute(load_model("flux"), prompt(0), testbed.conditioning("flux", ""), 1.0).result[0]
+    sigmas = custom.BasicScheduler.execute(load_model("flux"), "simple", 10, 1.0).result[0]
+    by_widgets = json.loads(node(steps=10).result[3])
+    by_parts = json.loads(node(positive=None, negative=None, guider=guider, sigmas=sigmas, steps=3).result[3])
+    assert by_parts["steps"] == 10
+    pictures = [[[p["psnr"] for p in t["pictures"]] for t in r["trials"]] for r in (by_widgets, by_parts)]
+    assert pictures[0] == [pytest.approx(psnr) for psnr in pictures[1]]
+    with pytest.raises(ValueError, match="a guider brings its own prompt"):
+        node(guider=guider, positive_2=prompt(1))
+
+
+def test_a_model_that_fails_without_dicache_is_said(node, load_model):
+    model = load_model("flux")
+    model.set_model_patch_replace(
+        lambda args, extra: {**extra["original_block"](args), "img": args["img"] * torch.nan}, "dit", "double_block", 2
+    )
+    with pytest.raises(ValueError, match="nothing to compare with"):
+        node(model, steps=2)
+
+
+def test_a_speed_of_one_is_refused(comfy):
+    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheTune"]
+    assert "write how many times" in cls.validate_inputs(speed=1.0, want="reach the speed")
+    assert cls.validate_inputs(speed=1.0, want="close") is True
+
+
+def test_listing_and_forgetting_sample_nothing(node, passes_of_the_model, pack):
+    model, count = passes_of_the_model
+    text = node(model, action="list what is remembered").result[3]
+    assert text == "Nothing is remembered."
+    node(model, steps=9)
+    ran = count()
+    answer = node(model, action="list what is remembered")
+    assert "Flux" in answer.result[3]
+    assert "7 to 12 steps" in answer.result[3]
+    assert answer.ui["text"] == [answer.result[3]]
+    assert "not to tune" in answer.result[0].message
+    before = pack.model_patchers.memory_state()
+    assert node(model, action="forget this model").result[3].startswith("Forgotten: flux-")
+    assert pack.model_patchers.memory_state() != before
+    assert "Nothing is remembered of this Flux model" in node(model, action="forget this model").result[3]
+    assert count() == ran
+
+
+def test_without_anything_remembered_the_node_says_what_to_run(comfy, load_model, empty):
+    with pytest.raises(ValueError, match="run DiCache Tune with it once, or choose the preset balanced") as error:
+        comfy.node("DiCacheApply", model=load_model("flux"), preset="tuned")
+    assert "\n" not in str(error.value)
+
+
+def test_two_experts_remember_both(node, load_model, pack):
+    """The same model twice here, so that one file serves both."""
+    first, second = load_model("flux"), load_model("flux")
+    report = json.loads(node(first, steps=10, low_noise_model=second, switch_at=4).result[3])
+    assert report["steps"] == 10
+    assert report["trials"][0]["calls"] == 10
+    assert len(pack.model_patchers.remembered(second).choices) == 1
+
+
+def tune_graph(**inputs):
+    graph = demo_graph(CAPTIONS[0])
+    given = {"want": "close", "speed": 2.0, **inputs}
+    sampler = graph[SAMPLER]["inputs"] | {"model": [LOADER, 0], **given}
+    nodes = {key: graph[key] for key in (LOADER, CAPTION, NEGATIVE, LATENT)}
+    return {**nodes, TUNE: {"class_type": "DiCacheTune", "inputs": sampler}}
+
+
+def test_progress_covers_the_whole_tuning(server):
+    run = server.run(tune_graph(steps=9, seed=77))
+    assert run.error is None
+    marks = [event["value"] for event in run.data("progress") if event["node"] == TUNE]
+    assert marks == sorted(marks)
+    assert {event["max"] for event in run.data("progress")} == {marks[-1]}
+    assert run.data("dicache.step") == [], "there is no strip to show these runs"
+    (report,) = run.outputs[TUNE]["dicache"]
+    assert report["remembered_in"].startswith("flux-")
+
+
+def test_interrupt_ends_it_at_once_and_nothing_is_remembered(server):
+    assert server.run(tune_graph(action="forget everything")).error is None
+    stopped_at = []
+
+    def stop(event):
+        if event.type == "progress" and not stopped_at:
+            stopped_at.append(time.perf_counter())
+            server.interrupt()
+
+    run = server.run(tune_graph(steps=200), stop)
+    assert run.data("execution_interrupted"), "the tuning was not interrupted"
+    assert run.events[-1].time - stopped_at[0] < 5.0
+    listed = server.run(tune_graph(action="list what is remembered", seed=5))
+    assert listed.outputs[TUNE]["text"] == ["Nothing is remembered."]
+
+
+def test_compare_knows_it_too(comfy, node, load_model):
+    node(steps=10)
+    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheCompare"]
+    sampling = dict(seed=3, steps=10, cfg=1.0, sampler_name="euler", scheduler="simple", denoise=1.0)
+    answer = cls.PREPARE_CLASS_CLONE(None).execute(
+        model=load_model("flux"), positive=prompt(0), negative=testbed.conditioning("flux", ""), settings="tuned, 2x",
+        latent_image={"samples": testbed.empty_latent("flux", 1, SIZE)}, **sampling,
+    )  # fmt: skip
+    _, tuned, _ = json.loads(answer.result[2])
+    assert tuned["label"] == "tuned"
+    assert tuned["runs"][0]["tuned"]["found"] == "fits"

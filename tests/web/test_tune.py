@@ -1,0 +1,150 @@
+"""A user tunes the testbed's Flux, looks at the sheet, and samples with the preset tuned."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+STEPS = 10
+ADD_TUNE = """(steps) => {
+    const ofType = (type) => app.graph.nodes.find((n) => n.type === type);
+    const tune = LiteGraph.createNode("DiCacheTune");
+    app.graph.add(tune);
+    tune.pos = [40, 900];
+    tune.setSize([640, 1100]);
+    const set = (node, name, to) => { node.widgets.find((w) => w.name === name).value = to; };
+    const sampler = ofType("KSampler");
+    set(sampler, "steps", steps);
+    set(tune, "steps", steps);
+    set(tune, "want", "close");
+    for (const name of ["positive", "negative", "latent_image"]) {
+        const link = app.graph.links.get(sampler.inputs[sampler.findInputSlot(name)].link);
+        app.graph.getNodeById(link.origin_id).connect(link.origin_slot, tune, tune.findInputSlot(name));
+    }
+    const apply = ofType("DiCacheApply");
+    const link = app.graph.links.get(apply.inputs[apply.findInputSlot("model")].link);
+    app.graph.getNodeById(link.origin_id).connect(link.origin_slot, tune, tune.findInputSlot("model"));
+}"""
+SEE = """() => {
+    window.tuned = null;
+    window.errors = [];
+    window.marks = [];
+    app.api.addEventListener("executed", ({ detail }) => {
+        const type = app.graph.getNodeById(detail.display_node ?? detail.node).type;
+        if (type === "DiCacheTune") window.tuned = detail.output;
+    });
+    app.api.addEventListener("execution_error", ({ detail }) => errors.push(detail));
+    app.api.addEventListener("progress_text", ({ detail }) => marks.push(detail.text ?? detail));
+}"""
+SEEDS = iter(range(40_000, 50_000))
+
+
+@pytest.fixture
+def graph(desk):
+    desk.load("testbed_flux")
+    desk.page.evaluate(ADD_TUNE, STEPS)
+    desk.page.evaluate(SEE)
+    act(desk, "forget everything")
+    desk.set_widget("KSampler", {"seed": next(SEEDS)})
+    return desk
+
+
+def act(desk, action: str) -> dict:
+    """Run the node alone with an action; what it said."""
+    seed = next(SEEDS)
+    desk.set_widget("DiCacheTune", {"action": action, "seed": seed})
+    others = (
+        "app.graph.nodes.filter((n) => ['KSampler', 'DiCacheApply', 'DiCacheReport', 'PreviewImage'].includes(n.type)"
+    )
+    desk.page.evaluate(f"{others}).forEach((n) => {{ n.mode = 2; }})")
+    desk.page.evaluate("window.tuned = null")
+    desk.run()
+    desk.page.wait_for_function("window.tuned !== null || window.errors.length")
+    desk.page.evaluate(f"{others}).forEach((n) => {{ n.mode = 0; }})")
+    assert desk.page.evaluate("errors") == []
+    return desk.page.evaluate("tuned")
+
+
+def test_tuned_once_and_then_by_the_preset(graph):
+    output = act(graph, "tune")
+    (report,) = output["dicache"]
+    assert report["granted"]
+    assert report["full_runs"] <= 6
+    assert len(output["images"]) == 1, "the plot: without a VAE there is no sheet"
+    graph.select("DiCacheTune")
+    graph.fit()
+    graph.settle()
+    graph.screenshot("tune")
+
+    graph.set_widget("DiCacheTune", {"action": "list what is remembered"})
+    graph.set_widget("DiCacheApply", {"preset": "tuned"})
+    graph.run()
+    assert graph.page.evaluate("errors") == []
+    graph.wait_for_label(f"of {STEPS} steps skipped")
+    settings = graph.strip.first.locator(".settings")
+    expect(settings).to_have_text(re.compile("^tuned: close · "))
+    if report["chosen"].endswith("x"):
+        expect(settings).to_contain_text(f"{report['chosen'][:-1]}×")
+    graph.page.locator(".dicache-report:visible").get_by_text("tuned for 'close'").wait_for()
+    graph.select("DiCacheApply")
+    graph.screenshot("preset_tuned")
+
+
+def test_without_anything_remembered_the_node_says_what_to_run(graph):
+    graph.set_widget("DiCacheTune", {"action": "list what is remembered"})
+    graph.set_widget("DiCacheApply", {"preset": "tuned"})
+    graph.run()
+    graph.page.wait_for_function("errors.length")
+    error = graph.page.evaluate("errors[0]")
+    assert error["node_type"] == "DiCacheApply"
+    assert "run DiCache Tune with it once" in error["exception_message"]
+    graph.complaints[:] = [text for text in graph.complaints if "uncaught" in text]
+
+
+def test_other_steps_than_tuned_are_said_on_the_strip(graph):
+    act(graph, "tune")
+    graph.set_widget("DiCacheTune", {"action": "list what is remembered"})
+    graph.set_widget("DiCacheApply", {"preset": "tuned"})
+    graph.set_widget("KSampler", {"steps": 2 * STEPS})
+    graph.run()
+    expect(graph.strip.first.locator(".settings")).to_have_text(
+        re.compile(f"^not tuned for {2 * STEPS} steps: balanced")
+    )
+
+
+def test_the_sheet_is_on_the_node(desk, server):
+    """With a VAE, through the front end: sheet and plot are shown, and the line of text that counts down."""
+    desk.load("testbed_flux")
+    desk.page.evaluate(ADD_TUNE, STEPS)
+    desk.page.evaluate(SEE)
+    kinds = json.loads(server.get("/object_info"))
+    assert "DiCacheTestbedVAE" in kinds, "the testbed's code as a VAE"
+    desk.page.evaluate(
+        """() => {
+            const tune = app.graph.nodes.find((n) => n.type === "DiCacheTune");
+            const vae = LiteGraph.createNode("DiCacheTestbedVAE");
+            app.graph.add(vae);
+            vae.pos = [40, 760];
+            vae.widgets[0].value = "flux.safetensors";
+            const loader = app.graph.nodes.find((n) => n.type === "UNETLoader");
+            loader.connect(0, vae, vae.findInputSlot("model"));
+            vae.connect(0, tune, tune.findInputSlot("vae"));
+        }"""
+    )
+    output = act(desk, "tune")
+    assert len(output["images"]) == 2
+    (text,) = output["text"]
+    expect(desk.page.get_by_text(text.splitlines()[0]).first).to_be_visible()
+    images = desk.page.locator("img[src*='api/view']:visible") if desk.renderer == "nodes2" else None
+    desk.page.wait_for_function(
+        "app.graph.nodes.find((n) => n.type === 'DiCacheTune').imgs?.length === 2"
+        if desk.renderer == "classic"
+        else "document.querySelectorAll('img').length > 0"
+    )
+    if images is not None:
+        expect(images.first).to_be_visible()
+    desk.fit()
+    desk.screenshot("tune_sheet")
