@@ -253,4 +253,6 @@ class DiCacheReport(io.ComfyNode):
 
 class DiCacheExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [DiCacheApply, DiCacheReport, DiCacheCompare, DiCachePolicy, DiCacheCalibrate]
+        from .nodes_ray import ray_nodes  # it has the widgets of DiCacheApply
+
+        return [DiCacheApply, DiCacheReport, DiCacheCompare, DiCachePolicy, DiCacheCalibrate, *ray_nodes()]

@@ -19,6 +19,7 @@ from .policy import Policy
 from .predictors import PREDICTORS, Predictor, Space, predictor_class
 from .presets import DEFAULT_PRESET, PRESETS, own_config, preset_config, resolve
 from .published import PUBLISHED, papers_method, published, published_note
+from .ranks import PATIENCE, RankLostError, summed_over
 from .registry import lookup
 from .run_log import RunLog
 from .sample import UNDECIDED, Decision, SampleCache
@@ -38,6 +39,7 @@ __all__ = [
     "LARGEST_FILE",
     "LARGEST_THRESHOLD",
     "OUT_OF_MEMORY",
+    "PATIENCE",
     "POLICIES",
     "PREDICTORS",
     "PRESETS",
@@ -61,6 +63,7 @@ __all__ = [
     "PassRecord",
     "Policy",
     "Predictor",
+    "RankLostError",
     "Reducer",
     "RunLog",
     "RunStatistics",
@@ -103,6 +106,7 @@ __all__ = [
     "published_note",
     "resolve",
     "settings_of",
+    "summed_over",
     "threshold_of",
     "title",
     "why_nothing",

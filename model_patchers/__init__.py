@@ -5,6 +5,7 @@ from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode,
 from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
 from .families import FAMILIES
 from .family import Family, Part
+from .ray_actors import attach_to_actors, has_raylight
 from .registry import architecture_of, family_of
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "architecture_of",
     "as_latent",
     "attach",
+    "attach_to_actors",
     "calibrate",
     "check_curve_name",
     "compare",
@@ -24,6 +26,7 @@ __all__ = [
     "decode",
     "detach",
     "family_of",
+    "has_raylight",
     "is_video",
     "load_curve",
     "nothing",

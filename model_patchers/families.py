@@ -78,7 +78,15 @@ FAMILIES: list[Family] = [
         modulated=traits.hunyuan_modulated,
         batched=FLUX_BATCHED,
     ),
-    Family("Wan", "wan", WAN_PLAIN + WAN_ENTANGLED, picture=traits.wan, entangled=WAN_ENTANGLED, **WAN),
+    Family(
+        "Wan",
+        "wan",
+        WAN_PLAIN + WAN_ENTANGLED,
+        picture=traits.wan,
+        entangled=WAN_ENTANGLED,
+        sliced=WAN_PLAIN,
+        **WAN,
+    ),
     Family("Wan SCAIL", "wan", SCAIL, picture=traits.scail, entangled=SCAIL, **WAN),
     Family(
         "Qwen-Image",
