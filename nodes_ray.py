@@ -29,9 +29,7 @@ class DiCacheApplyRay(io.ComfyNode):
             ),
             search_aliases=[*ALIASES, "raylight", "ray", "multi gpu"],
             inputs=[
-                RayActors.Input(
-                    "ray_actors", tooltip="From raylight's model loader: the actors whose model to speed up."
-                ),
+                RayActors.Input("ray_actors", tooltip="From raylight's model loader: whose models to speed up."),
                 *DiCacheApply.define_schema().inputs[1:],
             ],
             outputs=[

@@ -39,6 +39,7 @@ REPO = Path(os.path.abspath(__file__)).parents[2]
 TEST_REQUIREMENTS = REPO / "tests" / "requirements.txt"
 RAY_REQUIREMENTS = REPO / "tests" / "requirements-ray.txt"
 STAMP = "ready.json"
+NO_RAY = "needs Ray"
 WINDOWS = os.name == "nt"
 
 
