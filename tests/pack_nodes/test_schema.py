@@ -145,8 +145,11 @@ def test_without_raylight_there_is_no_node_for_it(comfy, pack, monkeypatch, tmp_
     (tmp_path / "raylight.disabled" / "src" / "raylight").mkdir(parents=True)
     (tmp_path / "raylight.disabled" / "src" / "raylight" / "nodes.py").touch()
     monkeypatch.setattr(folder_paths, "get_folder_paths", lambda kind: [str(tmp_path)])
-    names = lambda: [node.GET_SCHEMA().node_id for node in comfy.loop.run_until_complete(extension.get_node_list())]  # noqa: E731
-    extension = pack.DiCacheExtension()
+
+    def names():
+        found = comfy.loop.run_until_complete(pack.DiCacheExtension().get_node_list())
+        return [node.GET_SCHEMA().node_id for node in found]
+
     assert "DiCacheApplyRay" not in names()
     (tmp_path / "raylight.disabled").rename(tmp_path / "another name of raylight")
     assert "DiCacheApplyRay" in names()
