@@ -23,7 +23,7 @@ sys.path.extend([str(HERE.parent), str(HERE)])
 import ray  # noqa: E402
 import torch  # noqa: E402
 from inprocess import start  # noqa: E402
-from layout import PACK, RAYLIGHT, base_directory  # noqa: E402
+from layout import RAYLIGHT, base_directory  # noqa: E402
 from ray_rank import Rank  # noqa: E402
 from testbed.captions import CAPTIONS  # noqa: E402
 
@@ -67,9 +67,9 @@ class Cluster:
     def all(self, workers: list, method: str, *arguments):
         return ray.get([getattr(w, method).remote(*arguments) for w in workers], timeout=PATIENCE)
 
-    def begin(self, architecture: str, tokens: int, conds: int, patience: float = PATIENCE) -> list:
+    def begin(self, architecture: str, tokens: int, conds: int, patience: float = PATIENCE, first: int = 0) -> list:
         """The actors that share the work from now on, with fresh models."""
-        workers = self.workers[: tokens * conds]
+        workers = self.workers[first : first + tokens * conds]
         self.files += 1
         store, wait = str(self.folder / f"store-{self.files}"), timedelta(seconds=patience)
         futures = [w.begin.remote(rank, tokens, conds, store, wait) for rank, w in enumerate(workers)]
@@ -80,7 +80,7 @@ class Cluster:
     def apply(self, workers: list, policy: str | None = None, **widgets):
         """What the node returns."""
         if policy is not None:
-            widgets["policy"] = self.comfy.pack.dicache_core.named_policy(policy)
+            widgets["policy"] = self.comfy.pack.dicache_core.chosen_policy(policy, threshold=0.3)
         return self.comfy.node("DiCacheApplyRay", ray_actors={"workers": workers}, **widgets)
 
     def run(self, architecture: str, size: dict, tokens: int, conds: int, widgets: dict | None) -> tuple:
@@ -123,9 +123,9 @@ def refused(cluster: Cluster, workers: list, **widgets) -> str:
     return ""
 
 
-def failing(cluster: Cluster, seconds: float | None, patience: float) -> dict:
-    """A run in which rank 1 dies, or stops for ``seconds``: the errors, and how long they took."""
-    workers = cluster.begin("wan", 2, 1, patience)
+def failing(cluster: Cluster, first: int, seconds: float | None, patience: float) -> dict:
+    """A run on two actors in which rank 1 dies, or stops for ``seconds``: the errors, and how long they took."""
+    workers = cluster.begin("wan", 2, 1, patience, first)
     cluster.apply(workers, **PAPER)
     ray.get(workers[1].fail_at.remote(7, seconds), timeout=PATIENCE)
     began, errors = time.monotonic(), []
@@ -164,7 +164,7 @@ def main(path: str) -> None:
     answer: dict = {}
     with ray_running() as folder:
         comfy = start(Path(path), base_directory(folder / "comfy"))
-        comfy.load_pack(PACK)
+        assert comfy.pack
         comfy.load_pack(RAYLIGHT)  # behind the pack: no order is promised
         lines = Lines()
         logging.getLogger("dicache").addHandler(lines)
@@ -173,14 +173,15 @@ def main(path: str) -> None:
         for name, run in RUNS.items():
             lines.lines.clear()
             answer["runs"][name] = {**compared(cluster, alone, *run), "log": list(lines.lines)}
+            print(name, flush=True, file=sys.stderr)
         workers = cluster.begin("wan", 1, 2)
         answer["refused"] = {
             "policy": refused(cluster, workers, policy="dicache"),
             "threshold": refused(cluster, workers, threshold=0.2),
         }
         answer["refused"]["probe depth"] = refused(cluster, cluster.begin("wan", 2, 1), probe_depth=99)
-        answer["stuck"] = failing(cluster, 30, 3)
-        answer["dead"] = failing(cluster, None, PATIENCE)
+        answer["stuck"] = failing(cluster, 2, seconds=40, patience=4)
+        answer["dead"] = failing(cluster, 0, seconds=None, patience=PATIENCE)
     print(json.dumps(answer))
 
 

@@ -88,18 +88,18 @@ class Rank:
         if self.tokens > 1:
             self._split_tokens(self.model.model.diffusion_model)
 
-    def _own_conds(self, executor, x, timestep, context, *args, **kwargs):
+    def _own_conds(self, executor, *args, **kwargs):
         """The forward for this rank's part of the batch; the output of all."""
         import torch
 
-        mine = [part.chunk(self.conds)[self.cond_rank] for part in (x, timestep, context)]
-        rows = {
-            name: value.chunk(self.conds)[self.cond_rank]
-            if isinstance(value, torch.Tensor) and value.ndim and value.shape[0] == x.shape[0]
-            else value
-            for name, value in kwargs.items()
-        }
-        return self._together(executor(*mine, *args, **rows), 0, self.cond_group, [mine[0].shape[0]] * self.conds)
+        batch = args[0].shape[0]
+
+        def own(value):
+            rows = isinstance(value, torch.Tensor) and value.ndim > 0 and value.shape[0] == batch
+            return value.chunk(self.conds)[self.cond_rank] if rows else value
+
+        mine = executor(*map(own, args), **{name: own(value) for name, value in kwargs.items()})
+        return self._together(mine, 0, self.cond_group, [batch // self.conds] * self.conds)
 
     def _split_tokens(self, network) -> None:
         blocks = list(network.blocks)
