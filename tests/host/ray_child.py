@@ -8,6 +8,7 @@ of one rank.
 import json
 import logging
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -19,6 +20,13 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.extend([str(HERE.parent), str(HERE)])
+os.environ.update(
+    PYTHONPATH=str(HERE),
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+    RAY_AUTH_MODE="token",
+    RAY_AUTH_TOKEN=secrets.token_hex(32),  # else Ray writes one into the user's home
+)
 
 import ray  # noqa: E402
 import torch  # noqa: E402
@@ -141,7 +149,6 @@ def failing(cluster: Cluster, first: int, seconds: float | None, patience: float
 def ray_running() -> Iterator[Path]:
     """Ray on this machine alone, small, and gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="dicache-ray-"))  # a short path: sockets' names have an upper length
-    os.environ.update(PYTHONPATH=str(HERE), RAY_USAGE_STATS_ENABLED="0", RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")
     try:
         ray.init(
             "local",
