@@ -24,6 +24,11 @@ PACK_NAME = __package__.rpartition(".")[0]
 
 Actors = dict[str, Any]  # the value of raylight's RAY_ACTORS sockets
 
+WORKING = (
+    "choose the preset fidelity, balanced or fast with -1 there and no policy, or a policy that reuses the model's "
+    "output, such as easycache or output_line"
+)
+
 log = logging.getLogger("dicache")
 
 
@@ -77,12 +82,6 @@ def usable(ways: Shared, preset: str, policy: Policy | None, **numbers: Any) -> 
         "DiCache: the preset %s looks at the model's blocks, but %s: %s is used.", preset, reason, DEFAULT_PRESET
     )
     return resolve(ways.architecture, DEFAULT_PRESET, **numbers)
-
-
-WORKING = (
-    "choose the preset fidelity, balanced or fast with -1 there and no policy, or a policy that reuses the model's "
-    "output, such as easycache or output_line"
-)
 
 
 class RankZeroLog:
