@@ -19,7 +19,7 @@ from ..dicache_core import DEFAULT_PRESET, CacheConfig, Policy, RunLog, RunStati
 from .ranks import Shared
 from .reporter import current_prompt
 
-PACK = Path(__file__).resolve().parents[1]
+PACK = Path(__file__).absolute().parents[1]  # not resolved: its name in custom_nodes is what other machines share
 PACK_NAME = __package__.rpartition(".")[0]
 
 Actors = dict[str, Any]  # the value of raylight's RAY_ACTORS sockets
