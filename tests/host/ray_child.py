@@ -180,7 +180,8 @@ def main(path: str) -> None:
         for name, run in RUNS.items():
             lines.lines.clear()
             answer["runs"][name] = {**compared(cluster, alone, *run), "log": list(lines.lines)}
-            print(name, flush=True, file=sys.stderr)
+            found = answer["runs"][name]
+            print(f"{name}: {found['cells']}, off by {found['difference']:.1e}", flush=True, file=sys.stderr)
         workers = cluster.begin("wan", 1, 2)
         answer["refused"] = {
             "policy": refused(cluster, workers, policy="dicache"),
