@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := $(PYTHON) tests/host/run.py
 ARGS ?=
 
-.PHONY: help demo picture test test-hosts test-web browser lint format bench-speed bench-quality bench-compile bench-tune models soak clean
+.PHONY: help demo picture test test-hosts test-web test-ray browser lint format bench-speed bench-quality bench-compile bench-tune models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ test-hosts:  ## host and patcher tests against six ComfyUI versions
 
 test-web:  ## only the tests of the front end
 	$(RUN) tests/web $(ARGS)
+
+test-ray:  ## only the tests over Ray: two and four actors on the CPU
+	$(RUN) tests/host/test_over_ray.py --require-ray $(ARGS)
 
 browser:  ## find a browser for the front end's tests, or bring one
 	$(RUN) --script tests/host/chromium.py

@@ -260,4 +260,6 @@ class DiCacheReport(io.ComfyNode):
 
 class DiCacheExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [DiCacheApply, DiCacheReport, DiCacheCompare, DiCachePolicy, DiCacheCalibrate, DiCacheTune]
+        from .nodes_ray import ray_nodes  # it has the widgets of DiCacheApply
+
+        return [DiCacheApply, DiCacheReport, DiCacheCompare, DiCachePolicy, DiCacheCalibrate, DiCacheTune, *ray_nodes()]

@@ -28,6 +28,7 @@ from .presets import (
     resolve,
 )
 from .published import PUBLISHED, papers_method, published, published_note
+from .ranks import PATIENCE, RankLostError, summed_over
 from .registry import lookup
 from .run_log import RunLog
 from .sample import UNDECIDED, Decision, SampleCache
@@ -67,6 +68,7 @@ __all__ = [
     "LARGEST_THRESHOLD",
     "NOT_TUNED",
     "OUT_OF_MEMORY",
+    "PATIENCE",
     "POLICIES",
     "PREDICTORS",
     "PRESETS",
@@ -100,6 +102,7 @@ __all__ = [
     "Policy",
     "Predictor",
     "Quality",
+    "RankLostError",
     "Reach",
     "Recall",
     "Reducer",
@@ -152,6 +155,7 @@ __all__ = [
     "resolve",
     "search",
     "settings_of",
+    "summed_over",
     "threshold_of",
     "title",
     "why_nothing",

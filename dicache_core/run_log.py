@@ -28,3 +28,8 @@ class RunLog:
         same = [earlier for earlier in self.runs if earlier.prompt == run.prompt]
         self.dropped = self.dropped + max(len(same) + 1 - MOST_RUNS, 0) if same else 0
         self.runs = [*same, run][-MOST_RUNS:]
+
+    def take(self) -> list[RunStatistics]:
+        """The runs, which are no longer kept here."""
+        taken, self.runs = self.runs, []
+        return taken

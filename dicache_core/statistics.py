@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable
-from dataclasses import asdict, dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any, NamedTuple
 
 from .config import CacheConfig
 from .limits import in_force
 from .sample import UNDECIDED, Decision
-from .schedule import Schedule, Step
+from .schedule import Schedule, Step, rectified_flow
 from .situation import Recall, Situation
-from .timing import Stopwatch
+from .timing import Measured, Stopwatch
 
 CELLS = {"warm-up": "w", "last step": "l"}  # other computed steps are "c", reused ones "r", mixed batches "m"
 
@@ -39,7 +40,7 @@ class PassRecord:
     step: Step
     keys: tuple[SampleKey, ...]
     decisions: tuple[Decision, ...]
-    stopwatch: Stopwatch
+    stopwatch: Stopwatch | Measured
 
     @property
     def reused(self) -> int:
@@ -141,6 +142,18 @@ class RunStatistics:
             if passed.stopwatch.seconds is not None:
                 steps[passed.step.index] = (steps[passed.step.index] or 0.0) + passed.stopwatch.seconds
         return steps
+
+    def settled(self) -> RunStatistics:
+        """A copy that can go to another process: seconds in place of what is read off a device, and no function of the
+        model's. Of its steps only ``log_snr`` means nothing any more.
+        """
+        copied = copy(self)
+        copied.schedule = replace(self.schedule, noise_share=rectified_flow)
+        copied.passes = [
+            replace(p, step=replace(p.step, schedule=copied.schedule), stopwatch=Measured(p.stopwatch.seconds))
+            for p in self.passes
+        ]
+        return copied
 
     def lanes(self) -> dict[SampleKey, list[tuple[Step, Decision]]]:
         """Per sample, its steps and decisions in order."""

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import torch
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a stopwatch showed: ``seconds`` as ``Stopwatch.seconds``."""
+
+    seconds: float | None
 
 
 class Stopwatch:

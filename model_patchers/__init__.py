@@ -5,6 +5,7 @@ from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode,
 from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
 from .families import FAMILIES
 from .family import Family, Part
+from .ray_actors import attach_to_actors, has_raylight
 from .registry import architecture_of, family_of
 from .tune import Tuned, as_samplings, tell, tune
 from .tuned import forget, forget_all, listing, memory_state, recalled, remembered
@@ -21,6 +22,7 @@ __all__ = [
     "as_latent",
     "as_samplings",
     "attach",
+    "attach_to_actors",
     "calibrate",
     "check_curve_name",
     "compare",
@@ -30,6 +32,7 @@ __all__ = [
     "family_of",
     "forget",
     "forget_all",
+    "has_raylight",
     "is_video",
     "listing",
     "load_curve",

@@ -18,14 +18,15 @@ QWEN_PARTS = (
     Part("transformer_blocks", "hidden_states", ("encoder_hidden_states", "hidden_states"), key="double_block"),
 )
 
+WAN_PLAIN = ("comfy.ldm.wan.model.WanModel", "comfy.ldm.wan.model.CameraWanModel")
 WAN = {
     "parts": (Part("blocks", "x", key="double_block"),),
     "width": "dim",
     "modulated": traits.wan_modulated,
     "side_work": traits.wan_side_work,
     "batched": ("x", "e", "freqs", "context"),
+    "sliced": WAN_PLAIN,
 }
-WAN_PLAIN = ("comfy.ldm.wan.model.WanModel", "comfy.ldm.wan.model.CameraWanModel")
 # Humo's blocks take sound from outside their arguments, the others mix more into the batch between blocks or keep a
 # history of it.
 WAN_ENTANGLED = (

@@ -100,6 +100,8 @@ class Family:
             acts on the estimate as on a computed output, so that has to stay.
         batched: arguments of a block with one row per sample, where a batch may be split; empty where it may not.
         entangled: those of ``models`` whose loop needs the whole batch beside the blocks.
+        sliced: those of ``models`` whose blocks all hold the same slice of the picture where ranks share its tokens
+            (raylight, xDiT): one stream from the first block to the last, with nothing in front of the picture.
         unet: whether it is a U-Net, whose deep part has the place of a stack; ``parts`` is empty then.
         streams_weights: whether the host may load the weights of skipped blocks all the same.
         called: its name for people where several families have one architecture.
@@ -121,6 +123,7 @@ class Family:
     side_work: Callable[[nn.Module, int], list[SideWork]] | None = None
     batched: tuple[str, ...] = ()
     entangled: tuple[str, ...] = ()
+    sliced: tuple[str, ...] = ()
     unet: bool = False
     streams_weights: bool = False
     called: str = ""

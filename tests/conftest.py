@@ -12,6 +12,7 @@ sys.path.extend([str(TESTS), str(TESTS / "host"), str(TESTS.parent)])
 
 from chromium import HOW, find_browser  # noqa: E402
 from kinds import Kind, Kinds  # noqa: E402
+from provision import NO_RAY  # noqa: E402
 
 NO_BROWSER, NO_GPU, SLOW = "needs a Chromium", "needs a CUDA device", "slow: run with --slow"
 
@@ -19,6 +20,7 @@ NO_BROWSER, NO_GPU, SLOW = "needs a Chromium", "needs a CUDA device", "slow: run
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
     parser.addoption("--require-host", action="store_true", help="fail unless tests against a real ComfyUI ran")
+    parser.addoption("--require-ray", action="store_true", help="fail unless tests over Ray ran")
     parser.addoption("--require-browser", action="store_true", help="fail unless tests of the front end ran")
 
 
@@ -44,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     kinds = [
         Kind("against a real ComfyUI", _uses_host, "start them with `make test`", "--require-host"),
         Kind("of the front end", _marked("browser"), HOW, "--require-browser", NO_BROWSER),
+        Kind("over Ray", _marked("ray"), "`make test-ray` says what is missing", "--require-ray", NO_RAY),
         Kind(
             "on a GPU",
             _marked("gpu"),

@@ -4,16 +4,28 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from core import ranks
-from core.toys import hidden, run_pass, session
+from core.toys import hidden, run_pass, schedule, session
 
-from dicache_core import SampleCache, SampleKey, Stopwatch
+from dicache_core import (
+    POLICIES,
+    CacheConfig,
+    CacheSession,
+    SampleCache,
+    SampleKey,
+    Stopwatch,
+    named_policy,
+    needs_stack,
+    summed_over,
+)
 
 SCRIPT = Path(ranks.__file__)
+LOST = SCRIPT.with_name("lost_rank.py")
 
 
 def finished(folder: Path, world: int) -> list[tuple[dict, dict]]:
@@ -140,3 +152,64 @@ def test_streams_of_several_devices_in_threads(devices, monkeypatch):
             assert torch.equal(out, out_)
     assert len(run.statistics.passes) == devices * steps
     assert any(d.reuse for decisions, _ in found[0] for d in decisions)
+
+
+# ---------------------------------------------------------------- ranks that hold the same sample whole
+
+WHOLE = [
+    name
+    for name, policy in POLICIES.items()
+    if not policy.calibrated and not needs_stack(policy.applied_to(CacheConfig())) and policy.limited_by != "mask"
+]
+
+
+def in_output(policy: str, reduce=None) -> list[bool]:
+    """What a policy that looks at no block does in 20 steps of a toy model with two samples."""
+    config = named_policy(policy).applied_to(CacheConfig())
+    if not config.target and named_policy(policy).limited_by == "threshold":
+        config = replace(config, threshold=0.5)  # the toy moves more in a step than a model does
+    run = CacheSession(config, schedule(20), reduce)
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    for sigma, after in zip(run.schedule.sigmas, run.schedule.sigmas[1:], strict=False):
+        cache = run.forward([SampleKey("cond", row) for row in range(2)], run.schedule.step_at(sigma), x)
+        v = cache.forecast() if all(cache.decide()) else cache.observe(torch.sin(x * (1 + sigma)))
+        x = x + (after - sigma) * v
+        run.close(cache, Stopwatch(torch.device("cpu")))
+    return [d.reuse for passed in run.statistics.passes for d in passed.decisions]
+
+
+@pytest.mark.parametrize("policy", WHOLE)
+def test_ranks_with_whole_outputs_may_add_up_their_sums(policy):
+    """Where conds are split, every rank measures the same: decisions by four times a sum are those by the sum."""
+    alone = in_output(policy)
+    assert in_output(policy, lambda sums: 4 * sums) == alone
+    assert {True, False} == set(alone)
+
+
+# ---------------------------------------------------------------- a rank that is gone
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch is built without torch.distributed")
+@pytest.mark.parametrize("way", ["dies", "sleeps"])
+def test_a_lost_rank_ends_the_others_with_an_error(tmp_path, way):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(LOST), str(rank), str(tmp_path / "store"), way],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        out, error = processes[0].communicate(timeout=60)
+    finally:
+        processes[1].kill()
+        processes[1].communicate()
+    first, waited = out.split("|")
+    assert "one of them is gone or stuck" in first, error
+    assert float(waited) < 20
+
+
+def test_nothing_is_added_up_where_nothing_is_shared():
+    assert summed_over([]) is None

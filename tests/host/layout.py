@@ -6,6 +6,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 PACK = "ComfyUI-DiCache"
 TESTBED = "dicache-testbed"
+RAYLIGHT = "raylight"  # a stand-in, see tests/host/raylight_stand_in
 LEFT_OUT = (".git", "output", ".cache", "__pycache__", ".pytest_cache", ".ruff_cache", "node_modules")
 
 
@@ -15,6 +16,7 @@ def base_directory(folder: Path) -> Path:
         (folder / name).mkdir(parents=True, exist_ok=True)
     _link_or_copy(REPO, folder / "custom_nodes" / PACK)
     _link_or_copy(REPO / "tests" / "testbed", folder / "custom_nodes" / TESTBED)
+    _link_or_copy(REPO / "tests" / "host" / "raylight_stand_in", folder / "custom_nodes" / RAYLIGHT)
     _link_or_copy(REPO / "tests" / "testbed" / "weights", folder / "models" / "diffusion_models")
     return folder
 

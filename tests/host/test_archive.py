@@ -62,7 +62,9 @@ def test_installs_into_an_empty_comfyui_and_loads(archive, host, tmp_path):
     code = LOAD.format(comfy=host.comfy, base=str(tmp_path), folder=str(folder))
     done = subprocess.run([host.python, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "DiCacheApply" in done.stdout.splitlines()[-1]
+    loaded = done.stdout.splitlines()[-1]
+    assert "'DiCacheApply'" in loaded
+    assert "DiCacheApplyRay" not in loaded, "there is no raylight here"
 
 
 def test_registry_metadata_is_complete():

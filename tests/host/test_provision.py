@@ -1,5 +1,6 @@
 """Finding and keeping a ComfyUI; nothing is downloaded here."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,15 @@ def test_pack_inside_custom_nodes_uses_that_comfyui(monkeypatch, fake_comfy):
 def test_unknown_version_lists_the_known_ones():
     with pytest.raises(provision.ProvisionError, match=r"0\.16\.3.*0\.30\.0"):
         provision.provision("0.1.2")
+
+
+def test_ci_runs_the_newest_and_the_oldest():
+    order = sorted(provision.HOSTS, key=lambda version: [int(n) for n in version.split(".")])
+    assert [order[0], order[-1]] == [provision.OLDEST, provision.NEWEST]
+    workflow = provision.REPO / ".github" / "workflows" / "test.yml"
+    if not workflow.is_file():
+        pytest.skip("the published archive has no CI")
+    assert set(re.findall(r'host: "([\d.]+)"', workflow.read_text(encoding="utf-8"))) == {order[0], order[-1]}
 
 
 def test_cache_folder(monkeypatch, tmp_path):

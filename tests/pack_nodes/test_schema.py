@@ -93,6 +93,11 @@ PUBLIC = {
         "advanced": set(),
     },
 }
+PUBLIC["DiCacheApplyRay"] = {
+    **PUBLIC["DiCacheApply"],
+    "required": {"ray_actors": None},
+    "outputs": [("RAY_ACTORS", "ray_actors"), ("DICACHE_STATS", "statistics")],
+}
 PRESETS = ["fidelity", "balanced", "fast", "published", "tuned"]
 POLICIES = {
     "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "taylorseer_1", "taylorseer_2",
@@ -105,6 +110,7 @@ POLICIES = {
 
 @pytest.fixture
 def info(comfy, pack):
+    """Of a node; the one for Ray is there because a stand-in for raylight is, see tests/host/layout.py."""
     return lambda node: comfy.nodes.NODE_CLASS_MAPPINGS[node].GET_NODE_INFO_V1()
 
 
@@ -152,6 +158,26 @@ def test_the_preset_comes_first_and_automatic_is_minus_one(info):
 def test_presets_are_offered_in_this_order(info):
     _, options = info("DiCacheApply")["input"]["optional"]["preset"]
     assert options["options"] == PRESETS
+
+
+def test_the_node_for_ray_has_the_widgets_of_apply(info):
+    ours, theirs = (info(node)["input"]["optional"] for node in ("DiCacheApplyRay", "DiCacheApply"))
+    assert ours == theirs
+
+
+def test_without_raylight_there_is_no_node_for_it(comfy, pack, monkeypatch, tmp_path):
+    folder_paths = comfy.module("folder_paths")
+    (tmp_path / "raylight.disabled" / "src" / "raylight").mkdir(parents=True)
+    (tmp_path / "raylight.disabled" / "src" / "raylight" / "nodes.py").touch()
+    monkeypatch.setattr(folder_paths, "get_folder_paths", lambda kind: [str(tmp_path)])
+
+    def names():
+        found = comfy.loop.run_until_complete(pack.DiCacheExtension().get_node_list())
+        return [node.GET_SCHEMA().node_id for node in found]
+
+    assert "DiCacheApplyRay" not in names()
+    (tmp_path / "raylight.disabled").rename(tmp_path / "another name of raylight")
+    assert "DiCacheApplyRay" in names()
 
 
 def test_policies_keep_their_names(info):

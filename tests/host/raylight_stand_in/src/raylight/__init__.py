@@ -1,0 +1,1 @@
+"""The part of raylight that other packs reach for."""
