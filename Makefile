@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := $(PYTHON) tests/host/run.py
 ARGS ?=
 
-.PHONY: help demo test test-hosts test-web browser lint format bench-speed bench-quality bench-compile soak clean
+.PHONY: help demo test test-hosts test-web browser lint format bench-speed bench-quality bench-settings bench-compile soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ bench-speed:  ## wall time against the share of blocks that ran
 
 bench-quality:  ## quality against speed
 	$(RUN) --script bench/quality.py $(ARGS)
+
+bench-settings:  ## the own presets under the settings that people sample with, all trained models
+	$(RUN) --script bench/settings.py $(ARGS)
 
 bench-compile:  ## torch.compile with and without the cache
 	$(RUN) --script bench/compiled.py $(ARGS)
