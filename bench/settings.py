@@ -170,6 +170,10 @@ def main() -> int:
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
             print(f"wrote {output}")
+    if options.page or output == RESULTS:
+        from settings_page import publish
+
+        publish(json.loads(RESULTS.read_text(encoding="utf-8")))
     return 0
 
 
