@@ -56,11 +56,10 @@ class Cell:
         if not self.setting.shifted:
             return model
         sampling, shift = model.get_model_object("model_sampling"), self.model.shift
+        nodes = self.comfy.module("comfy_extras.nodes_model_advanced")
         if isinstance(sampling, self.comfy.module("comfy.model_sampling").ModelSamplingFlux):
-            sizes = dict(max_shift=shift, base_shift=shift, width=1024, height=1024)
-            return self.comfy.node("ModelSamplingFlux", model=model, **sizes)[0]
-        node = "ModelSamplingSD3" if sampling.multiplier == 1000 else "ModelSamplingAuraFlow"
-        return self.comfy.node(node, model=model, shift=shift)[0]
+            return nodes.ModelSamplingFlux().patch(model, max_shift=shift, base_shift=shift, width=1024, height=1024)[0]
+        return nodes.ModelSamplingSD3().patch(model, shift, sampling.multiplier)[0]
 
     @property
     def cfg(self) -> float:
