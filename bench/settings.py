@@ -53,17 +53,13 @@ def measure_part(options: argparse.Namespace) -> None:
     """Every ``--shards``-th of the cells, in this process; one line of JSON per row."""
     import inprocess
     import torch
-    from layout import PACK, base_directory
+    from layout import base_directory
     from provision import running_host
     from settings_runs import Cell, summary
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        base = base_directory(Path(folder))
-        if options.pack != REPO:
-            (base / "custom_nodes" / PACK).unlink()
-            (base / "custom_nodes" / PACK).symlink_to(options.pack, target_is_directory=True)
-        comfy = inprocess.start(Path(running_host().comfy), base)
+        comfy = inprocess.start(Path(running_host().comfy), base_directory(Path(folder), options.pack))
         comfy.pack_state = code_state(options.pack)
         logging.getLogger().setLevel(logging.WARNING)
         for model, setting in chosen(options)[options.part :: options.shards]:
