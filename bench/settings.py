@@ -147,6 +147,10 @@ def main() -> int:
     parser.add_argument("--page", action="store_true", help="measure nothing, write docs/settings.md")
     parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    unknown = set(options.setting or []) - {setting.name for _, setting in chosen(options)}
+    if unknown:
+        known = dict.fromkeys(s.name for m in MODELS.values() for s in m.settings)
+        parser.error(f"no chosen model has the setting {', '.join(sorted(unknown))}: known are {', '.join(known)}")
     if options.part is not None:
         measure_part(options)
         return 0

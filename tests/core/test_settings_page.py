@@ -43,7 +43,8 @@ def test_a_bad_tenth_percentile_is_named_too():
 def test_verdict_counts_the_cells_that_computed_everything():
     full = row(100, 100, 100) | {"own": way(100, calls=20)}
     told = settings_page.verdict([full, row(30, 28, 31.5)])
-    assert "First in 1 of 2 cells (50%); in 1 it computed every call" in told
+    assert "First in 1 of 2 cells (50%). In 1 of them it computed every call" in told
+    assert "of the other 1 it is first in 0" in told
     assert "up to 1.5 dB" in told
 
 
@@ -69,5 +70,12 @@ def test_students_are_only_measured_at_few_steps():
 def test_the_page_says_what_the_results_say():
     result = json.loads(RESULTS.read_text(encoding="utf-8"))
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.markdown(result)
-    measured = {(row["model"], row["setting"]) for row in result["rows"]}
-    assert measured == {(model.name, setting.name) for model in MODELS.values() for setting in model.settings}
+
+
+def test_what_was_not_measured_is_named():
+    result = {"captions": "8-15", "rows": [row(30, 29, 28)]}
+    result |= {"tuned_on": {"models": ["flux"], "captions": "0-7"}, "judged_only": {"models": ["unet"]}}
+    told = settings_page.markdown(result).split("**Not measured yet**: ")[1].splitlines()[0]
+    assert told.startswith("Flux (euler30, ")
+    assert "unipc20" not in told.split(")")[0]
+    assert told.endswith("U-Net of SD 1.5, reflowed Flux, consistent Flux.")
