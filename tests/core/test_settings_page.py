@@ -43,7 +43,7 @@ def test_a_bad_tenth_percentile_is_named_too():
 def test_verdict_counts_the_cells_that_computed_everything():
     full = row(100, 100, 100) | {"own": way(100, calls=20)}
     told = settings_page.verdict([full, row(30, 28, 31.5)])
-    assert "First in 1 of 2 cells (50%). In 1 of them it computed every call" in told
+    assert "First in 1 of 2 cells (50%).\nIn 1 of them it computed every call" in told
     assert "of the other 1 it is first in 0" in told
     assert "up to 1.5 dB" in told
 
