@@ -87,7 +87,8 @@ def verdict(rows: Rows) -> str:
     return "\n".join(
         [
             f"First in {first} of {len(rows)} cells ({first / len(rows):.0%}).",
-            f"In {len(full)} of them it computed every call, so nothing is faster and nothing lost; of the other {skipped} it is first in {skipped - len(lost)}.",
+            f"In {len(full)} of them it computed every call, so nothing is faster and nothing lost;",
+            f"of the other {skipped} it is first in {skipped - len(lost)}.",
             f"Where it is not first it is behind by up to {worst:.1f} dB.",
             f"The 10th percentile is more than {TENTH:.0f} dB below the paper's in {len(tenth)}.",
         ]
