@@ -158,7 +158,9 @@ def main() -> int:
     output = options.output or (RESULTS if whole else None)
     if not options.page:
         begin = time.perf_counter()
-        rows = joined(measure(options)) if options.captions == JUDGED else measure(options)
+        rows = measure(options)
+        if options.captions == JUDGED and options.pack == REPO:
+            rows = joined(rows)
         show(rows)
         print(f"{len(rows)} rows in {time.perf_counter() - begin:.0f} s")
         if output:
