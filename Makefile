@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := $(PYTHON) tests/host/run.py
 ARGS ?=
 
-.PHONY: help demo picture test test-hosts test-web test-ray browser lint format bench-speed bench-quality bench-compile bench-tune models soak clean
+.PHONY: help demo picture test test-hosts test-web test-ray browser lint format bench-speed bench-quality bench-settings bench-compile bench-tune models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ bench-quality:  ## quality against speed
 models:  ## the table in docs/models.md, from what the tests of every family show
 	DICACHE_SHOWN=bench/results/families.json $(RUN) tests/patchers $(ARGS)
 	$(RUN) --script bench/models_table.py
+
+bench-settings:  ## the own presets under the settings that people sample with, all trained models
+	$(RUN) --script bench/settings.py $(ARGS)
 
 bench-compile:  ## torch.compile with and without the cache
 	$(RUN) --script bench/compiled.py $(ARGS)

@@ -7,6 +7,7 @@ from .comparison import parse_settings, settings_of
 from .config import CACHE_DEVICES, LARGEST_COUNT, LARGEST_THRESHOLD, RESIDUAL_BITS, CacheConfig, check_threshold
 from .curve import LARGEST_FILE, Curve, calibration, curve_of
 from .explain import Nothing, method_of, why_nothing
+from .forward_pass import ForwardPass
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
 from .limits import every_nth_step, in_force, interval_of, limit_text, probe_depth_of, threshold_of
 from .measure import Reducer
@@ -33,7 +34,7 @@ from .registry import lookup
 from .run_log import RunLog
 from .sample import UNDECIDED, Decision, SampleCache
 from .schedule import Lane, LaneBook, Schedule, Step, in_lanes
-from .session import CacheSession, ForwardPass, needs_stack
+from .session import CacheSession, needs_stack
 from .situation import RECALLED, Recall, Situation
 from .statistics import PassRecord, RunStatistics, SampleKey, finite
 from .storage import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError, Storage, Stored

@@ -33,8 +33,8 @@ class Decision:
 
     ``error``, ``accumulated``, ``gamma`` and ``risk`` are ``None`` where nothing was measured; ``reason`` is one of
     "threshold 0", "few steps", "warm-up", "last step", "outside start and end percent", "no anchor yet", "new noise",
-    "run limit", "error", "forecasts off", "reused", "no block seen", and what ended the cache of a run: "out of memory", "stack left
-    early", "blocks run several times", "pictures", "sampler".
+    "run limit", "error", "forecasts off", "reused", "no block seen", and what ended the cache of a run: "out of
+    memory", "stack left early", "blocks run several times", "pictures", "sampler".
     """
 
     reuse: bool

@@ -20,9 +20,11 @@ LARGEST_FACTOR = 8.0  # of a debt in a computed output: a call that weighs less 
 class CorrectedLine(Predictor):
     """Forecast, with ``l`` for log-SNR: ``v = v_b + w g (v_b - v_a)``, ``g = (l - l_b) / (l_b - l_a)``.
 
-    ``w`` is learnt by self-audit, see ``OutputLine``; the same audit says what a skip risks, see ``Account``.  The corrector is what a multistep ODE solver does: when a call
-    is computed, the outputs of the calls skipped before it are no longer a forecast but lie *between* computed ones.
-    The parabola through ``a``, ``b`` and the new output says what they should have been,
+    ``w`` is learnt by self-audit, see ``OutputLine``; the same audit says what a skip risks, see ``Account``.
+
+    The corrector is what a multistep ODE solver does: when a call is computed, the outputs of the calls skipped before
+    it are no longer a forecast but lie *between* computed ones.  The parabola through ``a``, ``b`` and the new output
+    says what they should have been,
 
         ``v*(l) = v_b + (l - l_b) [b, c] + (l - l_b) (l - l_c) [a, b, c]``   (Newton's divided differences),
 

@@ -10,11 +10,11 @@ RAYLIGHT = "raylight"  # a stand-in, see tests/host/raylight_stand_in
 LEFT_OUT = (".git", "output", ".cache", "__pycache__", ".pytest_cache", ".ruff_cache", "node_modules")
 
 
-def base_directory(folder: Path) -> Path:
-    """Fill ``folder`` so that ComfyUI finds the pack, the testbed's nodes and its checkpoints in it."""
+def base_directory(folder: Path, pack: Path = REPO) -> Path:
+    """Fill ``folder`` so that ComfyUI finds a pack, the testbed's nodes and its checkpoints in it."""
     for name in ("custom_nodes", "models", "input", "output", "temp", "user"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    _link_or_copy(REPO, folder / "custom_nodes" / PACK)
+    _link_or_copy(pack, folder / "custom_nodes" / PACK)
     _link_or_copy(REPO / "tests" / "testbed", folder / "custom_nodes" / TESTBED)
     _link_or_copy(REPO / "tests" / "host" / "raylight_stand_in", folder / "custom_nodes" / RAYLIGHT)
     _link_or_copy(REPO / "tests" / "testbed" / "weights", folder / "models" / "diffusion_models")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from testbed import conditioning as testbed
+from testbed.captions import CAPTIONS
 from testbed.networks import NETWORKS
 
 CLASSES = {
@@ -13,6 +14,8 @@ CLASSES = {
     "qwen_image": ("QwenImage", "QwenImageTransformer2DModel"),
     "z_image": ("Lumina2", "NextDiT"),
     "unet": ("BaseModel", "UNetModel"),
+    "flux_reflow": ("Flux", "Flux"),
+    "flux_lcm": ("Flux", "Flux"),
 }
 GREEN, RED = "plain green | circle green medium still", "plain red | circle red medium still"
 
@@ -96,3 +99,31 @@ def test_a_run_repeats_bit_for_bit_through_the_loader_node(comfy, architecture):
         for model in (comfy.load_model(architecture), loaded)
     )
     assert torch.equal(first, second)
+
+
+@pytest.fixture(scope="module")
+def at(comfy):
+    """Latent of eight captions of a Flux, from the same noises whatever the model and the number of steps."""
+
+    def run(architecture: str, steps: int, sampler: str = "euler"):
+        return comfy.sample(
+            comfy.load_model(architecture),
+            CAPTIONS[:8],
+            architecture=architecture,
+            steps=steps,
+            sampler=sampler,
+            size=16,
+        )
+
+    return run
+
+
+def test_reflowed_flux_has_straighter_paths_than_its_teacher(at):
+    curved, straight = ((at(model, 4) - at(model, 20)).square().mean().item() for model in ("flux", "flux_reflow"))
+    assert straight < 0.7 * curved
+
+
+def test_consistent_flux_has_the_contrast_of_the_teachers_full_run_after_four_steps_of_lcm(at):
+    full = at("flux", 20).std().item()
+    teacher, student = (at(model, 4, "lcm").std().item() for model in ("flux", "flux_lcm"))
+    assert abs(student - full) < 0.5 * abs(teacher - full)

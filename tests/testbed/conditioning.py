@@ -29,8 +29,11 @@ SHAPES = {
     "qwen_image": Shape(1, 16, 2.5),
     "z_image": Shape(1, 12, 1.0),
     "unet": Shape(1, 8, 3.0),
+    "flux_reflow": Shape(1, 16, 1.0),
+    "flux_lcm": Shape(1, 16, 1.0),
 }
-FLAT = ("flux", "z_image", "unet")  # their latents have no frames; Qwen-Image's have one
+FLUX = ("flux", "flux_reflow", "flux_lcm")
+FLAT = (*FLUX, "z_image", "unet")  # their latents have no frames; Qwen-Image's have one
 
 
 def weights(architecture: str) -> Path:
@@ -49,7 +52,7 @@ def conditioning(architecture: str, text: str) -> list:
     """ComfyUI conditioning of one caption: [[(1, 20, C) context, extras]]; empty text is the unconditional one."""
     dim = CONTEXT_DIM[architecture]
     context = embedding_table(dim)[parse(text)][None] if text.strip() else torch.zeros(1, CAPTION_LENGTH, dim)
-    guided = architecture in ("flux", "hunyuan_video")
+    guided = architecture in (*FLUX, "hunyuan_video")
     extras = {"pooled_output": torch.zeros(1, 768), "guidance": 3.5} if guided else {}
     return [[context, extras]]
 

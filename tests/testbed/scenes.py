@@ -32,7 +32,10 @@ MOVES = ["still", "left", "right", "up", "down", "spin"]
 VOCABULARY = ["<pad>", *SHAPES, *COLORS, *BACKGROUNDS, *SIZES, *MOVES, "obj1", "obj2", "obj3", "background"]
 INDEX = {word: i for i, word in enumerate(VOCABULARY)}
 CAPTION_LENGTH = 20
-CONTEXT_DIM = {"flux": 64, "hunyuan_video": 64, "wan": 4096, "qwen_image": 64, "z_image": 64, "unet": 64}
+CONTEXT_DIM = {
+    **dict.fromkeys(("flux", "flux_reflow", "flux_lcm", "hunyuan_video", "qwen_image", "z_image", "unet"), 64),
+    "wan": 4096,
+}
 
 ZIGZAG = [(0, 0), (0, 1), (1, 0), (2, 0), (1, 1), (0, 2), (0, 3), (1, 2), (2, 1), (3, 0)]
 KEPT = (10, 3, 3)  # coefficients kept of Y, Cb, Cr

@@ -1,0 +1,165 @@
+"""docs/settings.md from bench/results/settings.json: every win and every loss of the own policy."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from settings_cells import GROUPS, MODELS, Setting
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
+TITLES = {
+    "flux": "Flux",
+    "hunyuan_video": "HunyuanVideo",
+    "wan": "Wan",
+    "qwen_image": "Qwen-Image",
+    "z_image": "Z-Image",
+    "unet": "U-Net of SD 1.5",
+    "flux_reflow": "reflowed Flux",
+    "flux_lcm": "consistent Flux",
+}
+LARGEST = 100
+OTHERS = ("paper", "fewer")
+TENTH = 1.0  # decibels that the 10th percentile may be below the paper's
+
+Rows = Sequence[dict]
+
+
+def behind(row: dict) -> float:
+    """Decibels that the own policy's mean is behind the better of the others; 0 where it is first."""
+    return max(0.0, *(row[way]["psnr_mean"] - row["own"]["psnr_mean"] for way in OTHERS))
+
+
+def is_full(row: dict) -> bool:
+    """Whether the own policy computed every call, so that all ways are the same run."""
+    return row["own"]["calls"] >= row["calls"] - 1e-6
+
+
+def markdown(result: dict) -> str:
+    rows = result["rows"]
+    parts = ["# The own presets wherever people sample", _intro(result), *_missing(rows)]
+    parts += ["## Verdict", verdict(rows), groups(rows)]
+    parts += ["## Where it is behind", losses(rows)]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        how = "tuned on, with other captions" if MODELS[model].tuned else "judged only"
+        parts += [f"## {TITLES[model]} ({how})", table([row for row in rows if row["model"] == model])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _intro(result: dict) -> str:
+    tuned = ", ".join(TITLES[m] for m in result["tuned_on"]["models"])
+    judged = ", ".join(TITLES[m] for m in result["judged_only"]["models"])
+    return "\n".join(
+        [
+            "Made by `make bench-settings` from `bench/results/settings.json`; do not edit. Every cell is one trained",
+            "model of `tests/testbed` under one setting, eight captions in one batch, in the real host, in float32.",
+            "PSNR of the decoded pictures against the full run of the same setting, in decibels: mean (10th",
+            f"percentile, worst). {LARGEST} dB stands for equal pictures. The number in brackets is computed calls.",
+            "",
+            "- **own**: this pack's own policy (`fidelity` 1.5x, `balanced` 2x, `fast` 3x).",
+            "- **before**: the same preset before it could be vetoed by the model, at the calls that it computed.",
+            "- **paper**: DiCache's own rule, steered to the calls that the own policy really computed.",
+            "- **fewer**: no cache, the same sampler with as many steps as have that number of calls.",
+            "",
+            f"The policy was tuned on {tuned} with captions {result['tuned_on']['captions']}; every row here is of",
+            f"captions {result['captions']}. {judged} took no part in tuning.",
+        ]
+    )
+
+
+def _missing(rows: Rows) -> list[str]:
+    """Names what was not measured, so that a part of the table does not look like all of it."""
+    measured = {(row["model"], row["setting"]) for row in rows}
+    missing = {m.name: [s.name for s in m.settings if (m.name, s.name) not in measured] for m in MODELS.values()}
+    told = [
+        TITLES[name] if len(names) == len(MODELS[name].settings) else f"{TITLES[name]} ({', '.join(names)})"
+        for name, names in missing.items()
+        if names
+    ]
+    return [f"**Not measured yet**: {', '.join(told)}."] if told else []
+
+
+def verdict(rows: Rows) -> str:
+    lost, full = [row for row in rows if behind(row)], [row for row in rows if is_full(row)]
+    tenth = [row for row in rows if row["own"]["psnr_p10"] < row["paper"]["psnr_p10"] - TENTH]
+    first, skipped, worst = len(rows) - len(lost), len(rows) - len(full), max(behind(row) for row in rows)
+    return "\n".join(
+        [
+            f"First in {first} of {len(rows)} cells ({first / len(rows):.0%}).",
+            f"In {len(full)} of them it computed every call, so nothing is faster and nothing lost;",
+            f"of the other {skipped} it is first in {skipped - len(lost)}.",
+            f"Where it is not first it is behind by up to {worst:.1f} dB.",
+            f"The 10th percentile is more than {TENTH:.0f} dB below the paper's in {len(tenth)}.",
+        ]
+    )
+
+
+def groups(rows: Rows) -> str:
+    lines = ["| group | cells | first | own | before | paper | fewer |", "|---|---|---|---|---|---|---|"]
+    for group in GROUPS:
+        mine = [row for row in rows if row["group"] == group]
+        if mine:
+            first = sum(not behind(row) for row in mine)
+            means = [_mean(mine, way) for way in ("own", "before", *OTHERS)]
+            lines.append(f"| {group} | {len(mine)} | {first} | " + " | ".join(means) + " |")
+    return "\n".join(["Means of the cells' means, in brackets the mean speed in calls:", "", *lines])
+
+
+def _mean(rows: Rows, way: str) -> str:
+    found = [row[way] for row in rows if way in row]
+    if len(found) < len(rows):
+        return "-"
+    return f"{statistics.fmean(w['psnr_mean'] for w in found):.1f} ({statistics.fmean(w['speed'] for w in found):.2f}x)"
+
+
+def losses(rows: Rows) -> str:
+    lines = []
+    for row in sorted(rows, key=behind, reverse=True):
+        tenth = row["paper"]["psnr_p10"] - row["own"]["psnr_p10"]
+        told = [f"{behind(row):.1f} dB behind {_winner(row)}"] if behind(row) else []
+        told += [f"10th percentile {tenth:.1f} dB below the paper's"] if tenth > TENTH else []
+        if told:
+            lines.append(f"- {TITLES[row['model']]}, {row['setting']}, {row['target']}: {', '.join(told)}")
+    return "\n".join(lines) or "Nowhere."
+
+
+def _winner(row: dict) -> str:
+    name = max(OTHERS, key=lambda way: row[way]["psnr_mean"])
+    return {"paper": "the paper's rule", "fewer": "fewer steps"}[name]
+
+
+def table(rows: Rows) -> str:
+    lines = [
+        "| setting | sampling | speed | own | before | paper | fewer |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        setting = next(s for s in MODELS[row["model"]].settings if s.name == row["setting"])
+        best = max(row[way]["psnr_mean"] for way in ("own", *OTHERS))
+        cells = [_cell(row.get(way), best, way != "before") for way in ("own", "before", *OTHERS)]
+        lines.append(f"| {row['setting']} | {described(setting)} | {row['target']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(way: dict | None, best: float, may_win: bool) -> str:
+    if way is None:
+        return "-"
+    mean = f"**{way['psnr_mean']:.1f}**" if may_win and way["psnr_mean"] == best else f"{way['psnr_mean']:.1f}"
+    return f"{mean} ({way['psnr_p10']:.1f}, {way['psnr_worst']:.1f}) [{way['calls']:g}]"
+
+
+def described(setting: Setting) -> str:
+    """In the words of a sampler node."""
+    extras = [
+        ("denoise 0.6", setting.denoise != 1),
+        ("another cfg", setting.guided),
+        ("another shift", setting.shifted),
+    ]
+    extras.append(("larger", setting.scale != 1))
+    words = [f"{setting.sampler}, {setting.scheduler}, {setting.steps} steps", *(text for text, on in extras if on)]
+    return ", ".join(words)
+
+
+def publish(result: dict) -> None:
+    PAGE.write_text(markdown(result), encoding="utf-8")

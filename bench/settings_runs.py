@@ -1,0 +1,204 @@
+"""Sampling for the settings bench: one model of the testbed under one setting, kept in a file per cell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from settings_cells import Model, Setting
+from testbed import conditioning as testbed
+from testbed import scenes
+from testbed.captions import CAPTIONS
+
+LARGEST_PSNR = 100.0  # of two equal pictures
+BELOW = 0.25  # calls that the paper's rule may compute less than the own policy, on average
+TRIES = 3
+
+
+@dataclass
+class Cell:
+    """One model under one setting, for some captions: its uncached latents and whatever was measured against them.
+
+    ``path`` holds rows by what they depend on: "fewer" on nothing but the cell, "paper" and "own" on the code.
+    """
+
+    comfy: Any
+    model: Model
+    setting: Setting
+    captions: Sequence[int]
+    folder: Path
+    rows: dict[str, dict] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.path = self.folder / f"{self.model.name}-{self.setting.name}-{self._digest()}.json"
+        if self.path.is_file():
+            self.rows = json.loads(self.path.read_text())
+
+    def _digest(self) -> str:
+        """Of all that the uncached pictures depend on."""
+        text = f"{replace(self.model, settings=())} {self.setting} {list(self.captions)} {self.comfy.version}"
+        return hashlib.sha256(testbed.weights(self.model.name).read_bytes() + text.encode()).hexdigest()[:8]
+
+    # Models and latents of the host
+
+    def patcher(self) -> Any:
+        """The model, with the setting's own shift where it has one."""
+        model = self.comfy.load_model(self.model.name)
+        if not self.setting.shifted:
+            return model
+        sampling, shift = model.get_model_object("model_sampling"), self.model.shift
+        nodes = self.comfy.module("comfy_extras.nodes_model_advanced")
+        if isinstance(sampling, self.comfy.module("comfy.model_sampling").ModelSamplingFlux):
+            return nodes.ModelSamplingFlux().patch(model, max_shift=shift, base_shift=shift, width=1024, height=1024)[0]
+        return nodes.ModelSamplingSD3().patch(model, shift, sampling.multiplier)[0]
+
+    @property
+    def cfg(self) -> float:
+        return self.model.guided if self.setting.guided else testbed.SHAPES[self.model.name].cfg
+
+    def start(self) -> torch.Tensor:
+        """The latent to start from, ``(N, 16, [T,] h, w)``: empty, or of drawn scenes for image to image."""
+        size = round(self.model.size * self.setting.scale)
+        empty = testbed.empty_latent(self.model.name, len(self.captions), size, self.model.frames)
+        if self.setting.denoise == 1:
+            return empty
+        g = torch.Generator().manual_seed(11)
+        video, _ = scenes.random_scenes(max(self.captions) + 1, 8 * size, self.model.frames, "cpu", g)
+        latent = scenes.encode(video, testbed.channel_std(testbed.weights(self.model.name)))[list(self.captions)]
+        format = self.comfy.load_model(self.model.name).get_model_object("latent_format")
+        return format.process_out(latent.reshape(empty.shape))
+
+    def sample(self, model: Any, steps: int = 0) -> tuple[torch.Tensor, float]:
+        """Latents of all captions in one batch, each from its own noise, and calls of the model per caption."""
+        compare = sys.modules[f"{self.comfy.pack.__name__}.model_patchers.compare"]
+        s, rows = self.setting, [0]
+        network = model.model.diffusion_model
+        count = network.register_forward_pre_hook(lambda _, args: rows.__setitem__(0, rows[0] + len(args[0])))
+        try:
+            samples = compare.Sampling(
+                seed=0, steps=steps or s.steps, cfg=self.cfg, sampler_name=s.sampler, scheduler=s.scheduler,
+                positive=self.comfy._conditioning(self.model.name, [CAPTIONS[i] for i in self.captions]),
+                negative=testbed.conditioning(self.model.name, ""),
+                latent={"samples": self.start(), "batch_index": list(self.captions)}, denoise=s.denoise,
+            ).run(model)  # fmt: skip
+        finally:
+            count.remove()
+        return samples, rows[0] / len(self.captions) / self.streams
+
+    @property
+    def streams(self) -> int:
+        """How often a call runs the model: with guidance, also for the empty caption."""
+        return 1 if self.cfg == 1 else 2
+
+    # What is measured
+
+    @cached_property
+    def reference(self) -> tuple[torch.Tensor, float]:
+        """Uncached latents and their calls, from the disk where they are."""
+        path = self.path.with_suffix(".pt")
+        if not path.is_file():
+            torch.save(self.sample(self.patcher()), path)
+        return torch.load(path)
+
+    def psnr(self, samples: torch.Tensor) -> list[float]:
+        """Decibels of each caption, all its frames together."""
+        ours, plain = (
+            self.comfy.pictures(latent, self.model.name).clamp(0, 1).reshape(len(self.captions), -1)
+            for latent in (samples, self.reference[0])
+        )
+        errors = (ours - plain).square().mean(1).tolist()
+        return [round(min(LARGEST_PSNR, -10 * math.log10(e)), 2) if e > 0 else LARGEST_PSNR for e in errors]
+
+    def cached(self, config: Any) -> dict:
+        """A run of the pack with these settings."""
+        pack, runs = self.comfy.pack, []
+        samples, _ = self.sample(pack.model_patchers.attach(self.patcher(), config, runs=runs))
+        passes = [d for p in runs[-1].passes for d in p.decisions]
+        computed = sum(not d.reuse for d in passes) / len(self.captions) / self.streams
+        return {"calls": round(computed, 3), "psnr": self.psnr(samples)}
+
+    def own(self, target: str) -> dict:
+        """This pack's own policy at a speed."""
+        return self._row("own", f"{self.comfy.pack_state}-{target}", lambda: self.cached(self._own_config(target)))
+
+    def paper(self, calls: float) -> dict:
+        """The paper's rule, steered to as many computed calls; one step more where it would stay below."""
+        steps, row = max(1, round(calls * self.setting.steps / self.reference[1])), {}
+        for more in range(TRIES):
+            config = self._paper_config(steps + more)
+            row = self._row("paper", f"{paper_state(self.comfy)}-{steps + more}", lambda c=config: self.cached(c))
+            if row["calls"] >= calls - BELOW:
+                break
+        return row
+
+    def fewer(self, calls: float) -> dict:
+        """The same sampler with the number of steps whose calls are nearest; in doubt the larger one."""
+        twice = self.reference[1] > self.setting.steps
+        steps = min(
+            range(self.setting.steps, 0, -1), key=lambda n: abs((2 * n - 1 if twice else n) - calls)
+        )  # the first of equals
+
+        def run() -> dict:
+            samples, found = self.sample(self.patcher(), steps)
+            return {"calls": found, "psnr": self.psnr(samples)}
+
+        return self._row("fewer", str(steps), run)
+
+    def _own_config(self, target: str) -> Any:
+        return self.comfy.pack.dicache_core.own_config(target, self._family())
+
+    def _paper_config(self, steps: int) -> Any:
+        core = self.comfy.pack.dicache_core
+        policy = replace(core.POLICIES["dicache"], target=str(steps))
+        return replace(core.resolve(self._family(), "published", policy=policy), few_steps=0)
+
+    def _family(self) -> str:
+        registry = sys.modules[f"{self.comfy.pack.__name__}.model_patchers.registry"]
+        return registry.architecture_of(self.comfy.load_model(self.model.name))
+
+    def _row(self, kind: str, key: str, run: Any) -> dict:
+        kept = self.rows.setdefault(kind, {})
+        if key not in kept:
+            kept[key] = run()
+            part = self.path.with_suffix(f".{id(self)}")
+            part.write_text(json.dumps(self.rows))
+            part.replace(self.path)
+        return kept[key]
+
+
+def paper_state(comfy: Any) -> str:
+    """What the paper's rule makes of three short runs: its rows stay good for as long as these come out the same."""
+    if not hasattr(comfy, "_paper_state"):
+        from settings_cells import MODELS
+
+        digest = hashlib.sha256()
+        for setting, guided in (("euler12", False), ("heun16", False), ("euler8", True)):
+            chosen = next(s for s in MODELS["flux"].settings if s.name == setting)
+            chosen = replace(chosen, steps=min(chosen.steps, 9), guided=guided)
+            cell = Cell(comfy, replace(MODELS["flux"], size=8), chosen, [0, 1], Path())
+            config = cell._paper_config(5)
+            runs: list = []
+            samples, _ = cell.sample(comfy.pack.model_patchers.attach(cell.patcher(), config, runs=runs))
+            digest.update(f"{runs[-1].cells} {(samples * 1e3).round().int().tolist()}".encode())
+        comfy._paper_state = digest.hexdigest()[:8]
+    return comfy._paper_state
+
+
+def summary(row: dict, total: float) -> dict:
+    """Columns of one way to sample."""
+    return {
+        "calls": round(row["calls"], 2),
+        "speed": round(total / row["calls"], 2),
+        "psnr_mean": round(float(np.mean(row["psnr"])), 2),
+        "psnr_p10": round(float(np.percentile(row["psnr"], 10)), 2),
+        "psnr_worst": round(min(row["psnr"]), 2),
+    }

@@ -1,0 +1,81 @@
+"""docs/settings.md is made from what the settings bench wrote, and says where the own policy loses."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.append(str(REPO / "bench"))
+import settings_page  # noqa: E402
+from settings_cells import FEW, GROUPS, MODELS  # noqa: E402
+
+RESULTS = REPO / "bench" / "results" / "settings.json"
+
+
+def way(mean: float, p10: float = 20.0, calls: float = 10) -> dict:
+    return {"calls": calls, "speed": 20 / calls, "psnr_mean": mean, "psnr_p10": p10, "psnr_worst": p10}
+
+
+def row(own: float, paper: float, fewer: float) -> dict:
+    ways = {"own": way(own), "paper": way(paper), "fewer": way(fewer)}
+    where = {"model": "flux", "setting": "unipc20", "group": "multistep samplers", "target": "2x", "calls": 20.0}
+    return {**where, "tuned": True, **ways}
+
+
+def test_a_cell_is_won_by_the_better_mean():
+    assert settings_page.behind(row(30, 29, 28)) == 0
+    assert settings_page.behind(row(30, 30, 28)) == 0, "as good is not behind"
+    assert settings_page.behind(row(30, 28, 31.5)) == 1.5
+
+
+def test_a_loss_is_named_with_who_won_and_by_how_much():
+    told = settings_page.losses([row(30, 28, 31.5), row(30, 29, 28)])
+    assert told == "- Flux, unipc20, 2x: 1.5 dB behind fewer steps"
+
+
+def test_a_bad_tenth_percentile_is_named_too():
+    told = settings_page.losses([row(30, 29, 28) | {"paper": way(29, p10=21.5)}])
+    assert told == "- Flux, unipc20, 2x: 10th percentile 1.5 dB below the paper's"
+
+
+def test_verdict_counts_the_cells_that_computed_everything():
+    full = row(100, 100, 100) | {"own": way(100, calls=20)}
+    told = settings_page.verdict([full, row(30, 28, 31.5)])
+    assert "First in 1 of 2 cells (50%).\nIn 1 of them it computed every call" in told
+    assert "of the other 1 it is first in 0" in told
+    assert "up to 1.5 dB" in told
+
+
+def test_groups_have_means_and_no_mean_of_half_the_cells():
+    told = settings_page.groups([row(30, 20, 10), row(40, 30, 20) | {"before": way(35)}])
+    assert "| multistep samplers | 2 | 2 | 35.0 (2.00x) | - | 25.0 (2.00x) | 15.0 (2.00x) |" in told
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_every_model_has_at_least_twelve_settings_of_its_own_names(model):
+    names = [setting.name for setting in model.settings]
+    assert len(names) == len(set(names)) >= 12
+    assert all(setting.group in GROUPS for setting in model.settings)
+    assert model.shift or not any(setting.shifted for setting in model.settings)
+
+
+def test_students_are_only_measured_at_few_steps():
+    for name in ("flux_reflow", "flux_lcm"):
+        assert {setting.group for setting in MODELS[name].settings} == {FEW}
+        assert max(setting.steps for setting in MODELS[name].settings) <= 8
+
+
+def test_the_page_says_what_the_results_say():
+    result = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.markdown(result)
+
+
+def test_what_was_not_measured_is_named():
+    result = {"captions": "8-15", "rows": [row(30, 29, 28)]}
+    result |= {"tuned_on": {"models": ["flux"], "captions": "0-7"}, "judged_only": {"models": ["unet"]}}
+    told = settings_page.markdown(result).split("**Not measured yet**: ")[1].splitlines()[0]
+    assert told.startswith("Flux (euler30, ")
+    assert "unipc20" not in told.split(")")[0]
+    assert told.endswith("U-Net of SD 1.5, reflowed Flux, consistent Flux.")
