@@ -17,6 +17,7 @@ from .schedule import SIGMA_TOLERANCE, Step
 from .steering import SteeredGate
 from .storage import Storage
 
+VETO = "forecasts off"  # a step that was to be skipped risks more than the preset allows
 SAME_NOISE = 0.97  # with less of it left, a forecast shows noise that is no longer there
 
 Layout = tuple[torch.Size, torch.dtype, torch.device]
@@ -130,7 +131,7 @@ class SampleCache:
             seen.step.total
         ):  # the model's veto, also where it is no number
             self.gate.vetoed(seen.step)
-            return replace(decision, reuse=False, reason="forecasts off", risk=risk)
+            return replace(decision, reuse=False, reason=VETO, risk=risk)
         return replace(decision, gamma=self.predictor.plan(seen, for_predictor), risk=risk)
 
     def settle(self, seen: Observation, decision: Decision) -> None:

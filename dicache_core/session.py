@@ -110,12 +110,13 @@ class CacheSession:
     def settle(self) -> None:
         """Reckon at the run's end how far its pictures may be off; one device sync."""
         with self._lock:
-            accounts = [h.predictor.account for h in self._histories.values() if h.predictor.account]
-            asked = [account.measure() for account in accounts]
+            accounts = {key: h.predictor.account for key, h in self._histories.items() if h.predictor.account}
+            asked = [account.measure() for account in accounts.values()]
             values = iter(fetch([tensor for sums in asked for tensor in sums], self.reduce))
-            for account, sums in zip(accounts, asked, strict=True):
+            risks = self.statistics.risks
+            for (key, account), sums in zip(accounts.items(), asked, strict=True):
                 if (risk := account.settle([next(values) for _ in sums])) is not None:
-                    self.statistics.risk = max(risk, self.statistics.risk or 0.0)
+                    risks[key.row] = max(risk, risks.get(key.row, 0.0))
 
     def mates(self, key: SampleKey) -> list[Predictor]:
         """What forecasts the streams that answer for a skip of this sample together, as far as it keeps an account."""

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any, NamedTuple
 
+from .closeness import closeness_of
 from .config import CacheConfig
 from .limits import in_force
-from .sample import UNDECIDED, Decision
+from .sample import UNDECIDED, VETO, Decision
 from .schedule import Schedule, Step, rectified_flow
 from .situation import Recall, Situation
 from .timing import Measured, Stopwatch
@@ -66,7 +67,7 @@ class RunStatistics:
         self.config = config
         self.passes: list[PassRecord] = []
         self.held_bytes = 0
-        self.risk: float | None = None  # how far the worst picture may be off, relative to itself; known at the end
+        self.risks: dict[int, float] = {}  # per row of the batch, how far its picture may be off; known at the end
         self.architecture = ""
         self.prompt: str | None = None
         self.finished = False
@@ -88,6 +89,21 @@ class RunStatistics:
     def computed(self) -> int:
         """Steps in which some sample ran the whole stack."""
         return sum(c in "wclm" for c in self.cells)
+
+    @property
+    def risk(self) -> float | None:
+        """How far the worst picture may be off, relative to itself; ``None`` before the end, and where nobody knows."""
+        return max(self.risks.values(), default=None)
+
+    @property
+    def closeness(self) -> str | None:
+        """The word for ``risk``; ``None`` also where nothing was skipped, as there is nothing to tell then."""
+        return closeness_of(self.risk) if any(p.reused for p in self.passes) else None
+
+    @property
+    def vetoed(self) -> int:
+        """Steps that were to be skipped and that the model had computed, since its forecasts were off."""
+        return len({p.step.index for p in self.passes if any(d.reason == VETO for d in p.decisions)})
 
     @property
     def undecided(self) -> int:
@@ -184,6 +200,8 @@ class RunStatistics:
             "speedup": self.speedup,
             "held_bytes": self.held_bytes,
             "risk": finite(self.risk),
+            "closeness": self.closeness,
+            "vetoed": self.vetoed,
             "settings": {**_settings(self.config), "warmup_steps": self.config.warmup_of(self.schedule.total)},
             "in_force": in_force(self.config),
             "tuned": self.recall and asdict(self.recall),
