@@ -3,6 +3,7 @@
 arXiv 2508.17356 (Bu et al.).  Nothing in here knows which model or which host it serves.
 """
 
+from .closeness import CLOSENESS, VISIBLE, closeness_of
 from .comparison import parse_settings, settings_of
 from .config import CACHE_DEVICES, LARGEST_COUNT, LARGEST_THRESHOLD, RESIDUAL_BITS, CacheConfig, check_threshold
 from .curve import LARGEST_FILE, Curve, calibration, curve_of
@@ -32,7 +33,7 @@ from .published import PUBLISHED, papers_method, published, published_note
 from .ranks import PATIENCE, RankLostError, summed_over
 from .registry import lookup
 from .run_log import RunLog
-from .sample import UNDECIDED, Decision, SampleCache
+from .sample import UNDECIDED, VETO, Decision, SampleCache
 from .schedule import Lane, LaneBook, Schedule, Step, in_lanes
 from .session import CacheSession, needs_stack
 from .situation import RECALLED, Recall, Situation
@@ -59,6 +60,7 @@ from .tuning import (
 
 __all__ = [
     "CACHE_DEVICES",
+    "CLOSENESS",
     "DEFAULT_PRESET",
     "EVERYTHING",
     "FEW_STEPS",
@@ -80,6 +82,8 @@ __all__ = [
     "TITLES",
     "TUNED_PRESET",
     "UNDECIDED",
+    "VETO",
+    "VISIBLE",
     "Answer",
     "CacheConfig",
     "CacheError",
@@ -129,6 +133,7 @@ __all__ = [
     "check_companions",
     "check_threshold",
     "chosen_policy",
+    "closeness_of",
     "curve_of",
     "display_name",
     "every_nth_step",

@@ -9,7 +9,7 @@ VISIBLE = "visible"
 
 
 def closeness_of(risk: float | None) -> str | None:
-    """"very close", "close" or "visible" for a run's risk (see ``Account``); ``None`` where nobody knows."""
+    """ "very close", "close" or "visible" for a run's risk (see ``Account``); ``None`` where nobody knows."""
     if risk is None:
         return None
     return next((word for word, most in CLOSENESS.items() if risk <= most), VISIBLE)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from .config import CacheConfig
 from .limits import interval_of, threshold_of
 from .policies import POLICIES
+from .sample import VETO
 from .statistics import RunStatistics
 
 CLOSED = {"warm-up", "last step", "outside start and end percent"}
@@ -23,10 +24,11 @@ class Nothing:
     Slots:
         reason: "threshold 0", "memory" (ran out of it), "pictures" (a model that puts out the picture itself),
             "sampler" (one that needs every call), "no block seen" (another forward goes past the cache), "blocks" (they
-            run in another way than the cache can follow), "new noise" (the sampler has put it in every time), "few
-            steps" (so few that all are computed), "target" (it asks for all), "closed" (warm-up, last step, outside
-            start and end percent), "no history" (every pass was a new one, with nothing to go by), "interval" (every
-            step) or "error" (always too large).
+            run in another way than the cache can follow), "new noise" (the sampler has put it in every time),
+            "forecasts off" (a skip would have cost the picture more than the preset allows), "few steps" (so few that
+            all are computed), "target" (it asks for all), "closed" (warm-up, last step, outside start and end percent),
+            "no history" (every pass was a new one, with nothing to go by), "interval" (every step) or "error" (always
+            too large).
         smallest: for "error", the smallest error that added up.
     """
 
@@ -61,6 +63,7 @@ def why_nothing(run: RunStatistics) -> Nothing | None:
         "no block seen": "no block seen" in reasons,
         "blocks": bool(reasons & {"stack left early", "blocks run several times"}),
         "new noise": "new noise" in reasons,
+        "forecasts off": VETO in reasons,
         "few steps": total <= config.few_steps,
         "target": config.goal is not None and config.goal.computed(total) >= total,
         "closed": bool(reasons) and reasons <= CLOSED,

@@ -60,6 +60,10 @@ class Reporter:
         s = self.statistics
         speedup = f", {s.speedup:.2f}x the speed" if s.speedup else ""
         log.info("DiCache: %d of %d steps skipped%s (%s).", s.reused, s.schedule.steps, speedup, s.cells)
+        if s.vetoed:
+            log.info(
+                "DiCache: at %d steps that were to be skipped forecasts were off, so they were computed.", s.vetoed
+            )
         self._send(finished=True)
         if self.node_id is not None:
             self.view.note(self.node_id, s)
@@ -94,6 +98,8 @@ class Reporter:
             "policy": method_of(s.config),
             "warmup_steps": s.config.warmup_of(s.schedule.total),
             "tuned": s.recall and asdict(s.recall),
+            "closeness": s.closeness,
+            "vetoed": s.vetoed,
             "nothing": nothing and {"reason": nothing.reason, "smallest": nothing.smallest},
             "finished": finished,
         }

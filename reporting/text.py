@@ -31,6 +31,9 @@ NOTHING = {  # see dicache_core.explain
     "blocks": "this model runs its blocks in a way that DiCache cannot follow. Choose the preset balanced.",
     "new noise": "this sampler puts so much new noise into every step that none can be forecast. Choose a sampler that "
     "adds none, or the preset published.",
+    "forecasts off": "what a skip would have put in was too far from what the model gave, at every step that was to be "
+    "skipped, so all were computed. A distilled model, or a sampler that makes large steps, may have nothing to skip; "
+    "a faster preset allows more.",
     "few steps": "with {steps} steps every step counts, so all are computed. Runs of more than {few} steps gain.",
     "target": "a target of {target} computes all of {steps} steps. Write a higher speed or fewer computed steps.",
     "closed": "every step was warm-up, the last step or outside start and end percent.",
@@ -39,6 +42,11 @@ NOTHING = {  # see dicache_core.explain
     "interval": "interval 1 computes every step. Write 2 or more.",
     "error": "the smallest error was {smallest:.3g}, the threshold {threshold:g}. Write a higher threshold, or -1 and "
     "choose the preset balanced or fast.",
+}
+CLOSE = {  # see dicache_core.closeness
+    "very close": "the picture should be very close to the one without skipping",
+    "close": "the picture should be close to the one without skipping",
+    "visible": "the picture may differ visibly from the one without skipping",
 }
 BYPASSED = "DiCache is bypassed.\nNo DiCache Apply is connected to statistics, so every step was computed."
 UNITS = ("B", "KiB", "MiB", "GiB")
@@ -66,8 +74,9 @@ def _one(run: RunStatistics) -> str:
         _seconds(run),
         _settings(run),
         f"memory held: {in_bytes(run.held_bytes)}",
+        close_text(run),
     ]
-    return "\n".join(filter(None, [*lines, nothing_text(run)]))
+    return "\n".join(filter(None, [*lines, nothing_text(run) or veto_text(run)]))
 
 
 def _settings(run: RunStatistics) -> str:
@@ -100,6 +109,20 @@ def recalled_text(run: RunStatistics) -> str:
     """What the preset tuned did in a run; empty with any other preset."""
     recall = run.recall
     return "" if recall is None else RECALLED[recall.found].format(wish=recall.wish, steps=recall.steps)
+
+
+def close_text(run: RunStatistics) -> str:
+    """How close the picture is, by what the run saw; empty where nobody knows."""
+    word = run.closeness
+    return "" if word is None else f"{CLOSE[word]} (an estimate: how far forecasts were off at the computed steps)"
+
+
+def veto_text(run: RunStatistics) -> str:
+    """How many steps the model had computed that were planned to be skipped; empty where there were none."""
+    if not run.vetoed:
+        return ""
+    steps = "1 step, which was" if run.vetoed == 1 else f"{run.vetoed} steps, which were"
+    return f"forecasts were off at {steps} computed rather than skipped"
 
 
 def nothing_text(run: RunStatistics) -> str | None:

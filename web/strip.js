@@ -30,6 +30,8 @@ const STYLE = `
   .speedup { font-size: 13px; font-weight: 600; }
   .speedup[data-faster="true"] { color: color-mix(in srgb, var(--reused) 50%, var(--ink)); }
   .settings { flex: none; min-height: 13px; white-space: nowrap; }
+  .note { flex: none; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+  .note:empty { display: none; }
   [data-idle="true"] .text { color: var(--soft); }
   [data-idle="true"] .bar { display: none; }
 `;
@@ -45,12 +47,21 @@ export function whyNothing(event, words) {
   return words.nothing[reason]?.({ ...event, smallest: shown(smallest), threshold: shown(event.threshold) }) ?? null;
 }
 
-/** The two texts of the headline: where the run is and what it skipped, and the measured speed-up ("" if unknown). */
+/** How many steps were computed against the plan, as the model's own forecasts were off; "" for none. */
+export function whatWasVetoed(event, words) {
+  return event.vetoed ? words.vetoed(event.vetoed) : "";
+}
+
+/**
+ * The two texts of the headline: where the run is, what it skipped and, at its end, how close the picture is; and the
+ * measured speed-up ("" if unknown).
+ */
 export function headline(event, words) {
   const whole = !event.cells.includes("-");
   const progress = event.finished ? words.stopped : words.running;
+  const close = words.closeness[event.closeness];
   const text = whole
-    ? words.skipped(event.reused, event.steps)
+    ? [words.skipped(event.reused, event.steps), close].filter(Boolean).join(" · ")
     : `${progress(event.step, event.steps)} · ${words.skippedSoFar(event.reused)}`;
   return [text, event.speedup === null ? "" : words.speedup(event.speedup.toFixed(2))];
 }
@@ -74,6 +85,7 @@ export class Strip {
     this.plot = new Plot(this.words);
     this.settings = make("div", { class: "small settings" });
     this.legend = make("div", { class: "small legend" });
+    this.note = make("div", { class: "small note" });
     this.box = make(
       "div",
       { class: "strip" },
@@ -81,6 +93,7 @@ export class Strip {
       this.settings,
       this.plot.element,
       this.legend,
+      this.note,
     );
     this.element.attachShadow({ mode: "open" }).append(make("style", {}, STYLE), this.box);
     this.idle();
@@ -94,6 +107,7 @@ export class Strip {
     delete this.speedup.dataset.faster;
     this.settings.removeAttribute("title");
     this.drawLegend("wcr", null);
+    this.note.textContent = "";
   }
 
   show(event) {
@@ -103,7 +117,9 @@ export class Strip {
     this.drawText(text, speedup, usedSettings(event, this.words));
     this.settings.title = usedSettings(event, this.words);
     this.speedup.dataset.faster = String(event.speedup > 1.005);
-    this.drawLegend("wcr" + (event.cells.includes("m") ? "m" : ""), whyNothing(event, this.words));
+    const reason = whyNothing(event, this.words);
+    this.drawLegend("wcr" + (event.cells.includes("m") ? "m" : ""), reason);
+    this.note.textContent = reason === null ? whatWasVetoed(event, this.words) : "";
   }
 
   drawText(text, speedup, settings) {
