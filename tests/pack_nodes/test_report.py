@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -79,8 +80,8 @@ def test_many_streams_and_few_steps_still_draw(sampled, report):
         ({"threshold": 0.0}, {}, "threshold 0 never skips"),
         ({"warmup_steps": 50}, {}, "every step was warm-up"),
         ({"threshold": 0.001}, {}, "the threshold 0.001. Write a higher threshold, or -1 and choose"),
-        ({"preset": "fast"}, {"steps": 8}, "with 8 steps every step counts, so all are computed"),
-        ({"preset": "balanced"}, {"steps": 4}, "Runs of more than 8 steps gain"),
+        ({"preset": "fast"}, {"steps": 3}, "with 3 steps every step counts, so all are computed"),
+        ({"preset": "balanced"}, {"steps": 3}, "Runs of more than 3 steps gain"),
     ],
 )
 def test_text_says_why_nothing_was_skipped(sampled, report, widgets, options, reason):
@@ -109,6 +110,41 @@ def test_text_names_model_method_and_what_was_in_force(sampled, report, widgets,
     assert settings in text.splitlines()
     for internal in ("delta_y", "trajectory", "reused", "corrected_line", "saved"):
         assert internal not in text
+
+
+CLOSE = ("very close to the one", "close to the one", "may differ visibly")
+
+
+def test_text_says_how_close_the_picture_is_and_what_the_model_vetoed(sampled, report):
+    log = sampled(widgets={"preset": "balanced"}, steps=20)
+    (run,) = json.loads(report(log).result[1])["runs"]
+    text = report(log).ui["text"][0]
+    assert run["closeness"] == log.runs[0].closeness is not None
+    assert {"very close": CLOSE[0], "close": CLOSE[1], "visible": CLOSE[2]}[run["closeness"]] in text
+    assert run["vetoed"] == log.runs[0].vetoed
+    assert ("forecasts were off" in text) == (run["vetoed"] > 0)
+
+
+@pytest.mark.parametrize(("widgets", "steps"), [({"threshold": 1.5}, 12), ({"threshold": 0.0}, 6)], ids=str)
+def test_of_a_method_without_an_account_and_of_a_full_run_nothing_is_said(sampled, report, widgets, steps):
+    text = report(sampled(widgets=widgets, steps=steps)).ui["text"][0]
+    assert not any(words in text for words in CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"), [((3,), "at 1 step, which was"), ((3, 5), "at 2 steps, which were")], ids=str
+)
+def test_text_counts_the_steps_that_were_vetoed(pack, sampled, report, steps, said):
+    log = sampled(widgets={"preset": "balanced"})
+    core, (run,) = pack.dicache_core, log.runs
+    veto, planned = core.Decision(reuse=False, reason=core.VETO), core.Decision(reuse=False, reason="error")
+    run.passes = [
+        replace(p, decisions=(veto,)) if p.step.index in steps else replace(p, decisions=(planned,))
+        if "forecasts off" in {d.reason for d in p.decisions} else p
+        for p in run.passes
+    ]  # fmt: skip
+    assert run.reused > 0
+    assert said in report(log).ui["text"][0]
 
 
 def test_interrupted_run_reports_what_it_has(comfy, pack, load_model, sample, report):

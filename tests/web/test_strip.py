@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route
 
-from dicache_core import RECALLED
+from dicache_core import CLOSENESS, RECALLED, VISIBLE
 
 pytestmark = pytest.mark.browser
 
@@ -37,6 +37,8 @@ def event(cells: str, **changes: object) -> dict:
         "target": None,
         "probe_depth": 1,
         "warmup_steps": 6,
+        "closeness": None,
+        "vetoed": 0,
         "nothing": None,
         "finished": done == len(cells),
     } | changes
@@ -120,6 +122,42 @@ def test_a_running_run(strip):
 def test_a_finished_run(strip):
     strip.show(**event("wwwrrrcrrl"))
     assert strip.label == "DiCache · 5 of 10 steps skipped · 1.42×"
+
+
+@pytest.mark.parametrize(
+    ("closeness", "said"),
+    [("very close", " · very close"), ("close", " · close"), ("visible", " · may differ visibly"), ("newer", "")],
+)
+def test_a_finished_run_says_how_close_its_picture_is(strip, closeness, said):
+    strip.show(**event("wwwrrrcrrl", closeness=closeness))
+    assert strip.label == f"DiCache · 5 of 10 steps skipped{said} · 1.42×"
+    text, speedup = (strip.page.locator(f".dicache-strip {part}").bounding_box() for part in (".text", ".speedup"))
+    shown = strip.page.locator(".dicache-strip .text > :first-child")
+    assert shown.evaluate("(e) => e.scrollWidth <= e.clientWidth"), "it does not fit beside the speed-up"
+    assert speedup["x"] + speedup["width"] <= text["x"] + text["width"] + 1
+
+
+def test_every_word_of_the_core_is_said(strip):
+    said = strip.page.evaluate("async () => Object.keys((await import('./words.js')).wordsFor('en').closeness)")
+    assert said == [*CLOSENESS, VISIBLE]
+
+
+@pytest.mark.parametrize(
+    ("vetoed", "said"),
+    [(0, ""), (1, "forecasts off at 1 step: computed"), (3, "forecasts off at 3 steps: computed")],
+)
+def test_it_says_what_the_model_vetoed(strip, vetoed, said):
+    before = strip.page.locator(".dicache-strip").bounding_box()["height"]
+    strip.show(**event("wwrccrccrl", vetoed=vetoed))
+    assert strip.text(".note") == said
+    assert "skipped" in strip.text(".legend")
+    assert strip.page.locator(".dicache-strip").bounding_box()["height"] == before, "a node must not jump"
+
+
+def test_a_run_that_was_vetoed_whole_says_so_once(strip):
+    strip.show(**event("wccccl", vetoed=3, nothing={"reason": "forecasts off", "smallest": None}))
+    assert strip.text(".legend") == "forecasts were off: all steps computed"
+    assert strip.text(".note") == ""
 
 
 def test_an_interrupted_run(strip):
@@ -268,7 +306,7 @@ def test_every_language_has_every_word(strip):
     keys = strip.page.evaluate(
         """async () => {
             const { wordsFor } = await import("./words.js");
-            const parts = ["states", "settings", "methods", "nothing", "report"];
+            const parts = ["states", "settings", "methods", "closeness", "nothing", "report"];
             const names = (words) => [words, ...parts.map((part) => words[part])].map(Object.keys).flat();
             return ["en", "zh", "zh-TW", "ja"].map((language) => names(wordsFor(language)));
         }"""
