@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := $(PYTHON) tests/host/run.py
 ARGS ?=
 
-.PHONY: help demo picture test test-hosts test-web test-ray browser lint format bench-speed bench-quality bench-settings bench-compile bench-tune models soak clean
+.PHONY: help demo picture test test-hosts test-web test-ray browser lint format bench-speed bench-quality bench-settings bench-compile bench-tune bench-risk models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ bench-compile:  ## torch.compile with and without the cache
 
 bench-tune:  ## DiCache Tune on every testbed model, judged on other captions
 	$(RUN) --script bench/tune.py $(ARGS)
+
+bench-risk:  ## does a run know how close its picture is?
+	$(RUN) --script bench/risk.py $(ARGS)
 
 soak:  ## many runs in one server: memory and results stay put
 	$(RUN) --script bench/soak.py $(ARGS)
