@@ -22,12 +22,14 @@ from tqdm import tqdm
 
 BENCH = Path(__file__).resolve().parent
 REPO = BENCH.parent
-sys.path.extend([str(BENCH), str(REPO / "tests"), str(REPO / "tests" / "host")])
+sys.path.extend([str(BENCH), str(REPO), str(REPO / "tests"), str(REPO / "tests" / "host")])
 import inprocess  # noqa: E402
 from layout import base_directory  # noqa: E402
 from provision import running_host  # noqa: E402
 from settings_cells import Model, Setting  # noqa: E402
 from settings_runs import LARGEST_PSNR, Cell  # noqa: E402
+
+from dicache_core import CLOSENESS, VISIBLE, closeness_of  # noqa: E402
 
 RESULTS = BENCH / "results" / "risk.json"
 CAPTIONS = range(8)
@@ -39,6 +41,7 @@ SETTINGS = (
     Setting("2m_sgm24", "", 24, "dpmpp_2m", "sgm_uniform"),
     Setting("heun16", "", 16, "heun"),
 )
+LEAST = (40, 31)  # decibels that "very close" and "close" stand for
 MODELS = (  # small, so that all of it takes five minutes on one core
     Model("flux", 12, SETTINGS),
     Model("hunyuan_video", 6, SETTINGS, frames=2),
@@ -79,6 +82,14 @@ def correlation(pictures: list[dict]) -> float:
     return round(float(spearmanr([p["risk"] for p in pictures], [-p["psnr"] for p in pictures]).statistic), 3)
 
 
+def called(word: str, pictures: list[dict]) -> dict:
+    """Decibels of the pictures that a run calls so."""
+    psnr = [p["psnr"] for p in pictures if closeness_of(p["risk"]) == word]
+    mean, tenth = (round(float(f), 1) for f in (np.mean(psnr), np.percentile(psnr, 10)))
+    shares = {f"from_{least}_dB": round(float(np.mean(np.array(psnr) >= least)), 3) for least in LEAST}
+    return {"pictures": len(psnr), "psnr_mean": mean, "psnr_p10": tenth, **shares}
+
+
 def told(pictures: list[dict]) -> dict:
     """What the pictures say together; risks of 0 have no logarithm and stay out of the line."""
     known = [p for p in pictures if p["risk"] > 0]
@@ -88,6 +99,7 @@ def told(pictures: list[dict]) -> dict:
         "pictures": len(pictures),
         "rank_correlation": correlation(pictures),
         "of_each_model": {name: correlation([p for p in pictures if p["model"] == name]) for name in names},
+        "words": {word: called(word, pictures) for word in (*CLOSENESS, VISIBLE)},
         "decibels": {"at_risk_1": round(float(start), 2), "per_10_dB_of_risk": round(float(10 * slope), 2)},
     }
 
@@ -95,7 +107,12 @@ def told(pictures: list[dict]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", choices=[m.name for m in MODELS], help="only this one (repeatable)")
+    parser.add_argument(
+        "--words", action="store_true", help="measure nothing, sum up the committed pictures"
+    )
     options = parser.parse_args()
+    if options.words:
+        return write(json.loads(RESULTS.read_text(encoding="utf-8"))["pictures_of"])
     models = tuple(m for m in MODELS if m.name in (options.model or [m.name]))
     torch.set_num_threads(1)
     logging.disable(logging.INFO)
@@ -103,12 +120,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         comfy = inprocess.start(Path(running_host().comfy), base_directory(Path(folder)))
         pictures = measure(comfy, models, Path(folder))
-    found = {**told(pictures), "pictures_of": pictures}
     print(json.dumps(told(pictures), indent=1))
     print(f"{time.perf_counter() - begin:.0f} s")
     if not options.model:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"wrote {RESULTS}")
+        write(pictures)
+
+
+def write(pictures: list[dict]) -> None:
+    found = {**told(pictures), "pictures_of": pictures}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {RESULTS}")
 
 
 if __name__ == "__main__":
