@@ -81,6 +81,13 @@ def test_sums_are_fetched_once():
     assert account.measure() == ()
 
 
+def test_where_forecasts_are_worth_nothing_the_risk_is_not_to_be_taken():
+    account = audited()
+    account.compute(ONES, TWOS, torch.tensor(4.0), reach=1.0)
+    settled(account)
+    assert account.risk(step(6), 0.1) == math.inf
+
+
 # -- the veto -------------------------------------------------------------------------------------------------------
 
 
