@@ -126,7 +126,7 @@ def test_a_steady_model_is_never_vetoed():
 @pytest.mark.parametrize("steps", [4, 8, 12, 20, 30])
 @pytest.mark.parametrize("preset", ["fidelity", "balanced", "fast"])
 def test_a_model_that_jumps_is_computed(preset, steps):
-    found, risk = run({"cond": jumps}, preset, steps)
+    found, _ = run({"cond": jumps}, preset, steps)
     reasons = [reasons[0] for reasons in found]
     assert reasons.count("reused") <= 1, "one skip may come before the first audit"
     assert reasons.count("forecasts off") >= 1
