@@ -302,7 +302,7 @@ def test_thresholds_per_architecture_give_way_to_one_that_was_written():
     ("policy", "few_steps"),
     [
         (chosen_policy("deepcache"), 0),
-        (chosen_policy("first_block"), 0),
+        (chosen_policy("fbcache"), 0),
         (chosen_policy("dicache", target="12"), 0),
         (chosen_policy("dicache", target="2x"), 8),
         (chosen_policy("foreseen", target="2x"), 3),
