@@ -7,6 +7,7 @@ import sys
 
 from settings_page import TITLES
 from tables import REPO, written
+from tune import SIZES
 
 PAGE = REPO / "docs" / "tune.md"
 RESULTS = REPO / "bench" / "results" / "tune.json"
@@ -20,6 +21,7 @@ def markdown(found: dict) -> str:
             f"{found['comfyui']}. A case is one caption.",
             "",
             *verdict(found),
+            *missing(found),
             "",
             "| model | asked | chosen | kept | calls computed | worst PSNR | worst SSIM | full runs | `balanced` |",
             "|---|---|---|---|---|---|---|---|---|",
@@ -39,6 +41,13 @@ def verdict(found: dict) -> list[str]:
         f"{len(found['rows'])} rows. Tuning is slower there in {', '.join(slower) or 'none'}.",
         f"- A tuning took {found['most_full_runs']:.2f} full runs at most.",
     ]
+
+
+def missing(found: dict) -> list[str]:
+    """Names what was not measured, so that a part does not look like the whole."""
+    measured = {row["architecture"] for row in found["rows"]}
+    names = [TITLES[name] for name in SIZES if name not in measured]
+    return [f"- **Not measured yet**: {', '.join(names)}."] if names else []
 
 
 def line(row: dict) -> str:
