@@ -3,7 +3,7 @@
 For each model and each of the three qualities: tuned on three captions, judged on eight others, with the measured
 setting's own pictures against the uncached ones of the same noise.  A case is one caption.  Beside it the preset
 ``balanced`` on the same eight: where it keeps the quality, what was tuned has to be as fast.  What DiCache Tune
-remembers goes to a folder that is thrown away.
+remembers goes to a folder that is thrown away.  Writes bench/results/tune.json and the figures of docs/tune.md.
 """
 
 import argparse
@@ -137,6 +137,16 @@ def rows_of(lab: Lab) -> list[dict]:
     return rows
 
 
+def with_kept(rows: list[dict], how: dict, path: Path) -> list[dict]:
+    """``rows`` and those of other models that ``path`` has, in the order of ``SIZES``."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": []}
+    if before["rows"] and {key: before[key] for key in how} != how:
+        raise ValueError(f"{path} was measured another way than {how}: measure all models anew, without --architecture")
+    measured = {row["architecture"] for row in rows}
+    together = rows + [row for row in before["rows"] if row["architecture"] not in measured]
+    return sorted(together, key=lambda row: list(SIZES).index(row["architecture"]))
+
+
 def summary(rows: list[dict]) -> dict:
     """What the rows say together."""
     kept, cases = sum(row["kept"] for row in rows), sum(row["cases"] for row in rows)
@@ -149,17 +159,24 @@ def summary(rows: list[dict]) -> dict:
         "kept_share": round(kept / cases, 4),
         "balanced_keeps": len(kept_by_balanced),
         "slower_than_balanced": [f"{row['architecture']}, {row['want']}" for row in slower],
+        "wanted_share": WANTED,
         "most_full_runs": max(row["full_runs"] for row in rows),
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Tune on three captions of each model, and judge on eight others.")
-    parser.add_argument("--architecture", action="append", choices=SIZES, help="only this one (repeatable)")
+    parser.add_argument(
+        "--architecture",
+        action="append",
+        choices=SIZES,
+        help="only this one (repeatable); the file keeps the others' rows",
+    )
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     import inprocess
     import torch
+    import tune_table
     from layout import base_directory
     from provision import running_host
 
@@ -170,13 +187,13 @@ def main() -> int:
         _ = comfy.pack
         for architecture in options.architecture or SIZES:
             rows += rows_of(Lab(comfy, architecture))
-        host = comfy.version
-    found = {
-        "comfyui": host, "torch": torch.__version__, "steps": STEPS, "tuned_on": len(TUNED_ON), **summary(rows),
-        "rows": rows,
-    }  # fmt: skip
+        how = {"comfyui": comfy.version, "torch": torch.__version__, "steps": STEPS, "tuned_on": len(TUNED_ON)}
+    rows = with_kept(rows, how, options.output) if options.architecture else rows
+    found = {**how, **summary(rows), "rows": rows}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.output == RESULTS:
+        tune_table.publish(found)
     shown = {key: value for key, value in found.items() if key != "rows"}
     print(f"{json.dumps(shown)}\n{time.perf_counter() - begin:.0f} s, wrote {options.output}")
     return 0

@@ -99,6 +99,8 @@ class Policy:
             target = DEFAULT_SPEED
         if target and not Target.parse(target).count:
             mine["few_steps"] = FEWEST_STEPS if predictor_class(self.predictor).accounts else FEW_STEPS
+        elif config.target:  # a speed is turned down where steps are few; another limit is taken at its word
+            mine["few_steps"] = 0
         known = {name: value for name, value in mine.items() if value is not None}
         return replace(config, indicator=self.indicator, predictor=self.predictor, target=target, **known)
 

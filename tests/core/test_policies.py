@@ -20,6 +20,7 @@ from dicache_core import (
     Space,
     Stopwatch,
     calibration,
+    chosen_policy,
     curve_of,
     indicator_class,
     limit_text,
@@ -294,6 +295,22 @@ def test_thresholds_per_architecture_give_way_to_one_that_was_written():
     assert resolve("wan", policy=policy).threshold == 0.08
     assert resolve("wan", policy=replace(policy, thresholds={"flux": 0.4, "": 0.2})).threshold == 0.2
     assert resolve("flux", policy=replace(policy, threshold=0.3)).threshold == 0.3
+
+
+@pytest.mark.parametrize("architecture", ["flux", "unet", "qwen_image"])
+@pytest.mark.parametrize(
+    ("policy", "few_steps"),
+    [
+        (chosen_policy("deepcache"), 0),
+        (chosen_policy("fbcache"), 0),
+        (chosen_policy("dicache", target="12"), 0),
+        (chosen_policy("dicache", target="2x"), 8),
+        (chosen_policy("foreseen", target="2x"), 3),
+    ],
+)
+def test_only_a_speed_is_turned_down_where_steps_are_few(policy, few_steps, architecture):
+    """Whether anything was published for the architecture makes no difference."""
+    assert resolve(architecture, policy=policy).few_steps == few_steps
 
 
 def test_an_unknown_policy_names_the_known_ones():
