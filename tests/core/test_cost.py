@@ -20,6 +20,8 @@ READINGS = {
     ("model_patchers/sigma.py", "tolist"): 1,
     ("model_patchers/place.py", "tolist"): 1,
     ("model_patchers/sampler.py", "cpu"): 1,
+    ("model_patchers/fingerprint.py", "numpy"): 1,
+    ("model_patchers/tune.py", "cpu"): 2,
     ("model_patchers/sampler.py", "tolist"): 2,
     ("model_patchers/compare.py", "tolist"): 1,
 }

@@ -51,8 +51,8 @@ def run(config: CacheConfig, steps: int, passes: int | None = None, stream=lambd
     ("config", "steps", "reason"),
     [
         (CacheConfig(threshold=0.0), 12, "threshold 0"),
-        (resolve("flux", "fast"), 8, "few steps"),
-        (resolve("flux", "balanced"), 4, "few steps"),
+        (resolve("flux", "fast"), 3, "few steps"),
+        (resolve("flux", "balanced"), 2, "few steps"),
         (resolve("no such model", "published"), 8, "few steps"),
         (resolve("flux", "fast", threshold=5.0), 8, "few steps"),
         (resolve("flux", policy=chosen_policy("foreseen", target="1x")), 12, "target"),

@@ -25,15 +25,27 @@ HEUN = (1.0, 0.8, 0.8, 0.5, 0.5, 0.2, 0.2)  # three Heun steps and a last Euler 
 POINTS = (1.0, 0.8, 0.5, 0.2, 0.0)
 
 
-def test_calls_of_heun_are_two_lanes():
-    first, second = in_lanes(HEUN, weights=range(7), noise=[1.0] * 7)
-    assert first == Lane((1.0, 0.8, 0.5, 0.2), (0, 1, 3, 5), (1.0,) * 4)
-    assert second == Lane((0.8, 0.5, 0.2), (2, 4, 6), (1.0,) * 3)
+def test_calls_of_heun_are_one_lane():
+    (lane,) = in_lanes(HEUN, weights=range(7), noise=[1.0] * 7)
+    assert lane == Lane(HEUN, tuple(range(7)), (1.0,) * 7)
+
+
+def test_a_sampler_that_goes_back_has_a_lane_for_each_stage():
+    lanes = in_lanes((1.0, 0.8, 0.5, 0.8, 0.5, 0.2, 0.5, 0.2), weights=range(8))
+    assert [lane.sigmas for lane in lanes] == [(1.0, 0.8, 0.5, 0.5, 0.2, 0.2), (0.8, 0.5)]
+    assert [lane.weights for lane in lanes] == [(0, 1, 2, 4, 5, 7), (3, 6)]
+
+
+def test_something_else_that_calls_again_stays_out_of_the_samplers_lane():
+    """A guidance node calls the model a second time at every noise level, under a sampler that looks once at each."""
+    book = LaneBook(Schedule(POINTS).lanes)
+    assert [book.enter(sigma) for sigma in (1.0, 1.0, 0.8, 0.8, 0.5)] == [(0, 0), (1, None), (0, 1), (1, None), (0, 2)]
 
 
 def test_calls_made_get_the_numbers_of_the_calls_expected():
-    run, book = Schedule(POINTS, lanes=in_lanes(HEUN, range(7))), LaneBook()
-    steps = [run.step_at(sigma, book.enter(sigma)) for sigma in HEUN]
+    run = Schedule(POINTS, lanes=in_lanes(HEUN, range(7)))
+    book = LaneBook(run.lanes)
+    steps = [run.step_at(sigma, *book.enter(sigma)) for sigma in HEUN]
     assert [step.weight for step in steps] == list(range(7))
     assert [step.index for step in steps] == [0, 1, 1, 2, 2, 3, 3]
 
@@ -82,13 +94,13 @@ def test_forecasts_wait_where_the_noise_is_new():
 
 
 def test_a_repeated_sigma_is_no_division_by_nothing():
-    """The second call at a sigma stands alone; the steps around it are forecast and made good as ever."""
+    """The second call at a sigma is forecast from the first; the steps around it are forecast and made good as ever."""
     plan = Schedule((1.0, 0.9, 0.8, 0.7, 0.7, 0.6, 0.5, 0.4, 0.4, 0.3, 0.2, 0.1, 0.0))
     for policy in ("balanced", "fast"):
-        run, book, skipped = CacheSession(resolve("flux", policy), plan), LaneBook(), 0
+        run, book, skipped = CacheSession(resolve("flux", policy), plan), LaneBook(plan.lanes), 0
         for index, sigma in enumerate(plan.sigmas[:-1]):
-            lane = book.enter(sigma)
-            cache = run.forward([SampleKey(lane, 0)], plan.step_at(sigma, lane), torch.zeros(1, 1, 2, 2))
+            lane, call = book.enter(sigma)
+            cache = run.forward([SampleKey(lane, 0)], plan.step_at(sigma, lane, call), torch.zeros(1, 1, 2, 2))
             reused = all(cache.decide())
             skipped += reused
             out = cache.forecast() if reused else cache.observe(torch.full((1, 1, 2, 2), math.sin(index)))

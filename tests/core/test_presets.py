@@ -68,12 +68,12 @@ def test_the_packs_own_presets_are_speeds_and_the_same_for_every_architecture(pr
     assert len(configs) == 1
     (config,) = configs
     assert rules(config) == ("foreseen", "corrected_line")
-    assert (config.target, config.warmup_steps) == (dict(fidelity="1.5x", balanced="2x", fast="3x")[preset], 2)
+    assert (config.target, config.warmup_steps) == (dict(fidelity="1.5x", balanced="2x", fast="3x")[preset], 1)
 
 
 def test_where_nothing_was_published_the_papers_rule_is_steered_and_says_so():
     config = resolve("qwen_image", "published")
-    assert config == CacheConfig(architecture="qwen_image", gamma_max=1.5, target="2x")
+    assert config == CacheConfig(architecture="qwen_image", gamma_max=1.5, target="2x", few_steps=8)
     assert rules(config) == ("delta_y", "trajectory")
     assert config.warmup_of(30) == 6
     assert published_note("qwen_image") == "Nothing was published for Qwen-Image: the paper's rule, steered to 2x."

@@ -27,7 +27,10 @@ WRITES = {
     "rmdir",
     "symlink_to",
 }
-WRITERS = {"model_patchers/curves.py": {"mkdir", "write_text"}}  # DiCache Calibrate, into the user directory
+WRITERS = {
+    "model_patchers/curves.py": {"mkdir", "write_text"},  # DiCache Calibrate, into the user directory
+    "model_patchers/tuned.py": {"mkdir", "unlink", "write_text"},  # DiCache Tune, the same
+}
 
 
 def found(file: Path) -> set[str]:

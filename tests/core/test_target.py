@@ -3,11 +3,12 @@
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from core.toys import schedule
 
-from dicache_core import CacheConfig, Target, indicator_class
+from dicache_core import CacheConfig, Target, indicator_class, resolve
 from dicache_core.gate import Gate
 from dicache_core.steering import SteeredGate
 
@@ -103,6 +104,24 @@ def test_without_a_target_nothing_is_carried_over():
     assert gate.admits(0.4, step)
 
 
-@pytest.mark.parametrize(("text", "total", "computed"), [("2x", 4, 4), ("3x", 8, 8), ("2x", 9, 4), ("2", 4, 2)])
-def test_few_steps_are_all_computed_unless_a_count_is_asked_for(text, total, computed):
+@pytest.mark.parametrize(
+    ("text", "total", "computed"),
+    [("2x", 4, 3), ("3x", 8, 6), ("1.2x", 8, 7), ("3x", 12, 6), ("3x", 16, 8), ("3x", 17, 6), ("2", 4, 2), ("3", 12, 3)],
+)
+def test_in_few_steps_speeds_are_smaller_and_a_count_is_taken_at_its_word(text, total, computed):
     assert Target.parse(text).computed(total) == computed
+
+
+@pytest.mark.parametrize(
+    ("text", "total", "risk"),
+    [("2x", 30, 0.15), ("3x", 30, 0.3), ("1.5x", 50, 0.075), ("2x", 8, 0.1), ("3x", 4, 0.2), ("2x", 12, 0.2)],
+)
+def test_what_a_speed_may_cost(text, total, risk):
+    assert Target.parse(text).risk(total) == pytest.approx(risk)
+    assert Target.parse("12").risk(total) == math.inf
+
+
+def test_the_first_steps_of_few_are_computed():
+    config = resolve("flux", "balanced")
+    assert [config.warmup_of(total) for total in (4, 6, 8, 9, 30)] == [2, 2, 3, 1, 1]
+    assert replace(config, target="6").warmup_of(8) == 1

@@ -1,0 +1,138 @@
+"""What a run's skips may have put its picture off by, and the veto that follows from it; numbers worked out by hand."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from core.toys import schedule
+
+from dicache_core import CacheSession, SampleKey, Schedule, resolve
+from dicache_core.account import Account, weight_of
+
+TEN = schedule()
+ONES, TWOS = torch.ones(1, 2, 2), torch.full((1, 2, 2), 2.0)  # sums of squares 4 and 16
+HALF_OFF = torch.tensor(1.0)  # the sum of squares of four values that are off by 0.5
+
+
+def step(index: int):
+    return TEN.step_at(TEN.sigmas[index])
+
+
+def settled(account: Account) -> float | None:
+    return account.settle([float(value) for value in account.measure()])
+
+
+def audited() -> Account:
+    """One call skipped that weighs 0.1, and then an audit: off by 0.5 with a reach of 1."""
+    account = Account()
+    account.compute(ONES, TWOS)
+    account.skip(step(5))
+    account.compute(ONES, TWOS, HALF_OFF, reach=1.0)
+    settled(account)
+    return account
+
+
+def test_a_call_weighs_its_dsigma_in_a_rectified_flow():
+    assert weight_of(step(5)) == pytest.approx(0.1)
+
+
+def test_where_noise_is_added_to_a_whole_picture_an_error_is_shared_with_the_noise():
+    eps = Schedule((9.0, 3.0, 0.0), noise_share=lambda sigma: sigma / (1 + sigma))
+    assert weight_of(eps.step_at(3.0)) == pytest.approx(3.0 / 4.0)
+    assert weight_of(eps.step_at(9.0)) == pytest.approx(6.0 / 10.0)
+
+
+def test_before_anything_is_known_nothing_is_risked():
+    assert Account().risk(step(5), 1.0) == 0
+    assert settled(Account()) is None
+
+
+def test_before_the_first_audit_a_forecast_may_be_off_by_all_of_the_output():
+    account = Account()
+    account.compute(ONES, TWOS)
+    assert settled(account) == 0
+    assert account.risk(step(5), 7.0) == pytest.approx(math.sqrt(4 * 0.1**2 / 16))
+
+
+def test_an_audit_says_what_the_skips_before_it_cost():
+    assert audited().settle(()) == pytest.approx(math.sqrt(1.0 * 0.1**2 / 16))
+
+
+def test_the_next_skip_is_as_far_off_as_it_reaches():
+    assert audited().risk(step(6), 2.0) == pytest.approx(math.sqrt((1.0 * 0.1**2 + 2.0**2 * 0.1**2) / 16))
+
+
+def test_skips_in_a_row_add_up_before_they_are_squared():
+    account = audited()
+    account.skip(step(6))
+    assert account.risk(step(7), 2.0) == pytest.approx(math.sqrt((0.1**2 + 2.0**2 * 0.2**2) / 16))
+
+
+def test_a_second_call_at_a_noise_level_says_nothing_of_other_levels():
+    account = audited()
+    account.compute(ONES, TWOS, torch.tensor(0.0), reach=0.0)
+    settled(account)
+    assert account.risk(step(6), 2.0) == audited().risk(step(6), 2.0)
+
+
+def test_sums_are_fetched_once():
+    account = audited()
+    assert account.measure() == ()
+
+
+# -- the veto -------------------------------------------------------------------------------------------------------
+
+
+def run(outputs, preset="balanced", steps=20, **settings):
+    """Per step the reasons, where ``outputs`` maps a stream to its output at a step; all streams in one pass."""
+    plan = schedule(steps)
+    session, found = CacheSession(replace(resolve("flux", preset), **settings), plan), []
+    for index, sigma in enumerate(plan.sigmas[:-1]):
+        keys = [SampleKey(stream, 0) for stream in outputs]
+        cache = session.forward(keys, plan.step_at(sigma), torch.zeros(len(keys), 1, 4, 4))
+        if all(cache.decide()):
+            cache.forecast()
+        else:
+            v = torch.stack([output(index) for output in outputs.values()])
+            cache.observe(v, torch.ones_like(v))
+        found.append([decision.reason for decision in cache.decisions])
+    session.settle()
+    return found, session.statistics.risk
+
+
+def jumps(index: int) -> torch.Tensor:
+    return 3 * torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(index))
+
+
+def steady(index: int) -> torch.Tensor:
+    return torch.ones(1, 4, 4)
+
+
+def test_a_steady_model_is_never_vetoed():
+    found, risk = run({"cond": steady})
+    assert [reasons[0] for reasons in found].count("reused") == 10
+    assert "forecasts off" not in {reasons[0] for reasons in found}
+    assert risk == 0
+
+
+@pytest.mark.parametrize("steps", [4, 8, 12, 20, 30])
+@pytest.mark.parametrize("preset", ["fidelity", "balanced", "fast"])
+def test_a_model_that_jumps_is_computed(preset, steps):
+    found, risk = run({"cond": jumps}, preset, steps)
+    reasons = [reasons[0] for reasons in found]
+    assert reasons.count("reused") <= 1, "one skip may come before the first audit"
+    assert reasons.count("forecasts off") >= 1
+
+
+def test_a_count_is_taken_at_its_word():
+    found, risk = run({"cond": jumps}, target="8")
+    assert [reasons[0] for reasons in found].count("reused") == 12
+    assert risk > 0.5
+
+
+def test_streams_of_a_sample_answer_together():
+    """Guidance subtracts them: one alone, computed beside a forecast of the other, would show the difference."""
+    found, _ = run({"cond": steady, "uncond": jumps})
+    assert all(first == second for first, second in found)
+    assert ["forecasts off", "forecasts off"] in found
