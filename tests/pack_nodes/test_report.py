@@ -79,8 +79,8 @@ def test_many_streams_and_few_steps_still_draw(sampled, report):
         ({"threshold": 0.0}, {}, "threshold 0 never skips"),
         ({"warmup_steps": 50}, {}, "every step was warm-up"),
         ({"threshold": 0.001}, {}, "the threshold 0.001. Write a higher threshold, or -1 and choose"),
-        ({"preset": "fast"}, {"steps": 8}, "with 8 steps every step counts, so all are computed"),
-        ({"preset": "balanced"}, {"steps": 4}, "Runs of more than 8 steps gain"),
+        ({"preset": "fast"}, {"steps": 3}, "with 3 steps every step counts, so all are computed"),
+        ({"preset": "balanced"}, {"steps": 2}, "Runs of more than 3 steps gain"),
     ],
 )
 def test_text_says_why_nothing_was_skipped(sampled, report, widgets, options, reason):
@@ -96,7 +96,7 @@ def test_text_says_why_nothing_was_skipped(sampled, report, widgets, options, re
     ("widgets", "settings"),
     [
         ({}, "DiCache (the paper's method), threshold 0.4, probe depth 1, warm-up 3 steps"),
-        ({"preset": "balanced"}, "foreseen (this pack's own), 2x, warm-up 2 steps"),
+        ({"preset": "balanced"}, "foreseen (this pack's own), up to 2x, warm-up 1 step"),
         (
             {"preset": "balanced", "threshold": 0.25, "probe_depth": 2},
             "DiCache (the paper's method), threshold 0.25, probe depth 2, warm-up 3 steps",
