@@ -36,7 +36,7 @@ class Calls:
         self, bench: Bench, patcher: Any, architecture: str, shape: models.Shape, batch: int, rounds: int
     ) -> None:
         core, patchers = bench.core, bench.patchers
-        self.device, self.batch = bench.device, batch
+        self.core, self.device, self.batch = core, bench.device, batch
         self.model = patcher.model.diffusion_model
         self.family = patchers.family_of(self.model)
         self.arguments = models.arguments(architecture, shape, batch, bench.device)
@@ -45,17 +45,21 @@ class Calls:
         self.sigmas = [1 - i / steps for i in range(steps)] + [0.0]
         config = dicache(core, reused=range(3, steps, 2))
         self.session = core.CacheSession(config, core.Schedule(tuple(self.sigmas)))
-        reporter = patchers.reporter.Reporter(self.session.statistics, None, 0)
-        attach = sys.modules[f"{patchers.__name__}.attach"]  # the package's attribute of that name is the function
-        self.wrapper = attach.CachedForward(self.family, self.session, reporter)
+        self.around = sys.modules[f"{patchers.__name__}.stack"].stack_around
         self.step = 0
 
     def plain(self) -> None:
-        self._call({})
+        self._call()
 
     def cached(self) -> None:
         """The next step of the cached run."""
-        self._call({"diffusion_model": {"dicache": [self.wrapper]}})
+        core = self.core
+        step = self.session.schedule.step_at(self.sigmas[self.step])
+        stopwatch = core.Stopwatch(self.device)
+        cache = self.session.forward([core.SampleKey("one", row) for row in range(self.batch)], step)
+        with self.around(self.family, self.model, cache):
+            self._call()
+        self.session.close(cache, stopwatch)
         self.step += 1
 
     @property
@@ -63,9 +67,9 @@ class Calls:
         """Whether the latest cached step was."""
         return self.session.statistics.passes[-1].reused == self.batch
 
-    def _call(self, wrappers: dict[str, Any]) -> None:
+    def _call(self) -> None:
         sigmas = torch.tensor(self.sigmas, device=self.device)
-        options = dict(sigmas=sigmas[self.step : self.step + 1], sample_sigmas=sigmas, uuids=["one"], wrappers=wrappers)
+        options = dict(sigmas=sigmas[self.step : self.step + 1], sample_sigmas=sigmas, uuids=["one"])
         with torch.inference_mode():
             self.model(**self.arguments, transformer_options=options)
 
@@ -128,11 +132,6 @@ def shares(device: torch.device, model: torch.nn.Module, family: Any) -> Iterato
     probe = [(probed - entered) / (end - begin) for begin, entered, probed, _, end in steps]
     outside = [1 - (left - entered) / (end - begin) for begin, entered, _, left, end in steps]
     found.update(probe=statistics.median(probe), outside=statistics.median(outside))
-
-
-def _module(model: torch.nn.Module, key: tuple[str, int]) -> torch.nn.Module:
-    kind, index = key
-    return (model.blocks if hasattr(model, "blocks") else getattr(model, f"{kind}s"))[index]
 
 
 def decision_ms(bench: Bench, shape: models.Shape, rounds: int) -> dict:

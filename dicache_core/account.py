@@ -22,7 +22,8 @@ class Account:
 
     On five trained models its rank correlation with how far the picture really was off is 0.87 (``make bench-risk``).
     What one more skip would add follows from the newest audit, as ``e`` grows in proportion to how far a forecast
-    reaches in log-SNR.  Before the first audit a forecast is taken to be off by all of the output.
+    reaches in log-SNR.  Before the first audit a forecast is taken to be off by all of the output; where an audit finds
+    that, the model jumps, and nothing is worth skipping.
 
     Sums of squares stay on the device until a decision asks for them, so that the account costs no sync of its own.
     """
@@ -60,6 +61,8 @@ class Account:
         if self._fetched is None:
             return 0.0
         spent, off, picture, output = self._fetched
+        if off >= output:  # nothing at all would have been no worse a forecast
+            return math.inf
         error = off * (reach / self.reach) ** 2 if self.reach else output
         return _relative(spent + error * (self.weight + weight_of(step)) ** 2, picture)
 

@@ -81,6 +81,13 @@ def test_sums_are_fetched_once():
     assert account.measure() == ()
 
 
+def test_where_forecasts_are_worth_nothing_the_risk_is_not_to_be_taken():
+    account = audited()
+    account.compute(ONES, TWOS, torch.tensor(4.0), reach=1.0)
+    settled(account)
+    assert account.risk(step(6), 0.1) == math.inf
+
+
 # -- the veto -------------------------------------------------------------------------------------------------------
 
 
@@ -119,7 +126,7 @@ def test_a_steady_model_is_never_vetoed():
 @pytest.mark.parametrize("steps", [4, 8, 12, 20, 30])
 @pytest.mark.parametrize("preset", ["fidelity", "balanced", "fast"])
 def test_a_model_that_jumps_is_computed(preset, steps):
-    found, risk = run({"cond": jumps}, preset, steps)
+    found, _ = run({"cond": jumps}, preset, steps)
     reasons = [reasons[0] for reasons in found]
     assert reasons.count("reused") <= 1, "one skip may come before the first audit"
     assert reasons.count("forecasts off") >= 1

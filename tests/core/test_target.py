@@ -106,7 +106,16 @@ def test_without_a_target_nothing_is_carried_over():
 
 @pytest.mark.parametrize(
     ("text", "total", "computed"),
-    [("2x", 4, 3), ("3x", 8, 6), ("1.2x", 8, 7), ("3x", 12, 6), ("3x", 16, 8), ("3x", 17, 6), ("2", 4, 2), ("3", 12, 3)],
+    [
+        ("2x", 4, 3),
+        ("3x", 8, 6),
+        ("1.2x", 8, 7),
+        ("3x", 12, 6),
+        ("3x", 16, 8),
+        ("3x", 17, 6),
+        ("2", 4, 2),
+        ("3", 12, 3),
+    ],
 )
 def test_in_few_steps_speeds_are_smaller_and_a_count_is_taken_at_its_word(text, total, computed):
     assert Target.parse(text).computed(total) == computed

@@ -68,9 +68,7 @@ def test_weights_add_up_to_the_whole_way(asked, name):
     assert total == pytest.approx(-float(asked.sigmas[0] - asked.sigmas[-1]), rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("name", "calls"), [("euler", [12]), ("heun", [23]), ("heunpp2", [23, 10]), ("dpm_2", [23])]
-)
+@pytest.mark.parametrize(("name", "calls"), [("euler", [12]), ("heun", [23]), ("heunpp2", [23, 10]), ("dpm_2", [23])])
 def test_calls_in_lanes(asked, name, calls):
     assert [len(lane.sigmas) for lane in asked.answers[name].lanes] == calls
 
