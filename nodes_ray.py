@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .dicache_core import DEFAULT_PRESET, Policy
+from .dicache_core import DEFAULT_PRESET, PRESETS, Policy
 from .model_patchers import attach_to_actors, has_raylight
 from .nodes import DiCacheApply
 from .nodes_shared import ALIASES, CATEGORY, Statistics
@@ -30,7 +30,18 @@ class DiCacheApplyRay(io.ComfyNode):
             search_aliases=[*ALIASES, "raylight", "ray", "multi gpu"],
             inputs=[
                 RayActors.Input("ray_actors", tooltip="From raylight's model loader: whose models to speed up."),
-                *DiCacheApply.define_schema().inputs[1:],
+                io.Combo.Input(
+                    "preset",
+                    options=list(PRESETS),  # what was tuned is known by the model, which is in other processes
+                    default=DEFAULT_PRESET,
+                    optional=True,
+                    tooltip=(
+                        "How much is skipped. fidelity computes two steps of three, balanced every second step, fast "
+                        "one of three, all with this pack's own method; published is DiCache as in the paper. Leave "
+                        "the numbers below at -1 to get what the preset says."
+                    ),
+                ),
+                *DiCacheApply.define_schema().inputs[2:],
             ],
             outputs=[
                 RayActors.Output("ray_actors", tooltip="The same actors, sampling through DiCache."),

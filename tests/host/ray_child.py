@@ -24,6 +24,7 @@ os.environ.update(
     PYTHONPATH=str(HERE),
     RAY_USAGE_STATS_ENABLED="0",
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+    RAY_worker_niceness="0",  # Ray's own 15 would leave the actors without a core on a busy machine
     RAY_AUTH_MODE="token",
     RAY_AUTH_TOKEN=secrets.token_hex(32),  # else Ray writes one into the user's home
 )
@@ -38,7 +39,7 @@ from testbed.captions import CAPTIONS  # noqa: E402
 ACTORS, STEPS, CFG, PATIENCE = 4, 12, 3.0, 120
 EVEN, UNEVEN = {"size": 8, "frames": 3}, {"size": 6, "frames": 3}  # 48 tokens of Wan's, and 27
 PAPER = {"threshold": 0.25, "warmup_steps": 2}
-RUNS = {  # model, size, ranks for tokens, ranks for conds, and the node's widgets
+RUNS = {  # model, size, ranks for tokens, ranks for conds, and the node's widgets; last what these come to, if not that
     "tokens over 2": ("wan", EVEN, 2, 1, PAPER),
     "tokens over 4": ("wan", EVEN, 4, 1, PAPER),
     "uneven tokens over 2": ("wan", UNEVEN, 2, 1, PAPER),
@@ -47,7 +48,7 @@ RUNS = {  # model, size, ranks for tokens, ranks for conds, and the node's widge
     "conds over 2": ("wan", EVEN, 1, 2, {"preset": "balanced"}),
     "conds over 2, by a measure": ("wan", EVEN, 1, 2, {"policy": "easycache"}),
     "conds over 2, Flux": ("flux", {"size": 16}, 1, 2, {"preset": "fast"}),
-    "conds over 2, preset of blocks": ("flux", {"size": 16}, 1, 2, {"preset": "published"}),
+    "conds over 2, preset of blocks": ("flux", {"size": 16}, 1, 2, {"preset": "published"}, {"preset": "balanced"}),
     "tokens over 2, conds over 2": ("wan", EVEN, 2, 2, {"preset": "balanced"}),
     "tokens over 2, conds over 2, by a measure": ("wan", EVEN, 2, 2, {"policy": "easycache"}),
 }
@@ -99,11 +100,13 @@ class Cluster:
         return found, [] if log is None else log.runs
 
 
-def compared(cluster: Cluster, alone: dict, architecture: str, size: dict, tokens: int, conds: int, widgets) -> dict:
-    """One run against the same one on a single rank."""
-    key = json.dumps([architecture, size, widgets])
+def compared(
+    cluster: Cluster, alone: dict, architecture: str, size: dict, tokens: int, conds: int, widgets, used=None
+) -> dict:
+    """One run against the same one on a single rank, or against ``used``, the widgets whose settings are used in it."""
+    key = json.dumps([architecture, size, used or widgets])
     if key not in alone:
-        alone[key] = cluster.run(architecture, size, 1, 1, widgets)
+        alone[key] = cluster.run(architecture, size, 1, 1, used or widgets)
     ((theirs, decided),), _ = alone[key]
     found, runs = cluster.run(architecture, size, tokens, conds, widgets)
     return {

@@ -51,16 +51,16 @@ class Rank:
         )
         rows = [[cond * tokens + token for token in range(tokens)] for cond in range(conds)]
         columns = [list(column) for column in zip(*rows, strict=True)]
-        self.token_group = self._mine(rows, rank)
-        self.cond_group = self._mine(columns, rank)
+        self.token_group = self._mine(rows, rank, patience)
+        self.cond_group = self._mine(columns, rank, patience)
         self._as_xdit()
 
     @staticmethod
-    def _mine(members: list[list[int]], rank: int):
+    def _mine(members: list[list[int]], rank: int, patience: timedelta):
         """The group that this rank belongs to; every rank has to take part in making all of them."""
         import torch.distributed as dist
 
-        groups = [dist.new_group(ranks) for ranks in members]
+        groups = [dist.new_group(ranks, timeout=patience) for ranks in members]  # else half an hour
         return next(group for ranks, group in zip(members, groups, strict=True) if rank in ranks)
 
     def _as_xdit(self) -> None:

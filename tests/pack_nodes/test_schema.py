@@ -160,8 +160,12 @@ def test_presets_are_offered_in_this_order(info):
     assert options["options"] == PRESETS
 
 
-def test_the_node_for_ray_has_the_widgets_of_apply(info):
-    ours, theirs = (info(node)["input"]["optional"] for node in ("DiCacheApplyRay", "DiCacheApply"))
+def test_the_node_for_ray_has_the_widgets_of_apply_and_all_presets_but_tuned(info):
+    ours, theirs = (dict(info(node)["input"]["optional"]) for node in ("DiCacheApplyRay", "DiCacheApply"))
+    _, options = ours.pop("preset")
+    assert theirs.pop("preset")[0] == "COMBO"
+    assert options["options"] == PRESETS[:-1]
+    assert "tuned" not in options["tooltip"]
     assert ours == theirs
 
 
