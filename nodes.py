@@ -51,10 +51,9 @@ class DiCacheApply(io.ComfyNode):
                     default=DEFAULT_PRESET,
                     optional=True,
                     tooltip=(
-                        "How much is skipped. fidelity computes two steps of three, balanced every second step, fast "
-                        "one of three, all with this pack's own method; published is DiCache as in the paper; "
-                        "tuned is what DiCache Tune found for your model. Leave the numbers below at -1 to get what "
-                        "the preset says."
+                        "How much is skipped at most: fidelity a third of the steps, balanced half of them, fast two "
+                        "thirds, all with this pack's own method; published is DiCache as in the paper; tuned is what "
+                        "DiCache Tune found for your model. Leave the numbers below at -1 to get what the preset says."
                     ),
                 ),
                 io.Float.Input(
@@ -90,7 +89,7 @@ class DiCacheApply(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "Steps at the start that are never skipped, because they lay out the picture. -1 is the "
-                        "method's own number (published: 20% of the steps; the other presets: 2). A number counts for "
+                        "method's own number (published: 20% of the steps; the other presets: 1). A number counts for "
                         "every preset and policy. Fewer is faster and risks the composition."
                     ),
                 ),

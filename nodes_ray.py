@@ -36,9 +36,9 @@ class DiCacheApplyRay(io.ComfyNode):
                     default=DEFAULT_PRESET,
                     optional=True,
                     tooltip=(
-                        "How much is skipped. fidelity computes two steps of three, balanced every second step, fast "
-                        "one of three, all with this pack's own method; published is DiCache as in the paper. Leave "
-                        "the numbers below at -1 to get what the preset says."
+                        "How much is skipped at most: fidelity a third of the steps, balanced half of them, fast two "
+                        "thirds, all with this pack's own method; published is DiCache as in the paper. Leave the "
+                        "numbers below at -1 to get what the preset says."
                     ),
                 ),
                 *DiCacheApply.define_schema().inputs[2:],

@@ -82,12 +82,13 @@ def _one(run: RunStatistics) -> str:
 def _settings(run: RunStatistics) -> str:
     """The method and the numbers that were in force; of a rule that runs no probe, no depth."""
     config, depth = run.config, probe_depth_of(run.config)
-    warmup = config.warmup_of(run.schedule.total)
     limited_by = "threshold " if threshold_of(config) is not None else ""
+    at_most = "up to " if config.goal and not config.goal.count else ""
+    warmup = config.warmup_of(run.schedule.total)
     words = [
         recalled_text(run),
         title(method_of(config)),
-        f"{limited_by}{limit_text(config)}",
+        f"{limited_by or at_most}{limit_text(config)}",
         f"probe depth {depth}" if depth else "",
         f"warm-up {warmup} step{'s' * (warmup != 1)}",
     ]

@@ -11,7 +11,7 @@ const english = {
   settings: {
     threshold: (value) => `threshold ${value}`,
     interval: (value) => `every ${value} steps`,
-    target: (value) => (/x$/i.test(value) ? `${value.slice(0, -1)}×` : `${value} steps`),
+    target: (value) => (/x$/i.test(value) ? `≤${value.slice(0, -1)}×` : `${value} steps`),
     probe_depth: (value) => `probe ${value}`,
     warmup_steps: (value) => `warm-up ${value}`,
   },
@@ -62,7 +62,7 @@ const chinese = {
   settings: {
     threshold: (value) => `阈值 ${value}`,
     interval: (value) => `每 ${value} 步`,
-    target: (value) => (/x$/i.test(value) ? `${value.slice(0, -1)}×` : `${value} 步`),
+    target: (value) => (/x$/i.test(value) ? `≤${value.slice(0, -1)}×` : `${value} 步`),
     probe_depth: (value) => `探测 ${value}`,
     warmup_steps: (value) => `预热 ${value}`,
   },
@@ -113,7 +113,7 @@ const traditionalChinese = {
   settings: {
     threshold: (value) => `閾值 ${value}`,
     interval: (value) => `每 ${value} 步`,
-    target: (value) => (/x$/i.test(value) ? `${value.slice(0, -1)}×` : `${value} 步`),
+    target: (value) => (/x$/i.test(value) ? `≤${value.slice(0, -1)}×` : `${value} 步`),
     probe_depth: (value) => `探測 ${value}`,
     warmup_steps: (value) => `預熱 ${value}`,
   },
@@ -164,7 +164,7 @@ const japanese = {
   settings: {
     threshold: (value) => `しきい値 ${value}`,
     interval: (value) => `${value} ステップごと`,
-    target: (value) => (/x$/i.test(value) ? `${value.slice(0, -1)}×` : `${value} ステップ`),
+    target: (value) => (/x$/i.test(value) ? `≤${value.slice(0, -1)}×` : `${value} ステップ`),
     probe_depth: (value) => `プローブ ${value}`,
     warmup_steps: (value) => `ウォームアップ ${value}`,
   },

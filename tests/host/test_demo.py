@@ -15,10 +15,12 @@ from sampling import BALANCED, WITHOUT, all_ways, graph_for
 import demo
 
 LEAST_PSNR, LEAST_SPEEDUP = 30.0, 1.7
+DISTILLED = {"flux_reflow", "flux_lcm"}  # for few steps, where no half of them can be skipped
 
 
 def test_the_demo_shows_every_model_of_the_testbed_with_the_guidance_it_was_trained_for():
-    assert {name: show.cfg for name, show in demo.SHOWS.items()} == {name: shape.cfg for name, shape in SHAPES.items()}
+    shown = {name: shape.cfg for name, shape in SHAPES.items() if name not in DISTILLED}
+    assert {name: show.cfg for name, show in demo.SHOWS.items()} == shown
 
 
 def test_balanced_is_the_node_with_nothing_set():

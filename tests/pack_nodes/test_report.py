@@ -97,7 +97,7 @@ def test_text_says_why_nothing_was_skipped(sampled, report, widgets, options, re
     ("widgets", "settings"),
     [
         ({}, "DiCache (the paper's method), threshold 0.4, probe depth 1, warm-up 3 steps"),
-        ({"preset": "balanced"}, "foreseen (this pack's own), 2x, warm-up 1 step"),
+        ({"preset": "balanced"}, "foreseen (this pack's own), up to 2x, warm-up 1 step"),
         (
             {"preset": "balanced", "threshold": 0.25, "probe_depth": 2},
             "DiCache (the paper's method), threshold 0.25, probe depth 2, warm-up 3 steps",

@@ -171,7 +171,7 @@ def test_an_interrupted_run(strip):
         ({"threshold": 0.30000000000000004}, "paper's method · threshold 0.3 · probe 1 · warm-up 6"),
         (
             {"policy": "foreseen", "threshold": None, "target": "2x", "probe_depth": None, "warmup_steps": 2},
-            "this pack's method · 2× · warm-up 2",  # no block runs on every step: no probe
+            "this pack's method · ≤2× · warm-up 2",  # no block runs on every step: no probe
         ),
         ({"threshold": None, "target": "12"}, "paper's method · 12 steps · probe 1 · warm-up 6"),
         (
