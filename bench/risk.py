@@ -107,9 +107,7 @@ def told(pictures: list[dict]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", choices=[m.name for m in MODELS], help="only this one (repeatable)")
-    parser.add_argument(
-        "--words", action="store_true", help="measure nothing, sum up the committed pictures"
-    )
+    parser.add_argument("--words", action="store_true", help="measure nothing, sum up the committed pictures")
     options = parser.parse_args()
     if options.words:
         return write(json.loads(RESULTS.read_text(encoding="utf-8"))["pictures_of"])

@@ -144,6 +144,7 @@ __all__ = [
     "in_lanes",
     "indicator_class",
     "interval_of",
+    "leaves_little",
     "limit_text",
     "lookup",
     "method_of",

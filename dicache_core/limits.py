@@ -7,6 +7,7 @@ from typing import Any
 from .config import CacheConfig
 from .indicators import Stage, indicator_class
 from .predictors import predictor_class
+from .target import FEW_STEPS, FEWEST_STEPS
 
 
 def threshold_of(config: CacheConfig) -> float | None:
@@ -41,6 +42,11 @@ def in_force(config: CacheConfig) -> dict[str, Any]:
         "target": config.target.strip() or None if config.threshold else None,
         "probe_depth": probe_depth_of(config),
     }
+
+
+def leaves_little(config: CacheConfig, total: int) -> bool:
+    """Whether so few steps leave little to skip: fewer do where the run itself can tell whether a skip is safe."""
+    return total <= (FEWEST_STEPS if predictor_class(config.predictor).accounts else FEW_STEPS)
 
 
 def limit_text(config: CacheConfig) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
-from ..dicache_core import RECALLED, UNDECIDED, RunStatistics, finite, in_force, method_of, why_nothing
+from ..dicache_core import RECALLED, UNDECIDED, RunStatistics, finite, in_force, leaves_little, method_of, why_nothing
 from .view import View
 
 SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
@@ -31,7 +31,7 @@ class Reporter:
 
     def begin(self) -> None:
         steps, total = self.statistics.schedule.steps, self.statistics.schedule.total
-        if total <= self.statistics.config.few_steps:
+        if leaves_little(self.statistics.config, total):
             log.info("DiCache: %d steps leave caching little to give; few-step models are best run without it.", total)
         if self.statistics.config.warmup_of(total) >= steps + self.statistics.schedule.steps_before:
             log.info("DiCache: the warm-up covers all %d steps, so every step is computed.", steps)

@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import sampled
@@ -105,21 +106,32 @@ def test_what_computes_everything_is_the_bare_model_bit_for_bit(cached):
         assert cached.run.computed == STEPS
 
 
-def test_default_widgets_skip_half_and_the_strip_says_so(cached):
+def test_default_widgets_skip_up_to_half_and_the_strip_says_so(cached):
+    """Weights are random here: some of these models jump from step to step, and veto skips."""
     with counted(cached.outermost_and_last) as calls:
         latent = cached.applied()
     assert latent.isfinite().all()
-    assert not torch.equal(latent, cached.bare)
-    assert cached.run.computed == STEPS // 2
-    assert calls == [STEPS // 2] * 2, "skipped steps run no block"
+    computed, vetoed = cached.run.computed, cached.run.vetoed
+    assert computed == STEPS // 2 + vetoed
+    assert calls == [computed] * 2, "skipped steps run no block"
     event = strip_of(cached)
     assert event["policy"] == "foreseen"
     assert event["target"] == "2x"
-    assert event["cells"].count("r") == event["reused"] == STEPS - event["computed"] == STEPS // 2
-    assert event["nothing"] is None
+    assert event["cells"].count("r") == event["reused"] == STEPS - event["computed"] == STEPS - computed
+    assert event["vetoed"] == vetoed
+    assert event["nothing"] == (None if computed < STEPS else {"reason": "forecasts off", "smallest": None})
     summary = cached.run.summary()
     assert summary["architecture"] == cached.family.architecture
     assert summary["finished"]
+
+
+def test_a_count_skips_half_whatever_the_model(cached):
+    policy = replace(cached.core.POLICIES["foreseen"], target=str(STEPS // 2))
+    with counted(cached.outermost_and_last) as calls:
+        latent = cached.attached(OUTPUT, policy=policy)
+    assert latent.isfinite().all()
+    assert not torch.equal(latent, cached.bare)
+    assert calls == [STEPS // 2] * 2, "skipped steps run no block"
 
 
 def test_papers_rule_skips_the_blocks_behind_the_probe(cached):
@@ -205,7 +217,7 @@ def test_compare(one_of_some, comfy):
     assert latent["samples"].isfinite().all()
     assert plain["computed"] == STEPS
     assert papers["computed"] < STEPS
-    assert own["computed"] == STEPS // 2
+    assert STEPS // 2 <= own["computed"] <= STEPS, "up to 2x: the weights are random"
     assert own["psnr"] > 0
 
 
