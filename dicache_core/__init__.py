@@ -10,7 +10,7 @@ from .curve import LARGEST_FILE, Curve, calibration, curve_of
 from .explain import Nothing, method_of, why_nothing
 from .forward_pass import ForwardPass
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
-from .limits import every_nth_step, in_force, interval_of, limit_text, probe_depth_of, threshold_of
+from .limits import every_nth_step, in_force, interval_of, leaves_little, limit_text, probe_depth_of, threshold_of
 from .measure import Reducer
 from .memory import expected_bytes, fits, peak_bytes
 from .names import TITLES, display_name, title
