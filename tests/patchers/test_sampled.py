@@ -183,7 +183,8 @@ def test_default_widgets_on_the_trained_models(comfy, pack, shows, architecture)
         latent = comfy.sample(model, CAPTIONS[0], architecture=architecture, steps=STEPS, cfg=cfg, **size)
     assert latent.isfinite().all()
     (run,) = log.runs
-    assert (run.computed, run.reused) == (STEPS // 2, STEPS // 2)
+    assert run.computed == STEPS // 2 + run.vetoed
+    assert run.reused >= STEPS // 2 - 2, "so far from a full schedule, a skip or two are vetoed"
 
 
 SOME = [spec for spec in [*STACKS, *U_NETS] if str(spec) in ("z_image", "ltx_2", "sdxl")]
