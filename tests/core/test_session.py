@@ -174,7 +174,7 @@ class Syncs(TorchDispatchMode):
 
 def test_one_sync_where_a_decision_is_open_and_none_elsewhere(monkeypatch):
     fetched = []
-    import dicache_core.session as module
+    import dicache_core.forward_pass as module
 
     original = module.fetch
     monkeypatch.setattr(module, "fetch", lambda sums, reduce: fetched.append(len(sums) > 0) or original(sums, reduce))

@@ -14,8 +14,8 @@ def test_node_search(desk):
     page = desk.page
     page.mouse.dblclick(700, 500)
     page.get_by_placeholder("Add a node").or_(page.get_by_placeholder("Search")).last.wait_for()
-    page.keyboard.type("dicache")
-    page.get_by_text("Compare").first.wait_for()
+    page.keyboard.type("dicache apply")
+    page.get_by_text("DiCache Apply").first.wait_for()
     desk.screenshot("search")
     page.keyboard.press("Enter")
     page.wait_for_function("app.graph.nodes.length === 1")

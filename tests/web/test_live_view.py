@@ -45,7 +45,7 @@ def test_drop_run_and_watch(testbed):
     assert len(set(steps)) >= 3, f"the strip fills while the run goes on: {texts}"
     assert steps == sorted(steps)
     states = desk.states()
-    assert states.startswith("wwc"), "the default preset's warm-up"
+    assert states.startswith("wc"), "the default preset's warm-up"
     assert states.endswith("l")
     assert len(states) == 30
     assert "r" in states
