@@ -17,10 +17,10 @@ class Account:
     """Every computed call is an audit: what would a skip have put in its place, and how far is that from what came?
 
     Skipped calls move ``x`` by ``D = sum(w) e``, with ``w`` what each weighs in the sampler's result and ``e`` how far
-    the forecast of the computed call behind them was off (rms), and the picture in it by ``D s / sigma``, ``s`` being
-    the noise's share of ``x``: by ``D`` in a rectified flow.  Over a run, relative to the picture,
+    the forecast of the computed call behind them was off (rms), and the picture in it by ``D (s / sigma)^2``, ``s``
+    being the noise's share of ``x``: by ``D`` in a rectified flow.  Over a run, relative to the picture,
 
-        ``risk = sqrt(sum (D s / sigma)^2) / rms(picture)``.
+        ``risk = sqrt(sum (D (s / sigma)^2)^2) / rms(picture)``.
 
     On six trained models its rank correlation with how far the picture really was off is 0.81 (``make bench-risk``).
     What one more skip would add follows from the newest audit, as ``e`` grows in proportion to how far a forecast
@@ -31,9 +31,9 @@ class Account:
     """
 
     def __init__(self) -> None:
-        self.weight = 0.0  # sum of w s / sigma over the calls skipped since the newest computed one
+        self.weight = 0.0  # sum of w (s / sigma)^2 over the calls skipped since the newest computed one
         self.reach = 0.0  # of the audited forecast, in log-SNR; 0 before the first audit
-        self._on_device: tuple[Tensor, ...] = ()  # sums of squares of D s / sigma, of e, of picture and of output; 0-d
+        self._on_device: tuple[Tensor, ...] = ()  # sums of squares, 0-d: moved, e, picture, output
         self._fetched: tuple[float, ...] | None = None  # the same four
 
     def skip(self, step: Step) -> None:
@@ -81,7 +81,7 @@ def weight_of(step: Step) -> float:
     if step.schedule.of_pictures:
         return abs(step.weight) if step.weight is not None else 1.0
     width = step.sigma - step.next_in_lane if step.weight is None else step.weight
-    return abs(width) * step.schedule.noise_share(step.sigma) / step.sigma
+    return abs(width) * (step.schedule.noise_share(step.sigma) / step.sigma) ** 2
 
 
 def _relative(squares: float, picture: float) -> float:

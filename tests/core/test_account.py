@@ -39,8 +39,8 @@ def test_a_call_weighs_its_dsigma_in_a_rectified_flow():
 
 def test_where_noise_is_added_to_a_whole_picture_an_error_is_shared_with_the_noise():
     eps = Schedule((9.0, 3.0, 0.0), noise_share=lambda sigma: sigma / (1 + sigma))
-    assert weight_of(eps.step_at(3.0)) == pytest.approx(3.0 / 4.0)
-    assert weight_of(eps.step_at(9.0)) == pytest.approx(6.0 / 10.0)
+    assert weight_of(eps.step_at(3.0)) == pytest.approx(3.0 / 16.0)
+    assert weight_of(eps.step_at(9.0)) == pytest.approx(6.0 / 100.0)
 
 
 def test_before_anything_is_known_nothing_is_risked():

@@ -42,7 +42,7 @@ def test_samples_of_a_batch_decide_alone(passes, batch):
     for row in {0, batch - 1}:
         alone, (lane,) = run([row])
         assert lanes[row] == lane
-        assert_close(together[row : row + 1], alone)
+        assert_close(together[row : row + 1], alone, 5e-4)  # kernels round otherwise for another batch on some CPUs
 
 
 # ---------------------------------------------------------------- parts of a schedule
