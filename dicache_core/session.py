@@ -108,14 +108,12 @@ class CacheSession:
         return ForwardPass(self, list(keys), samples, step, latents, leaders or {})
 
     def settle(self) -> None:
-        """Reckon at the run's end how far its pictures may be off; one device sync."""
+        """Reckon at the run's end how far its pictures may be off; one device sync per stream: they may be on several."""
         with self._lock:
             accounts = {key: h.predictor.account for key, h in self._histories.items() if h.predictor.account}
-            asked = [account.measure() for account in accounts.values()]
-            values = iter(fetch([tensor for sums in asked for tensor in sums], self.reduce))
             risks = self.statistics.risks
-            for (key, account), sums in zip(accounts.items(), asked, strict=True):
-                if (risk := account.settle([next(values) for _ in sums])) is not None:
+            for key, account in accounts.items():
+                if (risk := account.settle(fetch(account.measure(), self.reduce))) is not None:
                     risks[key.row] = max(risk, risks.get(key.row, 0.0))
 
     def mates(self, key: SampleKey) -> list[Predictor]:
