@@ -108,11 +108,11 @@ class CacheSession:
         return ForwardPass(self, list(keys), samples, step, latents, leaders or {})
 
     def settle(self) -> None:
-        """Reckon at the run's end how far its pictures may be off; one device sync per stream: they may be on several."""
+        """Reckon at the run's end how far its pictures may be off; one sync per stream."""
         with self._lock:
             accounts = {key: h.predictor.account for key, h in self._histories.items() if h.predictor.account}
             risks = self.statistics.risks
-            for key, account in accounts.items():
+            for key, account in accounts.items():  # one by one, as a split leaves them on several devices
                 if (risk := account.settle(fetch(account.measure(), self.reduce))) is not None:
                     risks[key.row] = max(risk, risks.get(key.row, 0.0))
 
