@@ -8,6 +8,9 @@ import torch
 from passes import COMPOSED, Passes, streams
 
 
+ROUNDING = 1e-4  # of the largest value; forecasts carry the last digits on, how far depends on the CPU
+
+
 @pytest.fixture(params=["flux", "wan"])
 def passes(request, comfy):
     return Passes(comfy, request.param)
@@ -59,7 +62,7 @@ def test_split_over_two_devices(passes, threads):
     for out, its_decisions in found:
         assert torch.equal(out, found[0][0]), "not the same each time"
         assert its_decisions == decisions
-        assert (out - alone).abs().max() <= 4 * rounding
+        assert (out - alone).abs().max() <= max(4 * rounding, ROUNDING * float(alone.abs().max()))
 
 
 def test_split_without_skipping_is_the_plain_run(passes):
