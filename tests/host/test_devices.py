@@ -7,7 +7,6 @@ import pytest
 import torch
 from passes import COMPOSED, Passes, streams
 
-
 ROUNDING = 1e-4  # of the largest value; forecasts carry the last digits on, how far depends on the CPU
 
 
