@@ -1,7 +1,8 @@
 """The own presets wherever people sample, all trained models: ``make bench-settings``.
 
 Every cell is one model under one setting (bench/settings_cells.py) at one speed: the own policy, the paper's rule
-steered to the calls that the own one computed, and the same sampler with fewer steps, each against the full run. What
+steered to the calls that the own one computed for each picture, and the same sampler with fewer steps, each against
+the full run. What
 was measured is kept in output/settings by what it depends on, so an interrupted run goes on where it stopped, and a
 change of the own policy measures nothing else again. ``--page`` only makes docs/settings.md again.
 """
@@ -69,7 +70,7 @@ def measure_part(options: argparse.Namespace) -> None:
                 total = cell.reference[1]
                 ways = {"own": own}
                 if not options.own_only:
-                    ways |= {"paper": cell.paper(own["calls"]), "fewer": cell.fewer(own["calls"])}
+                    ways |= {"paper": cell.paper(own), "fewer": cell.fewer(own)}
                 row = {"model": model.name, "setting": setting.name, "group": setting.group, "target": target}
                 row |= {"calls": total, "tuned": model.tuned}
                 print("ROW", json.dumps(row | {n: summary(w, total) for n, w in ways.items()}), flush=True)

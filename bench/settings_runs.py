@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -122,16 +122,33 @@ class Cell:
         """A run of the pack with these settings."""
         pack, runs = self.comfy.pack, []
         samples, _ = self.sample(pack.model_patchers.attach(self.patcher(), config, runs=runs))
-        passes = [d for p in runs[-1].passes for d in p.decisions]
-        computed = sum(not d.reuse for d in passes) / len(self.captions) / self.streams
-        return {"calls": round(computed, 3), "psnr": self.psnr(samples)}
+        computed = [0.0] * len(self.captions)
+        for passed in runs[-1].passes:
+            for key, decision in zip(passed.keys, passed.decisions, strict=True):
+                computed[key.row] += (not decision.reuse) / self.streams
+        return {"calls": float(np.mean(computed)), "each": computed, "psnr": self.psnr(samples)}
 
     def own(self, target: str) -> dict:
         """This pack's own policy at a speed."""
         return self._row("own", f"{self.comfy.pack_state}-{target}", lambda: self.cached(self._own_config(target)))
 
-    def paper(self, calls: float) -> dict:
-        """The paper's rule, steered to as many computed calls; one step more where it would stay below."""
+    def paper(self, own: dict) -> dict:
+        """The paper's rule, for each picture steered to the calls that the own policy computed for it."""
+        return self._at(own, self._paper)
+
+    def fewer(self, own: dict) -> dict:
+        """The same sampler, for each picture with the steps whose calls are nearest to those that it got."""
+        return self._at(own, self._fewer)
+
+    def _at(self, own: dict, way: Callable[[float], dict]) -> dict:
+        """Each picture's decibels at its own number of calls."""
+        rows = {calls: way(calls) for calls in sorted(set(own["each"]))}
+        chosen = [rows[calls] for calls in own["each"]]
+        psnr = [row["psnr"][i] for i, row in enumerate(chosen)]
+        return {"calls": float(np.mean([row["calls"] for row in chosen])), "psnr": psnr}
+
+    def _paper(self, calls: float) -> dict:
+        """Steered to as many computed calls; one step more where it would stay below."""
         steps, row = max(1, round(calls * self.setting.steps / self.reference[1])), {}
         for more in range(TRIES):
             config = self._paper_config(steps + more)
@@ -140,8 +157,8 @@ class Cell:
                 break
         return row
 
-    def fewer(self, calls: float) -> dict:
-        """The same sampler with the number of steps whose calls are nearest; in doubt the larger one."""
+    def _fewer(self, calls: float) -> dict:
+        """With the number of steps whose calls are nearest; in doubt the larger one."""
         twice = self.reference[1] > self.setting.steps
         steps = min(
             range(self.setting.steps, 0, -1), key=lambda n: abs((2 * n - 1 if twice else n) - calls)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 # Samplers recompute sigmas in float32 (sigma * s_in, exp(-log sigma)), so equal sigmas differ in the last digits.
 SIGMA_TOLERANCE = 1e-4
 SAME_NOISE = 0.97  # with less of it left, a forecast shows noise that is no longer there
+LEAST_WEIGHT = 1 / 4  # of the way to the next call: what hangs on a value that only helps to find other calls' inputs
 EDGE = 0.005  # keeps log-SNR finite at both ends of the schedule
 
 
@@ -115,6 +116,16 @@ class Step:
         """Sigma of the lane's next call; behind the last one the run's end."""
         ahead = self.call + 1
         return self.lane.sigmas[ahead] if ahead < len(self.lane.sigmas) else self.sigmas[-1]
+
+    @property
+    def width(self) -> float:
+        """How far the lane goes on from here to its next call, in sigma."""
+        return self.sigma - self.next_in_lane
+
+    @property
+    def stake(self) -> float:
+        """How far ``x`` goes, in sigma, by this call's value: what it weighs, or the whole way where nobody knows."""
+        return self.width if self.weight is None else max(abs(self.weight), LEAST_WEIGHT * self.width)
 
     def calls_since(self, earlier: Step) -> int:
         """How many calls ago another one was, in steps where either was not expected."""

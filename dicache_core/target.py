@@ -9,20 +9,17 @@ from functools import lru_cache
 
 FEW_STEPS = 8  # up to here a model is most likely distilled, and a skip has to be earned: see ``Predictor.accounts``
 FEWEST_STEPS = 3  # up to here nothing is left to skip between two computed steps and the last
-SHORT = 16  # steps: a schedule of fewer leaves little room
-LARGEST_SPEEDS = (
-    (FEW_STEPS, 4 / 3),
-    (SHORT, 2.0),
-)  # in schedules of up to so many steps; between so few, forecasts reach far
-RISK_PER_SPEED = 0.15  # what a speed may cost, per time that it is faster; on the testbed's models 0.15 is about 31 dB
+ENOUGH = 8  # computed steps: a forecast between fewer reaches far, and fewer steps would do as well
+LEAST_SHARE = 3 / 4  # of a schedule too short for that many
+RISK_PER_SPEED = 0.3  # what a speed may cost, per time that it is faster
 
 
 @dataclass(frozen=True)
 class Target:
     """How many steps are computed: ``total / factor`` of a whole schedule, or ``count`` of them.
 
-    A factor is a speed up to which is skipped, as long as the picture suffers no more than ``risk``; a count is taken
-    at its word.
+    A factor is a speed up to which is skipped, as long as the picture suffers no more than ``risk`` and enough steps are
+    computed: eight of them, or three quarters of a shorter schedule.  A count is taken at its word.
     """
 
     factor: float = 1.0
@@ -49,12 +46,12 @@ class Target:
     def risk(self, total: int) -> float:
         """How far the picture of a schedule of ``total`` steps may be off, relative to itself, see ``Predictor.risk``.
 
-        The fewer steps, the less is built on what is off, and the more may be.
+        Of the fewest steps each is a large part of the picture, and little is built on what is off.
         """
-        return math.inf if self.count else RISK_PER_SPEED * (self._speed(total) - 1) * max(1.0, SHORT / total)
+        return math.inf if self.count else RISK_PER_SPEED * (self._speed(total) - 1) * max(1.0, FEW_STEPS / total)
 
     def _speed(self, total: int) -> float:
-        return min([self.factor, *(speed for steps, speed in LARGEST_SPEEDS if total <= steps)])
+        return min(self.factor, total / min(ENOUGH, LEAST_SHARE * total))
 
     def share(self, steps: int, total: int) -> float:
         """Share of the calls that is computed in a run of ``steps`` steps of a whole schedule of ``total``.

@@ -19,8 +19,8 @@ class Foreseen(Indicator):
 
     The second factor is how far a forecast from ``b`` has to reach, the first how much of the call's output stays in
     the picture: what is wrong early, when there is little signal yet, is noise to the steps that follow.  For rectified
-    flow ``s`` is sigma.  ``ds`` reaches to the next call, or as far as the call's own weight where that is less: at the
-    second of two calls at one noise level there is nothing to foresee, and nothing to lose.
+    flow ``s`` is sigma.  ``ds`` reaches to the next call, or as far as the call's own weight where that is less (see
+    ``Step.stake``): at the second of two calls at one noise level there is nothing to foresee, and nothing to lose.
     """
 
     stage = Stage.INPUT
@@ -38,9 +38,7 @@ class Foreseen(Indicator):
         return self.foresee(seen.step, self.anchor)
 
     def pace(self, step: Step) -> float:
-        share, width = step.schedule.noise_share, step.sigma - step.next_in_lane
-        if step.weight is not None:  # of a call that only helps to find another's input nothing stays
-            width = min(width, abs(step.weight))
+        share, width = step.schedule.noise_share, min(step.width, step.stake)
         change = max(0.0, share(step.sigma) - share(step.sigma - max(0.0, width)))
         return (change / (max(0.0, 1.0 - share(step.sigma)) + NEAR_NOISE)) ** 0.5
 
