@@ -46,6 +46,7 @@ def measure_part(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     rows = json.loads(options.part.read_text()) if options.part.is_file() else []
+    options.part.write_text(json.dumps(rows, indent=1))  # also where no policy applies
     done = {(row["policy"], row["level"]) for row in rows}
     with tempfile.TemporaryDirectory() as folder:
         comfy = inprocess.start(Path(running_host().comfy), base_directory(Path(folder)))
@@ -90,7 +91,7 @@ def rows_of(lab, name: str, levels: list[int]):
         if policy.calibrated:
             lab.curve = lab.curve or lab.calibrate()
             policy = replace(policy, curve=lab.curve)
-        config = core.resolve(lab.architecture, policy=policy)
+        config = core.resolve(lab.known_as, policy=policy)
         # Where no threshold was published users get a target, and so does the table.
         steered = policy.limited_by != "threshold" or bool(config.target)
         matcher = Matcher(
