@@ -9,9 +9,11 @@ from core.toys import schedule
 
 from dicache_core import CacheSession, SampleKey, Schedule, resolve
 from dicache_core.account import Account, weight_of
+from dicache_core.schedule import Lane
 
 TEN = schedule()
 ONES, TWOS = torch.ones(1, 2, 2), torch.full((1, 2, 2), 2.0)  # sums of squares 4 and 16
+FIFTH, SIXTH, SEVENTH = 0.1 / 0.505, 0.1 / 0.605, 0.1 / 0.705  # dsigma over the signal, which is softened by 0.005
 HALF_OFF = torch.tensor(1.0)  # the sum of squares of four values that are off by 0.5
 
 
@@ -24,7 +26,7 @@ def settled(account: Account) -> float | None:
 
 
 def audited() -> Account:
-    """One call skipped that weighs 0.1, and then an audit: off by 0.5 with a reach of 1."""
+    """One call skipped, at half of the noise, and then an audit: off by 0.5 with a reach of 1."""
     account = Account()
     account.compute(ONES, TWOS)
     account.skip(step(5))
@@ -33,14 +35,19 @@ def audited() -> Account:
     return account
 
 
-def test_a_call_weighs_its_dsigma_in_a_rectified_flow():
-    assert weight_of(step(5)) == pytest.approx(0.1)
+def test_a_call_weighs_its_dsigma_against_the_signal_in_a_rectified_flow():
+    assert [weight_of(step(i)) for i in (1, 5, 6, 7)] == pytest.approx([0.1 / 0.105, FIFTH, SIXTH, SEVENTH])
 
 
-def test_where_noise_is_added_to_a_whole_picture_an_error_is_shared_with_the_noise():
+def test_where_noise_is_added_to_a_whole_picture_a_call_weighs_its_dsigma():
     eps = Schedule((9.0, 3.0, 0.0), noise_share=lambda sigma: sigma / (1 + sigma))
-    assert weight_of(eps.step_at(3.0)) == pytest.approx(3.0 / 16.0)
-    assert weight_of(eps.step_at(9.0)) == pytest.approx(6.0 / 100.0)
+    assert weight_of(eps.step_at(3.0)) == pytest.approx(3.0, rel=0.02)
+    assert weight_of(eps.step_at(9.0)) == pytest.approx(6.0, rel=0.05)
+
+
+def test_a_call_that_only_helps_to_find_another_weighs_a_quarter_of_its_way():
+    plan = Schedule((1.0, 0.6, 0.0), lanes=(Lane((1.0, 0.6), weights=(0.0, 2.0)),))
+    assert [plan.step_at(sigma).stake for sigma in (1.0, 0.6)] == pytest.approx([0.1, 2.0])
 
 
 def test_before_anything_is_known_nothing_is_risked():
@@ -52,21 +59,21 @@ def test_before_the_first_audit_a_forecast_may_be_off_by_all_of_the_output():
     account = Account()
     account.compute(ONES, TWOS)
     assert settled(account) == 0
-    assert account.risk(step(5), 7.0) == pytest.approx(math.sqrt(4 * 0.1**2 / 16))
+    assert account.risk(step(5), 7.0) == pytest.approx(math.sqrt(4 * FIFTH**2 / 16))
 
 
 def test_an_audit_says_what_the_skips_before_it_cost():
-    assert audited().settle(()) == pytest.approx(math.sqrt(1.0 * 0.1**2 / 16))
+    assert audited().settle(()) == pytest.approx(math.sqrt(1.0 * FIFTH**2 / 16))
 
 
 def test_the_next_skip_is_as_far_off_as_it_reaches():
-    assert audited().risk(step(6), 2.0) == pytest.approx(math.sqrt((1.0 * 0.1**2 + 2.0**2 * 0.1**2) / 16))
+    assert audited().risk(step(6), 2.0) == pytest.approx(math.sqrt((FIFTH**2 + 2.0**2 * SIXTH**2) / 16))
 
 
 def test_skips_in_a_row_add_up_before_they_are_squared():
     account = audited()
     account.skip(step(6))
-    assert account.risk(step(7), 2.0) == pytest.approx(math.sqrt((0.1**2 + 2.0**2 * 0.2**2) / 16))
+    assert account.risk(step(7), 2.0) == pytest.approx(math.sqrt((FIFTH**2 + 2.0**2 * (SIXTH + SEVENTH) ** 2) / 16))
 
 
 def test_a_second_call_at_a_noise_level_says_nothing_of_other_levels():
