@@ -11,20 +11,29 @@ from torch import Tensor
 from .schedule import EDGE, Step
 
 SEEN = 0.1  # of the picture: near its end a run puts out what no forecast knows and nobody sees
+SMALL = 1 / 4  # of the strain so far: a skip that adds less makes it larger by a thirtieth at most
 
 
 class Account:
     """Every computed call is an audit: what would a skip have put in its place, and how far is that from what came?
 
     Skipped calls move ``x`` by ``D = sum(w) e``, with ``w`` what each weighs in the sampler's result and ``e`` how far
-    the forecast of the computed call behind them was off (rms).  What the picture suffers is ``D`` against the signal
-    that was there by then: ``D (s / sigma) / (1 - s)``, ``s`` being the noise's share of ``x``; that is ``D / (1 - s)``
-    in a rectified flow and ``D`` under an eps model.  Over a run, relative to the picture,
+    the forecast of the computed call behind them was off (rms).  Two things follow, ``s`` being the noise's share of
+    ``x``, both summed over a run and taken against the rms of its picture:
 
-        ``risk = sqrt(sum (D (s / sigma) / (1 - s))^2) / rms(picture)``.
+    - The calls behind them see ``x`` moved, by ``D`` against the signal that is there by then:
 
-    One call of 20 forecast in place of the true one moved the pictures of three flow models by 1 to 3 times that,
-    wherever it stood (by 28 to 100 times ``D`` at the third call, 2 to 3 times at the last); a U-Net's by 0.1 to 0.7.
+          ``strain = sqrt(sum (D (s / sigma) / (1 - s))^2)``,
+
+      that is ``D / (1 - s)`` in a rectified flow and ``D`` under an eps model.  One call of 20 forecast and not made
+      good moved the pictures of three flow models by 1 to 3 times that, wherever it stood (by 28 to 100 times ``D`` at
+      the third call, 2 to 3 times at the last), a U-Net's by 0.1 to 0.7.  A skip is vetoed by it.
+    - The computed call behind them makes good most of it.  What is seen in the end goes by
+
+          ``risk = sqrt(sum (D (s / sigma)^2)^2)``.
+
+      On six trained models its rank correlation with how far the picture really was off is RANK (``make bench-risk``).
+
     What one more skip would add follows from the newest audit, as ``e`` grows in proportion to how far a forecast
     reaches in log-SNR.  Before the first audit a forecast is taken to be off by all of the output; where an audit finds
     that, the model jumps, and nothing is worth skipping.
@@ -33,14 +42,16 @@ class Account:
     """
 
     def __init__(self) -> None:
-        self.weight = 0.0  # sum of w (s / sigma) / (1 - s) over the calls skipped since the newest computed one
+        self.strain = 0.0  # sum of w (s / sigma) / (1 - s) over the calls skipped since the newest computed one
+        self.shown = 0.0  # sum of w (s / sigma)^2 over them
         self.reach = 0.0  # of the audited forecast, in log-SNR; 0 before the first audit
-        self._on_device: tuple[Tensor, ...] = ()  # sums of squares, 0-d: moved, e, picture, output
-        self._fetched: tuple[float, ...] | None = None  # the same four
+        self._on_device: tuple[Tensor, ...] = ()  # sums of squares, 0-d: strain, risk, e, picture, output
+        self._fetched: tuple[float, ...] | None = None  # the same five
 
     def skip(self, step: Step) -> None:
         """A forecast takes the place of ``step``."""
-        self.weight += weight_of(step)
+        self.strain += strain_of(step)
+        self.shown += shown_of(step)
 
     def compute(self, output: Tensor, picture: Tensor, off: Tensor | None = None, reach: float = 0.0) -> None:
         """A call was computed, with its output and the picture in it, ``(C, ...)`` both.
@@ -48,42 +59,54 @@ class Account:
         ``off`` is the sum of squares, 0-d, by which a forecast of it was off, ``reach`` how far that had to reach.
         """
         nothing = torch.zeros((), device=output.device)
-        spent, error = self._on_device[:2] or (nothing, nothing)
+        strain, risk, error = self._on_device[:3] or (nothing, nothing, nothing)
         if off is not None:
-            spent = spent + off * self.weight**2
+            strain, risk = strain + off * self.strain**2, risk + off * self.shown**2
             if reach > 0:  # of two calls at one noise level the second tells nothing of other levels
                 error, self.reach = off, reach
-        self._on_device = (spent, error, picture.float().square().sum(), output.float().square().sum())
-        self._fetched, self.weight = None, 0.0
+        self._on_device = (strain, risk, error, picture.float().square().sum(), output.float().square().sum())
+        self._fetched, self.strain, self.shown = None, 0.0, 0.0
 
     def measure(self) -> Sequence[Tensor]:
         """The sums that ``settle`` takes, where it has not got them yet."""
         return self._on_device if self._fetched is None else ()
 
-    def risk(self, step: Step, reach: float) -> float:
-        """The run's risk with ``step`` skipped too, by a forecast that reaches so far; 0 where nothing was settled."""
+    def strain_with(self, step: Step, reach: float) -> float:
+        """The run's strain with ``step`` skipped too, by a forecast that reaches so far; 0 where nothing was settled.
+
+        What is spent does not come back: a skip that adds little to it is taken alone.
+        """
         if self._fetched is None:
             return 0.0
-        spent, off, picture, output = self._fetched
+        spent, _, off, picture, output = self._fetched
         shown = output * step.schedule.noise_share(step.sigma) ** 2  # what of the output is seen in the picture
         if off >= output and shown > picture * SEEN**2:  # nothing at all would have been no worse a forecast
             return math.inf
         error = off * (reach / self.reach) ** 2 if self.reach else output
-        return _relative(spent + error * (self.weight + weight_of(step)) ** 2, picture)
+        added = error * (self.strain + strain_of(step)) ** 2
+        return _relative(added if added <= spent * SMALL**2 else spent + added, picture)
 
     def settle(self, sums: Sequence[float]) -> float | None:
         """Take ``measure``'s sums; the risk of the run as it is, ``None`` for one that was never shown a picture."""
         if sums:
             self._fetched = tuple(sums)
-        return None if self._fetched is None else _relative(self._fetched[0], self._fetched[2])
+        return None if self._fetched is None else _relative(self._fetched[1], self._fetched[3])
 
 
-def weight_of(step: Step) -> float:
-    """What an error of this call's value weighs in the picture."""
+def strain_of(step: Step) -> float:
+    """What an error of this call's value is to the calls behind it, see ``Account``."""
     if step.schedule.of_pictures:
         return abs(step.weight) if step.weight is not None else 1.0
     share = step.schedule.noise_share(step.sigma)
     return step.stake * (share / step.sigma) / (max(0.0, 1.0 - share) + EDGE)
+
+
+def shown_of(step: Step) -> float:
+    """What an error of this call's value weighs in the picture, see ``Account``."""
+    if step.schedule.of_pictures:
+        return abs(step.weight) if step.weight is not None else 1.0
+    width = step.width if step.weight is None else step.weight
+    return abs(width) * (step.schedule.noise_share(step.sigma) / step.sigma) ** 2
 
 
 def _relative(squares: float, picture: float) -> float:

@@ -119,9 +119,9 @@ class CacheConfig:
         """The target, read."""
         return Target.parse(self.target) if self.target else None
 
-    def allowed_risk(self, total: int) -> float:
-        """How far skipping may put the picture of a schedule of ``total`` steps off, see ``Predictor.risk``."""
-        return self.goal.risk(total) if self.goal else math.inf
+    def allowed_strain(self, total: int) -> float:
+        """How much strain skipping may put on a schedule of ``total`` steps, see ``Account``."""
+        return self.goal.strain(total) if self.goal else math.inf
 
     def warmup_of(self, total: int) -> int:
         """Steps of a whole schedule of ``total`` steps that are computed before anything may be reused.

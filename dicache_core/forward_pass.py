@@ -104,10 +104,10 @@ class ForwardPass:
             values = iter(fetch([tensor for group in asked for tensor in group], self.session.reduce))
         for account, group in zip(accounts, owed, strict=True):
             account.settle([next(values) for _ in group])
-        risks = [None if k else self.session.risk(key, self.step) for k, key in zip(known, self.keys, strict=True)]
+        strains = [None if k else self.session.strain(key, self.step) for k, key in zip(known, self.keys, strict=True)]
         for i, (first, second) in enumerate(sums):
             ours = [next(values) for _ in first], [next(values) for _ in second]
-            decision = known[i] or self.samples[i].judge(self.seen[i], *ours, risks[i])
+            decision = known[i] or self.samples[i].judge(self.seen[i], *ours, strains[i])
             self.samples[i].settle(self.seen[i], decision)
             self.decisions.append(decision)
         return self.reuse

@@ -55,8 +55,8 @@ class Predictor(ABC):
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
         """Fix the coefficients of this step's forecast; returns the extrapolation factor for the statistics."""
 
-    def risk(self, step: Step) -> float:
-        """How far the run's picture may be off, relative to itself, if this step is skipped too.
+    def strain(self, step: Step) -> float:
+        """How much strain is on the run if this step is skipped too, see ``Account``.
 
         0 for predictors that keep no account; the others' sums have been fetched before.
         """

@@ -17,7 +17,7 @@ from .schedule import SIGMA_TOLERANCE, Step
 from .steering import SteeredGate
 from .storage import Storage
 
-VETO = "forecasts off"  # a step that was to be skipped risks more than the preset allows
+VETO = "forecasts off"  # a step that was to be skipped strains the run more than the preset allows
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 
 
@@ -30,7 +30,7 @@ def layout_of(row: Tensor) -> Layout:
 class Decision:
     """What was decided for one sample at one step, and why.
 
-    ``error``, ``accumulated``, ``gamma`` and ``risk`` are ``None`` where nothing was measured; ``reason`` is one of
+    ``error``, ``accumulated``, ``gamma`` and ``strain`` are ``None`` where nothing was measured; ``reason`` is one of
     "threshold 0", "few steps", "warm-up", "last step", "outside start and end percent", "no anchor yet", "new noise",
     "run limit", "error", "forecasts off", "reused", "no block seen", and what ended the cache of a run: "out of
     memory", "stack left early", "blocks run several times", "pictures", "sampler".
@@ -41,7 +41,7 @@ class Decision:
     error: float | None = None
     accumulated: float | None = None
     gamma: float | None = None
-    risk: float | None = None  # of the run's picture with this step skipped too, see ``Predictor.risk``
+    strain: float | None = None  # on the run with this step skipped too, see ``Account``
     measured: tuple[float, ...] = ()  # the indicator's sums, where it ``reports``
 
 
@@ -114,9 +114,9 @@ class SampleCache:
         return self.indicator.measure(seen), self.predictor.measure(seen)
 
     def judge(
-        self, seen: Observation, for_indicator: Sequence[float], for_predictor: Sequence[float], risk: float | None
+        self, seen: Observation, for_indicator: Sequence[float], for_predictor: Sequence[float], strain: float | None
     ) -> Decision:
-        """Decide an open step from the fetched sums and what skipping it risks, ``None`` where nobody knows."""
+        """Decide an open step from the fetched sums and the strain that skipping it would bring, ``None`` where nobody knows."""
         error = self.indicator.error(seen, for_indicator)
         admitted = self.gate.admits(error, seen.step)
         measured = tuple(for_indicator) if self.indicator.reports else ()
@@ -125,12 +125,11 @@ class SampleCache:
         )
         if not admitted:
             return decision
-        if risk is not None and not risk <= self.config.allowed_risk(
-            seen.step.total
-        ):  # the model's veto, also where it is no number
+        # The model's veto, also where the strain is no number.
+        if strain is not None and not strain <= self.config.allowed_strain(seen.step.total):
             self.gate.vetoed(seen.step)
-            return replace(decision, reuse=False, reason=VETO, risk=risk)
-        return replace(decision, gamma=self.predictor.plan(seen, for_predictor), risk=risk)
+            return replace(decision, reuse=False, reason=VETO, strain=strain)
+        return replace(decision, gamma=self.predictor.plan(seen, for_predictor), strain=strain)
 
     def settle(self, seen: Observation, decision: Decision) -> None:
         """Close the decision's books, before the rest of the pass runs."""

@@ -57,7 +57,7 @@ class CacheSession:
         self.abandoned: Decision | None = None  # what is decided from then on
         self._histories: dict[SampleKey, SampleCache] = {}
         self._stream_numbers: dict[Hashable, int] = {}
-        self._risks: dict[Hashable, tuple[Hashable, float]] = {}  # of the newest call, per row and group
+        self._strains: dict[Hashable, tuple[Hashable, float]] = {}  # of the newest call, per row and group
         self._token_index: dict[tuple[int, torch.device], Tensor | None] = {}
         self._lock = threading.Lock()  # hosts that split conds over devices call from several threads
 
@@ -122,8 +122,8 @@ class CacheSession:
             group = [h for other, h in self._histories.items() if (other.row, other.group) == (key.row, key.group)]
         return [history.predictor for history in group if history.predictor.accounts]
 
-    def risk(self, key: SampleKey, step: Step) -> float | None:
-        """What skipping ``step`` risks, the largest of all streams that answer for it; ``None`` where nobody knows.
+    def strain(self, key: SampleKey, step: Step) -> float | None:
+        """The strain that skipping ``step`` would bring, the largest of all streams that answer for it; ``None`` where nobody knows.
 
         Whichever of them comes first at a call asks for all, so that it makes no difference which passes they share.
         """
@@ -131,11 +131,11 @@ class CacheSession:
         if not mates:
             return None
         with self._lock:
-            asked, risk = self._risks.get(group, (None, 0.0))
+            asked, strain = self._strains.get(group, (None, 0.0))
             if asked != call:
-                risk = max(predictor.risk(step) for predictor in mates)
-                self._risks[group] = call, risk
-        return risk
+                strain = max(predictor.strain(step) for predictor in mates)
+                self._strains[group] = call, strain
+        return strain
 
     def close(self, passed: ForwardPass, stopwatch: Stopwatch) -> None:
         """Enter a finished forward pass in the run's statistics."""

@@ -11,14 +11,14 @@ FEW_STEPS = 8  # up to here a model is most likely distilled, and a skip has to 
 FEWEST_STEPS = 3  # up to here nothing is left to skip between two computed steps and the last
 ENOUGH = 8  # computed steps: a forecast between fewer reaches far, and fewer steps would do as well
 LEAST_SHARE = 3 / 4  # of a schedule too short for that many
-RISK_PER_SPEED = 0.3  # what a speed may cost, per time that it is faster
+STRAIN_PER_SPEED = 0.3  # what a speed may cost, per time that it is faster
 
 
 @dataclass(frozen=True)
 class Target:
     """How many steps are computed: ``total / factor`` of a whole schedule, or ``count`` of them.
 
-    A factor is a speed up to which is skipped, as long as the picture suffers no more than ``risk`` and enough steps are
+    A factor is a speed up to which is skipped, as long as the picture suffers no more than ``strain`` and enough steps are
     computed: eight of them, or three quarters of a shorter schedule.  A count is taken at its word.
     """
 
@@ -43,12 +43,12 @@ class Target:
         """Computed steps of a schedule of ``total`` steps, at least one."""
         return min(total, self.count or max(1, round(total / self._speed(total))))
 
-    def risk(self, total: int) -> float:
-        """How far the picture of a schedule of ``total`` steps may be off, relative to itself, see ``Predictor.risk``.
+    def strain(self, total: int) -> float:
+        """How much strain skipping may put on a schedule of ``total`` steps, see ``Account``.
 
         Of the fewest steps each is a large part of the picture, and little is built on what is off.
         """
-        return math.inf if self.count else RISK_PER_SPEED * (self._speed(total) - 1) * max(1.0, FEW_STEPS / total)
+        return math.inf if self.count else STRAIN_PER_SPEED * (self._speed(total) - 1) * max(1.0, FEW_STEPS / total)
 
     def _speed(self, total: int) -> float:
         return min(self.factor, total / min(ENOUGH, LEAST_SHARE * total))

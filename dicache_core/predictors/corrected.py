@@ -55,11 +55,11 @@ class CorrectedLine(Predictor):
     def ready(self) -> bool:
         return len(self.anchors) > 0
 
-    def risk(self, step: Step) -> float:
+    def strain(self, step: Step) -> float:
         if not self.anchors:
             return 0.0
         audited = step.schedule.log_snr(step.next_in_lane)  # where it will come out how far off forecasts were
-        return self.account.risk(step, audited - self.anchors[-1].place)
+        return self.account.strain_with(step, audited - self.anchors[-1].place)
 
     def plan(self, seen: Observation, sums: Sequence[float]) -> float:
         self._arrive(seen.step)

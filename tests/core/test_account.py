@@ -8,7 +8,7 @@ import torch
 from core.toys import schedule
 
 from dicache_core import CacheSession, SampleKey, Schedule, resolve
-from dicache_core.account import Account, weight_of
+from dicache_core.account import Account, shown_of, strain_of
 from dicache_core.schedule import Lane
 
 TEN = schedule()
@@ -36,13 +36,13 @@ def audited() -> Account:
 
 
 def test_a_call_weighs_its_dsigma_against_the_signal_in_a_rectified_flow():
-    assert [weight_of(step(i)) for i in (1, 5, 6, 7)] == pytest.approx([0.1 / 0.105, FIFTH, SIXTH, SEVENTH])
+    assert [strain_of(step(i)) for i in (1, 5, 6, 7)] == pytest.approx([0.1 / 0.105, FIFTH, SIXTH, SEVENTH])
 
 
 def test_where_noise_is_added_to_a_whole_picture_a_call_weighs_its_dsigma():
     eps = Schedule((9.0, 3.0, 0.0), noise_share=lambda sigma: sigma / (1 + sigma))
-    assert weight_of(eps.step_at(3.0)) == pytest.approx(3.0, rel=0.02)
-    assert weight_of(eps.step_at(9.0)) == pytest.approx(6.0, rel=0.05)
+    assert strain_of(eps.step_at(3.0)) == pytest.approx(3.0, rel=0.02)
+    assert strain_of(eps.step_at(9.0)) == pytest.approx(6.0, rel=0.05)
 
 
 def test_a_call_that_only_helps_to_find_another_weighs_a_quarter_of_its_way():
@@ -50,8 +50,8 @@ def test_a_call_that_only_helps_to_find_another_weighs_a_quarter_of_its_way():
     assert [plan.step_at(sigma).stake for sigma in (1.0, 0.6)] == pytest.approx([0.1, 2.0])
 
 
-def test_before_anything_is_known_nothing_is_risked():
-    assert Account().risk(step(5), 1.0) == 0
+def test_before_anything_is_known_there_is_no_strain():
+    assert Account().strain_with(step(5), 1.0) == 0
     assert settled(Account()) is None
 
 
@@ -59,28 +59,39 @@ def test_before_the_first_audit_a_forecast_may_be_off_by_all_of_the_output():
     account = Account()
     account.compute(ONES, TWOS)
     assert settled(account) == 0
-    assert account.risk(step(5), 7.0) == pytest.approx(math.sqrt(4 * FIFTH**2 / 16))
+    assert account.strain_with(step(5), 7.0) == pytest.approx(math.sqrt(4 * FIFTH**2 / 16))
 
 
-def test_an_audit_says_what_the_skips_before_it_cost():
-    assert audited().settle(()) == pytest.approx(math.sqrt(1.0 * FIFTH**2 / 16))
+def test_an_audit_says_what_is_seen_of_the_skips_before_it():
+    assert audited().settle(()) == pytest.approx(math.sqrt(1.0 * 0.1**2 / 16))
+
+
+def test_what_is_seen_of_a_call_is_its_dsigma_or_shared_with_the_noise_where_that_is_added_to_a_whole_picture():
+    eps = Schedule((9.0, 3.0, 0.0), noise_share=lambda sigma: sigma / (1 + sigma))
+    assert [shown_of(step(5)), shown_of(eps.step_at(3.0))] == pytest.approx([0.1, 3.0 / 16.0])
 
 
 def test_the_next_skip_is_as_far_off_as_it_reaches():
-    assert audited().risk(step(6), 2.0) == pytest.approx(math.sqrt((FIFTH**2 + 2.0**2 * SIXTH**2) / 16))
+    assert audited().strain_with(step(6), 2.0) == pytest.approx(math.sqrt((FIFTH**2 + 2.0**2 * SIXTH**2) / 16))
 
 
 def test_skips_in_a_row_add_up_before_they_are_squared():
     account = audited()
     account.skip(step(6))
-    assert account.risk(step(7), 2.0) == pytest.approx(math.sqrt((FIFTH**2 + 2.0**2 * (SIXTH + SEVENTH) ** 2) / 16))
+    assert account.strain_with(step(7), 2.0) == pytest.approx(math.sqrt((FIFTH**2 + 2.0**2 * (SIXTH + SEVENTH) ** 2) / 16))
+
+
+def test_a_skip_that_adds_little_to_what_is_spent_is_taken_alone():
+    spent = audited()  # FIFTH on 1.0; a skip that reaches a tenth as far is off by 0.1 and weighs SIXTH
+    assert spent.strain_with(step(6), 0.1) == pytest.approx(0.1 * SIXTH / 4)
+    assert spent.strain_with(step(6), 1.0) == pytest.approx(math.hypot(FIFTH, SIXTH) / 4)
 
 
 def test_a_second_call_at_a_noise_level_says_nothing_of_other_levels():
     account = audited()
     account.compute(ONES, TWOS, torch.tensor(0.0), reach=0.0)
     settled(account)
-    assert account.risk(step(6), 2.0) == audited().risk(step(6), 2.0)
+    assert account.strain_with(step(6), 2.0) == audited().strain_with(step(6), 2.0)
 
 
 def test_sums_are_fetched_once():
@@ -92,7 +103,7 @@ def test_where_forecasts_are_worth_nothing_the_risk_is_not_to_be_taken():
     account = audited()
     account.compute(ONES, TWOS, torch.tensor(4.0), reach=1.0)
     settled(account)
-    assert account.risk(step(6), 0.1) == math.inf
+    assert account.strain_with(step(6), 0.1) == math.inf
 
 
 # -- the veto -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from testbed.conditioning import SHAPES
 from toys import Toy, text
 from variants import noise
 
-STEPS = 10  # more than the few steps in which presets skip nothing
+STEPS = 16  # enough for the own presets to skip half
 STACK, OUTPUT = "published", "balanced"  # presets: the paper's rule (DeepCache on a U-Net), and the pack's default
 SAMPLED = [(spec, "simple") for spec in STACKS] + [(spec, name) for spec in U_NETS for name in ("normal", "karras")]
 
@@ -244,7 +244,7 @@ def unheard() -> Toy:
 def test_a_class_of_no_family(comfy, pack, spec):
     """Own presets run; the paper's rule says on the node, in one line, what to choose instead."""
     host = HostModel(spec)
-    for preset, computed in (("fidelity", 7), ("balanced", 5), ("fast", 5)):  # at most 2x in so few steps
+    for preset, computed in (("fidelity", 11), ("balanced", 8), ("fast", 8)):  # at least eight
         model, log = comfy.node("DiCacheApply", model=host.model, preset=preset)
         latent = host.sample(model, STEPS)
         assert log.runs[-1].computed == computed + log.runs[-1].vetoed
