@@ -33,7 +33,7 @@ SHOWS = {
     "wan": Show(CAPTIONS[8:10], cfg=3.0),
     "qwen_image": Show(CAPTIONS[:1], cfg=2.5, rounds=3),
     "z_image": Show(CAPTIONS[:1], rounds=3),
-    "unet": Show(CAPTIONS[:1], cfg=3.0, scheduler="normal", rounds=3),
+    "unet": Show(CAPTIONS[:1], cfg=3.0, scheduler="normal", steps=40, rounds=3),
 }
 
 

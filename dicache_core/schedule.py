@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 SIGMA_TOLERANCE = 1e-4
 SAME_NOISE = 0.97  # with less of it left, a forecast shows noise that is no longer there
 LEAST_WEIGHT = 1 / 4  # of the way to the next call: what hangs on a value that only helps to find other calls' inputs
+LARGEST_WEIGHT = 2  # of the same way
 EDGE = 0.005  # keeps log-SNR finite at both ends of the schedule
 
 
@@ -124,8 +125,15 @@ class Step:
 
     @property
     def stake(self) -> float:
-        """How far ``x`` goes, in sigma, by this call's value: what it weighs, or the whole way where nobody knows."""
-        return self.width if self.weight is None else max(abs(self.weight), LEAST_WEIGHT * self.width)
+        """How far ``x`` goes, in sigma, by this call's value: what it weighs, or the whole way where nobody knows.
+
+        Predictor-correctors give a call a large weight and its neighbour one that takes it back: hence twice the way at
+        most.
+        """
+        if self.weight is None:
+            return self.width
+        weight = max(abs(self.weight), LEAST_WEIGHT * self.width)
+        return min(weight, LARGEST_WEIGHT * self.width) if self.width > 0 else weight
 
     def calls_since(self, earlier: Step) -> int:
         """How many calls ago another one was, in steps where either was not expected."""

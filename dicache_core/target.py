@@ -48,7 +48,7 @@ class Target:
 
         Of the fewest steps each is a large part of the picture, and little is built on what is off.
         """
-        return math.inf if self.count else STRAIN_PER_SPEED * (self._speed(total) - 1) * max(1.0, FEW_STEPS / total)
+        return math.inf if self.count else STRAIN_PER_SPEED * (self._speed(total) - 1) * max(1.0, FEW_STEPS / total) ** 2
 
     def _speed(self, total: int) -> float:
         return min(self.factor, total / min(ENOUGH, LEAST_SHARE * total))

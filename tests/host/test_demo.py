@@ -32,7 +32,8 @@ def test_balanced_is_the_node_with_nothing_set():
 def test_the_default_is_close_at_half_of_the_steps(server, architecture):
     show = demo.SHOWS[architecture]
     _, balanced = all_ways(server, architecture, show.captions[0], show, (WITHOUT, BALANCED), seed=0)
-    assert (balanced.computed, balanced.skipped) == (15, 15)
+    assert balanced.computed <= show.steps / 2 + 1
+    assert balanced.computed + balanced.skipped == show.steps
     assert balanced.psnr >= LEAST_PSNR
 
 

@@ -108,7 +108,7 @@ def test_every_sampler_meets_a_target(passes):
 
 
 def test_own_presets_give_pictures_under_every_sampler(passes):
-    """Where no noise is added, half of the calls are computed and the picture is the plain one to the eye."""
+    """Where no noise is added, about half of the calls are computed and the picture is the plain one to the eye."""
     if passes.architecture != "flux":
         pytest.skip("one model suffices where no noise is drawn")
     far = {}
@@ -117,11 +117,10 @@ def test_own_presets_give_pictures_under_every_sampler(passes):
             continue
         plain = sample(passes, passes.model(), name)
         cached = sample(passes, preset(passes, "balanced"), name)
-        lanes = len({key.stream for key in passes.run.lanes()})
         if name.endswith("_cfg_pp"):  # each step starts from the picture anew: forecasts ruin it, so none is made
             assert computed_share(passes.run) == 1
             continue
-        assert off_target(passes.run) <= lanes, name
+        assert 0.4 <= computed_share(passes.run) <= 0.6, name
         psnr = -10 * (cached - plain).square().mean().log10().item()
         if psnr < 20 or abs(total_variation(cached) / total_variation(plain) - 1) > GRAIN:
             far[name] = psnr
@@ -157,7 +156,7 @@ def test_a_cond_that_a_timestep_range_switches_keeps_the_speed(passes, switch):
         model = preset(passes, name) if name == "balanced" else passes.cached(threshold=1.0, target="2x")
         passes.sample(model, ranges, latent=passes.latent(**SIZES[passes.architecture]), steps=STEPS)
         computed = sum(not d.reuse for _, d in itertools.chain(*passes.run.lanes().values()))
-        assert abs(computed - STEPS / 2) <= 2, (name, passes.run.cells)
+        assert abs(computed - STEPS / 2 - passes.run.vetoed) <= 2, (name, passes.run.cells)
 
 
 def _in_range(cond, start, end):
