@@ -2,9 +2,8 @@
 
 Every cell is one model under one setting (bench/settings_cells.py) at one speed: the own policy, the paper's rule
 steered to the calls that the own one computed for each picture, and the same sampler with fewer steps, each against
-the full run. What
-was measured is kept in output/settings by what it depends on, so an interrupted run goes on where it stopped, and a
-change of the own policy measures nothing else again. ``--page`` only makes docs/settings.md again.
+the full run. What was measured is kept in output/settings by what it depends on, so an interrupted run goes on where it
+stopped, and a change of the own policy measures nothing else again. ``--page`` only makes docs/settings.md again.
 """
 
 import argparse

@@ -124,8 +124,8 @@ MODELS = {
         Model("wan", 8, COMMON + SHIFTED, frames=3, tuned=True, guided=5.0, shift=3.0),
         Model("qwen_image", 12, COMMON + SHIFTED, guided=4.0, shift=2.2),
         Model("z_image", 12, COMMON + SHIFTED, shift=6.0),
-        Model("unet", 8, COMMON + KARRAS, guided=6.0),
-        Model("flux_reflow", 16, REFLOWED, shift=1.8, targets=FEW_TARGETS),
+        Model("unet", 8, COMMON + KARRAS, tuned=True, guided=6.0),
+        Model("flux_reflow", 16, REFLOWED, tuned=True, shift=1.8, targets=FEW_TARGETS),
         Model("flux_lcm", 16, CONSISTENT, shift=1.8, targets=FEW_TARGETS),
     )
 }

@@ -45,7 +45,8 @@ class Cell:
 
     def _digest(self) -> str:
         """Of all that the uncached pictures depend on."""
-        text = f"{replace(self.model, settings=())} {self.setting} {list(self.captions)} {self.comfy.version}"
+        model = replace(self.model, settings=(), tuned=False)
+        text = f"{model} {self.setting} {list(self.captions)} {self.comfy.version}"
         return hashlib.sha256(testbed.weights(self.model.name).read_bytes() + text.encode()).hexdigest()[:8]
 
     # Models and latents of the host

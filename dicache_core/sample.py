@@ -116,7 +116,7 @@ class SampleCache:
     def judge(
         self, seen: Observation, for_indicator: Sequence[float], for_predictor: Sequence[float], strain: float | None
     ) -> Decision:
-        """Decide an open step from the fetched sums and the strain that skipping it would bring, ``None`` where nobody knows."""
+        """Decide an open step from the fetched sums and the strain of a skip, ``None`` where nobody knows."""
         error = self.indicator.error(seen, for_indicator)
         admitted = self.gate.admits(error, seen.step)
         measured = tuple(for_indicator) if self.indicator.reports else ()

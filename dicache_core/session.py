@@ -123,7 +123,7 @@ class CacheSession:
         return [history.predictor for history in group if history.predictor.accounts]
 
     def strain(self, key: SampleKey, step: Step) -> float | None:
-        """The strain that skipping ``step`` would bring, the largest of all streams that answer for it; ``None`` where nobody knows.
+        """The strain of skipping ``step``, the largest of all streams that answer for it; ``None`` where nobody knows.
 
         Whichever of them comes first at a call asks for all, so that it makes no difference which passes they share.
         """

@@ -18,8 +18,8 @@ STRAIN_PER_SPEED = 0.3  # what a speed may cost, per time that it is faster
 class Target:
     """How many steps are computed: ``total / factor`` of a whole schedule, or ``count`` of them.
 
-    A factor is a speed up to which is skipped, as long as the picture suffers no more than ``strain`` and enough steps are
-    computed: eight of them, or three quarters of a shorter schedule.  A count is taken at its word.
+    A factor is a speed up to which is skipped, as long as the run bears the ``strain`` and enough steps are computed:
+    eight of them, or three quarters of a shorter schedule.  A count is taken at its word.
     """
 
     factor: float = 1.0
@@ -48,7 +48,9 @@ class Target:
 
         Of the fewest steps each is a large part of the picture, and little is built on what is off.
         """
-        return math.inf if self.count else STRAIN_PER_SPEED * (self._speed(total) - 1) * max(1.0, FEW_STEPS / total) ** 2
+        if self.count:
+            return math.inf
+        return STRAIN_PER_SPEED * (self._speed(total) - 1) * max(1.0, FEW_STEPS / total) ** 2
 
     def _speed(self, total: int) -> float:
         return min(self.factor, total / min(ENOUGH, LEAST_SHARE * total))

@@ -78,7 +78,7 @@ def test_the_next_skip_is_as_far_off_as_it_reaches():
 def test_skips_in_a_row_add_up_before_they_are_squared():
     account = audited()
     account.skip(step(6))
-    assert account.strain_with(step(7), 2.0) == pytest.approx(math.sqrt((FIFTH**2 + 2.0**2 * (SIXTH + SEVENTH) ** 2) / 16))
+    assert account.strain_with(step(7), 2.0) == pytest.approx(math.hypot(FIFTH, 2.0 * (SIXTH + SEVENTH)) / 4)
 
 
 def test_a_skip_that_adds_little_to_what_is_spent_is_taken_alone():
