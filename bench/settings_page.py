@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from settings_cells import GROUPS, MODELS, Setting
 
+ORACLE = Path(__file__).resolve().parent / "results" / "oracle.json"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 TITLES = {
     "flux": "Flux",
@@ -41,6 +43,8 @@ def markdown(result: dict) -> str:
     parts = ["# The own presets wherever people sample", _intro(result), *_missing(rows)]
     parts += ["## Verdict", verdict(rows), groups(rows)]
     parts += ["## Where it is behind", losses(rows)]
+    if ORACLE.is_file():
+        parts += ["## What there is to win", bounds(json.loads(ORACLE.read_text(encoding="utf-8")))]
     for model in dict.fromkeys(row["model"] for row in rows):
         how = "tuned on, with other captions" if MODELS[model].tuned else "judged only"
         parts += [f"## {TITLES[model]} ({how})", table([row for row in rows if row["model"] == model])]
@@ -111,6 +115,23 @@ def _mean(rows: Rows, way: str) -> str:
     if len(found) < len(rows):
         return "-"
     return f"{statistics.fmean(w['psnr_mean'] for w in found):.1f} ({statistics.fmean(w['speed'] for w in found):.2f}x)"
+
+
+def bounds(found: Rows) -> str:
+    """Upper bounds of short schedules, from bench/oracle.py."""
+    lines = [
+        "Short schedules, where fewer steps are hardest to beat: every choice of skipped calls was sampled",
+        "(`bench/oracle.py`, same captions), mean PSNR in decibels. Where the best choice in hindsight is",
+        "behind fewer steps, no plan wins with these forecasts.",
+        "",
+        "| model | setting | computed | choices | best in hindsight | own plan | fewer steps |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in found:
+        columns = (TITLES[row["model"]], row["setting"], f"{row['computed']} of {row['calls']}", row["choices"])
+        psnr = (f"{row[way]:.1f}" for way in ("best_psnr", "own_psnr", "fewer_psnr"))
+        lines.append("| " + " | ".join(map(str, (*columns, *psnr))) + " |")
+    return "\n".join(lines)
 
 
 def losses(rows: Rows) -> str:

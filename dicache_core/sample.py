@@ -61,7 +61,6 @@ class SampleCache:
         self.last: Step | None = None
         self.layouts: dict[str, Layout] = {}
         self.consecutive = 0
-        self.anchor = 0  # the last computed call
         self.held_bytes = 0
 
     def _gate(self) -> Gate:
@@ -138,7 +137,6 @@ class SampleCache:
         self.consecutive = self.consecutive + 1 if decision.reuse else 0
         if not decision.reuse:
             self.gate.computed(seen.step)
-            self.anchor = seen.step.call
         self._account()
 
     def record(self, seen: Observation, value: Tensor) -> None:

@@ -149,13 +149,6 @@ class Step:
         """Whether the sampler adds noise in this run, so that little is left of the one that it began with."""
         return self.planned and bool(self.lane.noise) and min(self.lane.noise) < SAME_NOISE
 
-    def same_noise(self, anchor: int) -> float:
-        """How much of the noise in ``x`` is still the one that call ``anchor`` saw, in [0, 1]."""
-        noise = self.lane.noise
-        if not self.planned or not noise:
-            return 1.0
-        return min(1.0, noise[self.call] / noise[anchor]) if noise[anchor] > 0 else 0.0
-
     @property
     def weight(self) -> float | None:
         """What this call's value weighs in the sampler's result; ``None`` where nobody knows."""

@@ -68,11 +68,12 @@ def test_log_snr_of_another_noise_share():
     assert run.log_snr(9.0) == pytest.approx(math.log(0.105 / 0.905))
 
 
-def test_noise_left_of_what_an_earlier_call_saw():
-    run = Schedule(POINTS, lanes=in_lanes(POINTS[:-1], noise=(1.0, 0.9, 0.45, 0.0)))
-    assert run.step_at(0.5).same_noise(1) == pytest.approx(0.5)
-    assert run.step_at(0.2).same_noise(2) == 0
-    assert Schedule(POINTS).step_at(0.5).same_noise(0) == 1
+@pytest.mark.parametrize(
+    ("noise", "is_new"), [((1, 0.98, 0.97, 0.97), False), ((1, 0.98, 0.97, 0.96), True), ((), False)]
+)
+def test_noise_is_new_in_all_of_a_run_that_adds_any(noise, is_new):
+    run = Schedule(POINTS, lanes=in_lanes(POINTS[:-1], noise=noise))
+    assert [run.step_at(sigma).noise_is_new for sigma in POINTS[:-1]] == [is_new] * (len(POINTS) - 1)
 
 
 def computed_with(lane_noise, preset="fast", steps=12):
