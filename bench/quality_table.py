@@ -189,9 +189,9 @@ def known(rows: Rows) -> list[str]:
 
 
 def everywhere(rows: Rows, name: str) -> bool:
-    """Whether a policy was measured on as many models as any other."""
+    """Whether a known method was measured on every model that any of them was measured on."""
     models = {r["architecture"] for r in rows if r["policy"] == name}
-    return models >= set(shown_models(rows))
+    return models >= {r["architecture"] for r in rows if r["policy"] in KNOWN} & set(shown_models(rows))
 
 
 def standing(found: Cells, name: str) -> float:
