@@ -120,7 +120,7 @@ def test_own_presets_give_pictures_under_every_sampler(passes):
         if name.endswith("_cfg_pp"):  # each step starts from the picture anew: forecasts ruin it, so none is made
             assert computed_share(passes.run) == 1
             continue
-        assert 0.4 <= computed_share(passes.run) <= 0.6, name
+        assert 0.4 <= computed_share(passes.run) <= 0.7, name  # half, and what the veto adds
         psnr = -10 * (cached - plain).square().mean().log10().item()
         if psnr < 20 or abs(total_variation(cached) / total_variation(plain) - 1) > GRAIN:
             far[name] = psnr
