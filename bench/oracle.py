@@ -23,11 +23,11 @@ sys.path.extend([str(BENCH), str(REPO), str(REPO / "tests"), str(REPO / "tests" 
 import inprocess  # noqa: E402
 from layout import base_directory  # noqa: E402
 from provision import running_host  # noqa: E402
-from settings_cells import MODELS  # noqa: E402
+from settings import span  # noqa: E402
+from settings_cells import JUDGED, MODELS  # noqa: E402
+from settings_page import ORACLE  # noqa: E402
 from settings_runs import Cell  # noqa: E402
 
-RESULTS = BENCH / "results" / "oracle.json"
-CAPTIONS = range(8, 16)
 CELLS = [(model, "2m_9", 2) for model in ("flux", "hunyuan_video", "wan", "qwen_image", "z_image", "unet")]
 CELLS += [("flux_reflow", "quadratic8", 2), ("wan", "euler8", 2)]  # model, setting, skipped calls
 
@@ -45,17 +45,17 @@ def best_of(cell: Cell, skipped: int) -> dict:
     configs = {mask: core.CacheConfig(mask=mask, **config) for mask in masks(total, skipped)}
     means = {mask: float(np.mean(cell.cached(config)["psnr"])) for mask, config in configs.items()}
     best = max(means, key=means.get)
-    count = {"each": [float(total - skipped)] * len(cell.captions)}
+    computed = total - skipped
     return {
         "model": cell.model.name,
         "setting": cell.setting.name,
-        "computed": total - skipped,
+        "computed": computed,
         "calls": total,
         "choices": len(means),
         "best": best,
         "best_psnr": round(means[best], 2),
-        "own_psnr": round(float(np.mean(cell.cached(cell._own_config(str(total - skipped)))["psnr"])), 2),
-        "fewer_psnr": round(float(np.mean(cell.fewer(count)["psnr"])), 2),
+        "own_psnr": round(float(np.mean(cell.cached(cell.own_config(str(computed)))["psnr"])), 2),
+        "fewer_psnr": round(float(np.mean(cell.fewer_at(computed)["psnr"])), 2),
     }
 
 
@@ -68,9 +68,9 @@ def main() -> None:
         rows = []
         for name, wanted, skipped in tqdm(CELLS):
             setting = next(s for s in MODELS[name].settings if s.name == wanted)
-            rows.append(best_of(Cell(comfy, MODELS[name], setting, list(CAPTIONS), Path(folder)), skipped))
+            rows.append(best_of(Cell(comfy, MODELS[name], setting, span(JUDGED), Path(folder)), skipped))
             print(json.dumps(rows[-1]), flush=True)
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    ORACLE.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

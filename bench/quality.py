@@ -91,7 +91,7 @@ def rows_of(lab, name: str, levels: list[int]):
         if policy.calibrated:
             lab.curve = lab.curve or lab.calibrate()
             policy = replace(policy, curve=lab.curve)
-        config = core.resolve(lab.known_as, policy=policy)
+        config = core.resolve(lab.family.architecture, policy=policy)
         # Where no threshold was published users get a target, and so does the table.
         steered = policy.limited_by != "threshold" or bool(config.target)
         matcher = Matcher(

@@ -103,12 +103,6 @@ class Lab:
         return self.comfy.pack.model_patchers.family_of(self.network)
 
     @property
-    def known_as(self) -> str:
-        """What the pack calls this model's architecture."""
-        registry = sys.modules[f"{self.comfy.pack.__name__}.model_patchers.registry"]
-        return registry.architecture_of(self.model())
-
-    @property
     def network(self) -> Any:
         return self.model().model.diffusion_model
 

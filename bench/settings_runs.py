@@ -131,15 +131,15 @@ class Cell:
 
     def own(self, target: str) -> dict:
         """This pack's own policy at a speed."""
-        return self._row("own", f"{self.comfy.pack_state}-{target}", lambda: self.cached(self._own_config(target)))
+        return self._row("own", f"{self.comfy.pack_state}-{target}", lambda: self.cached(self.own_config(target)))
 
     def paper(self, own: dict) -> dict:
         """The paper's rule, for each picture steered to the calls that the own policy computed for it."""
-        return self._at(own, self._paper)
+        return self._at(own, self.paper_at)
 
     def fewer(self, own: dict) -> dict:
         """The same sampler, for each picture with the steps whose calls are nearest to those that it got."""
-        return self._at(own, self._fewer)
+        return self._at(own, self.fewer_at)
 
     def _at(self, own: dict, way: Callable[[float], dict]) -> dict:
         """Each picture's decibels at its own number of calls."""
@@ -148,8 +148,8 @@ class Cell:
         psnr = [row["psnr"][i] for i, row in enumerate(chosen)]
         return {"calls": float(np.mean([row["calls"] for row in chosen])), "psnr": psnr}
 
-    def _paper(self, calls: float) -> dict:
-        """Steered to as many computed calls; one step more where it would stay below."""
+    def paper_at(self, calls: float) -> dict:
+        """The paper's rule, steered to as many computed calls; one step more where it would stay below."""
         steps, row = max(1, round(calls * self.setting.steps / self.reference[1])), {}
         for more in range(TRIES):
             config = self._paper_config(steps + more)
@@ -158,8 +158,8 @@ class Cell:
                 break
         return row
 
-    def _fewer(self, calls: float) -> dict:
-        """With the number of steps whose calls are nearest; in doubt the larger one."""
+    def fewer_at(self, calls: float) -> dict:
+        """The same sampler with the number of steps whose calls are nearest; in doubt the larger one."""
         twice = self.reference[1] > self.setting.steps
         steps = min(
             range(self.setting.steps, 0, -1), key=lambda n: abs((2 * n - 1 if twice else n) - calls)
@@ -171,7 +171,8 @@ class Cell:
 
         return self._row("fewer", str(steps), run)
 
-    def _own_config(self, target: str) -> Any:
+    def own_config(self, target: str) -> Any:
+        """The own policy's settings for a speed, or a number of computed steps."""
         return self.comfy.pack.dicache_core.own_config(target, self._family())
 
     def _paper_config(self, steps: int) -> Any:

@@ -96,7 +96,7 @@ class Account:
 def strain_of(step: Step) -> float:
     """What an error of this call's value is to the calls behind it, see ``Account``."""
     if step.schedule.of_pictures:
-        return abs(step.weight) if step.weight is not None else 1.0
+        return _weight_of_picture(step)
     share = step.schedule.noise_share(step.sigma)
     return step.stake * (share / step.sigma) / (max(0.0, 1.0 - share) + EDGE)
 
@@ -104,9 +104,14 @@ def strain_of(step: Step) -> float:
 def shown_of(step: Step) -> float:
     """What an error of this call's value weighs in the picture, see ``Account``."""
     if step.schedule.of_pictures:
-        return abs(step.weight) if step.weight is not None else 1.0
+        return _weight_of_picture(step)
     width = step.width if step.weight is None else step.weight
     return abs(width) * (step.schedule.noise_share(step.sigma) / step.sigma) ** 2
+
+
+def _weight_of_picture(step: Step) -> float:
+    """Of a value that is the picture itself."""
+    return 1.0 if step.weight is None else abs(step.weight)
 
 
 def _relative(squares: float, picture: float) -> float:

@@ -26,7 +26,7 @@ def architecture(request, comfy):
     return Passes(comfy, request.param)
 
 
-def sample(passes, model, sampler, scheduler="simple", steps=STEPS, captions=4):
+def sample(passes, model, sampler, scheduler="simple", steps=STEPS, captions=None):
     """Pictures of some captions in one batch."""
     texts = [passes.text(text) for text in _texts()[:captions]]
     extras = {
