@@ -36,6 +36,7 @@ class CacheConfig:
         residual_bits: 16 keeps residuals in the model's dtype, 8 packs them into one byte per value.
         architecture: name of the model's architecture, for rules with a table of their own; empty for none.
         target: speed ("2x") or number of computed steps ("12") to meet, instead of the threshold; empty for neither.
+        earned: whether a target's speed is an upper bound, up to which skips are earned in the run, see ``Target``.
         mask: for the rule "mask": "1,1,0,1", per step of the whole schedule, whether it is computed.
         curve: for the rule "magcache": per step of a calibrating run, magnitude of its residual over the one before.
         residual_errors, velocity_errors: for calibrated rules, from the same run, see ``dicache_core.curve``.
@@ -57,6 +58,7 @@ class CacheConfig:
     residual_bits: int = 16
     architecture: str = ""
     target: str = ""
+    earned: bool = False
     mask: str = ""
     curve: tuple[float, ...] = ()
     residual_errors: tuple[tuple[float, ...], ...] = ()
@@ -117,7 +119,7 @@ class CacheConfig:
     @property
     def goal(self) -> Target | None:
         """The target, read."""
-        return Target.parse(self.target) if self.target else None
+        return Target.parse(self.target, self.earned) if self.target else None
 
     def allowed_strain(self, total: int) -> float:
         """How much strain skipping may put on a schedule of ``total`` steps, see ``Account``."""
@@ -127,13 +129,13 @@ class CacheConfig:
         """Steps of a whole schedule of ``total`` steps that are computed before anything may be reused.
 
         With a target, at most half of the steps that it computes: the rest is for where the error is largest.  Where
-        steps are few, just as many: the first ones lay out the picture.
+        steps are few and skips are earned, just as many: the first ones lay out the picture.
         """
         steps = math.ceil(WARMUP_FRACTION * total - 1e-9) if self.warmup_steps is None else self.warmup_steps
         if self.goal is None:
             return steps
         half = math.ceil(self.goal.computed(total) / 2)
-        return half if total <= FEW_STEPS and not self.goal.count else min(steps, half)
+        return half if total <= FEW_STEPS and self.goal.earned else min(steps, half)
 
     def closed(self, step: Step) -> str | None:
         """Why no sample may be reused at ``step``, known before anything is measured; ``None`` when it is open."""

@@ -98,7 +98,8 @@ class Policy:
         if not target and self.limited_by == "target":
             target = DEFAULT_SPEED
         if target and not Target.parse(target).count:
-            mine["few_steps"] = FEWEST_STEPS if predictor_class(self.predictor).accounts else FEW_STEPS
+            mine["earned"] = predictor_class(self.predictor).accounts
+            mine["few_steps"] = FEWEST_STEPS if mine["earned"] else FEW_STEPS
         elif config.target:  # a speed is turned down where steps are few; another limit is taken at its word
             mine["few_steps"] = 0
         known = {name: value for name, value in mine.items() if value is not None}

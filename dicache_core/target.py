@@ -18,20 +18,21 @@ STRAIN_PER_SPEED = 0.3  # what a speed may cost, per time that it is faster
 class Target:
     """How many steps are computed: ``total / factor`` of a whole schedule, or ``count`` of them.
 
-    A factor is a speed up to which is skipped, as long as the run bears the ``strain`` and enough steps are computed:
-    eight of them, or three quarters of a shorter schedule.  A count is taken at its word.
+    A factor that is ``earned`` is a speed up to which is skipped, as long as the run bears the ``strain`` and enough
+    steps are computed: eight of them, or three quarters of a shorter schedule.  A count is taken at its word.
     """
 
     factor: float = 1.0
     count: int = 0
+    earned: bool = False
 
     @classmethod
     @lru_cache  # asked for at every step
-    def parse(cls, text: str) -> Target:
+    def parse(cls, text: str, earned: bool = False) -> Target:
         """``"2x"`` computes half of the steps, ``"12"`` twelve of them; a ``ValueError`` for anything else."""
         words = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*x\s*|\s*(\d+)\s*", text.lower())
         if words and words[1] and float(words[1]) >= 1:
-            return cls(factor=float(words[1]))
+            return cls(factor=float(words[1]), earned=earned)
         if words and words[2] and int(words[2]) >= 1:
             return cls(count=int(words[2]))
         raise ValueError(
@@ -48,12 +49,12 @@ class Target:
 
         Of the fewest steps each is a large part of the picture, and little is built on what is off.
         """
-        if self.count:
+        if not self.earned:
             return math.inf
         return STRAIN_PER_SPEED * (self._speed(total) - 1) * max(1.0, FEW_STEPS / total) ** 2
 
     def _speed(self, total: int) -> float:
-        return min(self.factor, total / min(ENOUGH, LEAST_SHARE * total))
+        return self.factor if not self.earned else min(self.factor, total / min(ENOUGH, LEAST_SHARE * total))
 
     def share(self, steps: int, total: int) -> float:
         """Share of the calls that is computed in a run of ``steps`` steps of a whole schedule of ``total``.

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 from core.toys import schedule
 
-from dicache_core import CacheConfig, Target, indicator_class, resolve
+from dicache_core import CacheConfig, Target, chosen_policy, indicator_class, resolve
 from dicache_core.gate import Gate
 from dicache_core.steering import SteeredGate
 
 
 @pytest.mark.parametrize(
     ("text", "total", "computed"),
-    [("2x", 30, 15), ("1.5x", 30, 20), (" 3X ", 50, 17), ("12", 30, 12), ("40", 30, 30), ("1x", 7, 7), ("100x", 30, 8)],
+    [("2x", 30, 15), ("1.5x", 30, 20), (" 3X ", 50, 17), ("12", 30, 12), ("40", 30, 30), ("1x", 7, 7), ("100x", 30, 1)],
 )
 def test_targets(text, total, computed):
     assert Target.parse(text).computed(total) == computed
@@ -120,8 +120,14 @@ def test_without_a_target_nothing_is_carried_over():
         ("3", 12, 3),
     ],
 )
-def test_in_few_steps_speeds_are_smaller_and_a_count_is_taken_at_its_word(text, total, computed):
-    assert Target.parse(text).computed(total) == computed
+def test_in_few_steps_earned_speeds_are_smaller_and_a_count_is_taken_at_its_word(text, total, computed):
+    assert Target.parse(text, earned=True).computed(total) == computed
+
+
+def test_only_speeds_of_policies_that_keep_an_account_are_earned():
+    assert resolve("flux", "balanced").goal.earned
+    assert not resolve("flux", policy=chosen_policy("foreseen", target="12")).goal.earned
+    assert not resolve("flux", policy=chosen_policy("dicache", target="2x")).goal.earned
 
 
 @pytest.mark.parametrize(
@@ -129,8 +135,8 @@ def test_in_few_steps_speeds_are_smaller_and_a_count_is_taken_at_its_word(text, 
     [("2x", 30, 0.3), ("3x", 30, 0.6), ("1.5x", 50, 0.15), ("2x", 8, 0.1), ("3x", 4, 0.4), ("2x", 12, 0.15)],
 )
 def test_what_a_speed_may_cost(text, total, strain):
-    assert Target.parse(text).strain(total) == pytest.approx(strain)
-    assert Target.parse("12").strain(total) == math.inf
+    assert Target.parse(text, earned=True).strain(total) == pytest.approx(strain)
+    assert Target.parse(text).strain(total) == Target.parse("12", earned=True).strain(total) == math.inf
 
 
 def test_the_first_steps_of_few_are_computed():

@@ -33,4 +33,6 @@ def loosened(core: Any, name: str, curve: Any, architecture: str = "flux") -> An
     config = core.resolve(architecture, policy=policy)
     if not config.target and policy.limited_by == "threshold":
         config = replace(config, threshold=LOOSE * config.threshold)
+    if config.earned:  # a count is taken at its word
+        config = replace(config, target=str(STEPS // 2))
     return config

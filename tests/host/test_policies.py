@@ -48,7 +48,11 @@ def plain(passes, request):
 @pytest.mark.parametrize("name", POLICIES)
 def test_it_skips_and_stays_finite(passes, plain, name):
     limited_by = passes.core.named_policy(name).limited_by
-    loose = {"interval": {"interval": 3}, "threshold": {"threshold": LOOSE.get(name, 1.0)}}.get(limited_by, {})
+    loose = {
+        "interval": {"interval": 3},
+        "threshold": {"threshold": LOOSE.get(name, 1.0)},
+        "target": {"target": "6"},  # a count is taken at its word
+    }.get(limited_by, {})
     model, runs = with_policy(passes, name, **loose)
     latent = passes.sample(model)
     assert torch.isfinite(latent).all()
