@@ -11,7 +11,7 @@ import argparse
 import json
 import statistics
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -32,8 +32,8 @@ SHOWS = {
     "hunyuan_video": Show(CAPTIONS[4:6]),
     "wan": Show(CAPTIONS[8:10], cfg=3.0),
     "qwen_image": Show(CAPTIONS[:1], cfg=2.5, rounds=3),
-    "z_image": Show(CAPTIONS[:1], rounds=3),
-    "unet": Show(CAPTIONS[:1], cfg=3.0, scheduler="normal", steps=40, rounds=3),
+    "z_image": Show(CAPTIONS[:1], rounds=3, batch=4),
+    "unet": Show(CAPTIONS[:1], cfg=3.0, scheduler="normal", steps=40, rounds=3, batch=4),
 }
 
 
@@ -98,7 +98,7 @@ def sample_all(server: ComfyServer, architectures: list[str], console: Console) 
 
 def warm_up(server: ComfyServer, architecture: str, show: Show) -> None:
     """The first run of a model pays for loading, which is not part of the comparison."""
-    short = Show(show.captions, show.cfg, show.scheduler, steps=2)
+    short = replace(show, steps=2)
     for way in WAYS:
         server.run(graph_for(architecture, show.captions[0], short, way, seed=99))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from comfy_server import ComfyServer, Event, Graph, Run
-from demo_graph import APPLY, SAMPLER, SAVE, demo_graph
+from demo_graph import APPLY, LATENT, SAMPLER, SAVE, demo_graph
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -20,13 +20,14 @@ NOTHING_TYPED = {"threshold": -1.0, "warmup_steps": -1}  # inputs that its schem
 
 @dataclass(frozen=True)
 class Show:
-    """What is sampled of one architecture; of ``rounds`` of the same the fastest counts."""
+    """What is sampled of one architecture: ``batch`` pictures at a time; of ``rounds`` of the same the fastest counts."""
 
     captions: tuple[str, ...]
     cfg: float = 1.0
     scheduler: str = "simple"
     steps: int = 30
     rounds: int = 1
+    batch: int = 1
 
 
 @dataclass
@@ -59,6 +60,7 @@ def graph_for(architecture: str, caption: str, show: Show, way: str, seed: int) 
     """The demo's workflow in ComfyUI's API format, as a user would change it for ``way``."""
     steps = show.steps // 2 if way == FEWER else show.steps
     graph = demo_graph(caption, architecture, seed=seed, steps=steps, cfg=show.cfg, scheduler=show.scheduler)
+    graph[LATENT]["inputs"]["batch_size"] = show.batch
     graph[SAVE]["inputs"]["filename_prefix"] = f"{architecture}-{way.replace(' ', '_')}"
     model = graph[APPLY]["inputs"]["model"]
     if way in (WITHOUT, FEWER):
