@@ -33,7 +33,7 @@ NOTHING = {  # see dicache_core.explain
     "adds none, or the preset published.",
     "forecasts off": "what a skip would have put in was too far from what the model gave, at every step that was to be "
     "skipped, so all were computed. A distilled model, or a sampler of large steps, may have nothing to skip. In runs "
-    "of more than 8 steps a faster preset allows more.",
+    "of more than 16 steps a faster preset allows more.",
     "few steps": "with {steps} steps every step counts, so all are computed. Runs of more than {few} steps gain.",
     "target": "a target of {target} computes all of {steps} steps. Write a higher speed or fewer computed steps.",
     "closed": "every step was warm-up, the last step or outside start and end percent.",

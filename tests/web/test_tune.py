@@ -138,13 +138,14 @@ def test_the_sheet_is_on_the_node(desk, server):
     assert len(output["images"]) == 2
     (text,) = output["text"]
     expect(desk.page.get_by_text(text.splitlines()[0]).first).to_be_visible()
-    images = desk.page.locator("img[src*='api/view']:visible") if desk.renderer == "nodes2" else None
     desk.page.wait_for_function(
         "app.graph.nodes.find((n) => n.type === 'DiCacheTune').imgs?.length === 2"
         if desk.renderer == "classic"
-        else "document.querySelectorAll('img').length > 0"
+        else "[...document.querySelectorAll(\"img[src*='api/view']\")].some((img) => img.naturalWidth > 0)"
     )
-    if images is not None:
-        expect(images.first).to_be_visible()
+    if desk.renderer == "nodes2":
+        expect(desk.page.locator("img[src*='api/view']:visible").first).to_be_visible()
+    desk.select("DiCacheTune")
     desk.fit()
+    desk.settle()
     desk.screenshot("tune_sheet")
