@@ -248,7 +248,7 @@ class DiCacheReport(io.ComfyNode):
     @classmethod
     def execute(cls, after: Any, statistics: RunLog | None = None) -> io.NodeOutput:
         runs = statistics.runs if statistics is not None else []
-        summaries = [run.summary() for run in runs]
+        summaries = [reporting.told(run) for run in runs]
         texts = [reporting.describe([run]) for run in runs]
         if not runs:
             texts = [reporting.describe([]) if statistics is not None else reporting.BYPASSED]

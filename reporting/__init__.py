@@ -2,7 +2,7 @@
 
 from .compare import Row, as_pictures, compare_rows, compare_sheet, compare_text, one_batch, similarity
 from .plot import plot_run, plot_runs, plot_text
-from .text import BYPASSED, as_json, describe
+from .text import BYPASSED, as_json, describe, told
 from .tune import tune_plot, tune_report, tune_sheet, tune_text
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "plot_runs",
     "plot_text",
     "similarity",
+    "told",
     "tune_plot",
     "tune_report",
     "tune_sheet",

@@ -57,6 +57,13 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=1, allow_nan=False)
 
 
+def told(run: RunStatistics) -> dict[str, Any]:
+    """A run ready for JSON, with what the front end needs to say it in the user's language."""
+    nothing = why_nothing(run)
+    reason = nothing and {"reason": nothing.reason, "smallest": nothing.smallest}
+    return {**run.summary(), "policy": method_of(run.config), "nothing": reason}
+
+
 def describe(runs: list[RunStatistics]) -> str:
     """A few lines about each run, or why there is none."""
     if not runs:

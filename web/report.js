@@ -1,6 +1,7 @@
-// What DiCache Report shows on its node: for each run the server's words, then step by step the error of every lane and
+// What DiCache Report shows on its node: each run in words (the server's own in English), then step by step the error of every lane and
 // the seconds. An element of the page and not a picture, so it follows theme and size and its text can be copied.
 import { legendOf, make, Plot, PLOT_STYLE, short } from "./plot.js";
+import { told } from "./told.js";
 import { wordsFor } from "./words.js";
 
 /** Least height of the report in pixels. */
@@ -32,6 +33,7 @@ function cellOf(decision) {
 export class Report {
   constructor(locale = "en") {
     this.words = wordsFor(locale);
+    this.translated = this.words !== wordsFor("en");
     this.box = make("div", { class: "report" });
     this.element = make("div", { class: "dicache-report" });
     this.element.attachShadow({ mode: "open" }).append(make("style", {}, STYLE), this.box);
@@ -49,7 +51,7 @@ export class Report {
     return make(
       "div",
       { class: "run" },
-      make("p", { class: "text" }, text),
+      make("p", { class: "text" }, this.translated ? told(run, text.split(",", 1)[0], this.words) : text),
       ...drawn,
       ...this.seconds(run),
       make("div", { class: "small ticks" }, make("span", {}, "1"), make("span", {}, String(run.steps))),

@@ -1,6 +1,7 @@
 // One DOM element that shows a run of DiCache: a column per sampling step, its colour the step's state, its bar the
 // error accumulated by then against the threshold. It imports nothing of the frontend, so a bare page can test it.
-import { legendOf, make, Plot, PLOT_STYLE, short } from "./plot.js";
+import { legendOf, make, Plot, PLOT_STYLE } from "./plot.js";
+import { headline, usedSettings, whatWasVetoed, whyNothing } from "./told.js";
 import { wordsFor } from "./words.js";
 
 /** Least height of the strip in pixels, before and after a run alike: a node must not jump when a run begins. */
@@ -35,45 +36,6 @@ const STYLE = `
   [data-idle="true"] .text { color: var(--soft); }
   [data-idle="true"] .bar { display: none; }
 `;
-
-/**
- * Why a finished run skipped nothing, in the user's words; null when it did skip something or still runs.
- * `event` is the server's "dicache.step" object.
- */
-export function whyNothing(event, words) {
-  if (!event.nothing) return null;
-  const { reason, smallest } = event.nothing;
-  const shown = (value) => (value === null ? "" : short(value));
-  return words.nothing[reason]?.({ ...event, smallest: shown(smallest), threshold: shown(event.threshold) }) ?? null;
-}
-
-/** How many steps were computed against the plan, as the model's own forecasts were off; "" for none. */
-export function whatWasVetoed(event, words) {
-  return event.vetoed ? words.vetoed(event.vetoed) : "";
-}
-
-/**
- * The two texts of the headline: where the run is, what it skipped and, at its end, how close the picture is; and the
- * measured speed-up ("" if unknown).
- */
-export function headline(event, words) {
-  const whole = !event.cells.includes("-");
-  const progress = event.finished ? words.stopped : words.running;
-  const close = words.closeness[event.closeness];
-  const text = whole
-    ? [words.skipped(event.reused, event.steps), close].filter(Boolean).join(" · ")
-    : `${progress(event.step, event.steps)} · ${words.skippedSoFar(event.reused)}`;
-  return [text, event.speedup === null ? "" : words.speedup(event.speedup.toFixed(2))];
-}
-
-/** Method and numbers that were in force, whatever the widgets say: an automatic value is decided on the server. */
-export function usedSettings(event, words) {
-  const tuned = event.tuned && words.tuned[event.tuned.found]({ ...event.tuned, wish: words.wishes[event.tuned.wish] ?? event.tuned.wish });
-  const method = words.methods[event.policy] ?? event.policy?.replaceAll("_", " ");
-  const known = Object.entries(words.settings).filter(([name]) => event[name] !== null);
-  const number = (value) => (typeof value === "number" ? short(value) : value);
-  return [tuned, method, ...known.map(([name, say]) => say(number(event[name])))].filter(Boolean).join(" · ");
-}
 
 /** The strip. `element` goes into the page; `show(event)` draws one "dicache.step" object whole, as often as wanted. */
 export class Strip {

@@ -47,6 +47,8 @@ const english = {
     errors: "accumulated error",
     seconds: "seconds",
     second: (value) => `${value} s`,
+    spent: (all, less, factor) => `${all} s in the model, ${less} s less than without skipping (${factor}×)`,
+    held: (size) => `memory held: ${size}`,
     lane: (stream, row) => `stream ${stream}, sample ${row}`,
   },
 };
@@ -98,6 +100,8 @@ const chinese = {
     errors: "累积误差",
     seconds: "秒",
     second: (value) => `${value} 秒`,
+    spent: (all, less, factor) => `模型用时 ${all} 秒，比不跳过少 ${less} 秒（${factor}×）`,
+    held: (size) => `占用内存：${size}`,
     lane: (stream, row) => `流 ${stream}，样本 ${row}`,
   },
 };
@@ -149,6 +153,8 @@ const traditionalChinese = {
     errors: "累積誤差",
     seconds: "秒",
     second: (value) => `${value} 秒`,
+    spent: (all, less, factor) => `模型用時 ${all} 秒，比不跳過少 ${less} 秒（${factor}×）`,
+    held: (size) => `佔用記憶體：${size}`,
     lane: (stream, row) => `流 ${stream}，樣本 ${row}`,
   },
 };
@@ -200,6 +206,8 @@ const japanese = {
     errors: "累積誤差",
     seconds: "秒",
     second: (value) => `${value} 秒`,
+    spent: (all, less, factor) => `モデルの処理 ${all} 秒、スキップなしより ${less} 秒短縮（${factor}×）`,
+    held: (size) => `使用メモリ：${size}`,
     lane: (stream, row) => `ストリーム ${stream}、サンプル ${row}`,
   },
 };

@@ -63,6 +63,9 @@ def shown(request, ran, language):
 
 def test_it_says_it_in_the_language_and_nothing_is_cut_off(shown, language):
     assert SAID[language] in shown.label()
+    report = shown.page.locator(".dicache-report:visible .run > .text").first.inner_text()
+    assert SAID[language].replace("steps ", "") in report
+    assert (language == "en") == ("in the model" in report)
     for box in (shown.strip.first.locator(".strip"), shown.page.locator(".dicache-report:visible .report").first):
         assert box.evaluate(CUT_OFF) == []
 

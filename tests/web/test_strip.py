@@ -102,9 +102,9 @@ def strip(browser):
 
 
 def test_it_imports_nothing_of_the_frontend():
-    for name in ("strip.js", "report.js", "plot.js"):
+    for name in ("strip.js", "report.js", "plot.js", "told.js"):
         imports = re.findall(r'from "(.*?)"', (WEB / name).read_text(encoding="utf-8"))
-        assert set(imports) <= {"./plot.js", "./words.js"}, name
+        assert set(imports) <= {"./plot.js", "./told.js", "./words.js"}, name
 
 
 def test_before_the_first_run_it_is_quiet(strip):
