@@ -21,6 +21,7 @@ def markdown(found: dict) -> str:
             f"{found['comfyui']}. A case is one caption.",
             "",
             *verdict(found),
+            *short(found),
             *missing(found),
             "",
             "| model | asked | chosen | kept | calls computed | worst PSNR | worst SSIM | full runs | `balanced` |",
@@ -41,6 +42,17 @@ def verdict(found: dict) -> list[str]:
         f"{len(found['rows'])} rows. Tuning is slower there in {', '.join(slower) or 'none'}.",
         f"- A tuning took {found['most_full_runs']:.2f} full runs at most.",
     ]
+
+
+def short(found: dict) -> list[str]:
+    """Models on which the promise is not kept, taken by themselves."""
+    told = []
+    for name in dict.fromkeys(row["architecture"] for row in found["rows"]):
+        rows = [row for row in found["rows"] if row["architecture"] == name]
+        kept, cases = sum(row["kept"] for row in rows), sum(row["cases"] for row in rows)
+        if kept < found["wanted_share"] * cases:
+            told.append(f"{TITLES[name]} ({kept} of {cases})")
+    return [f"- Short of it by itself: {', '.join(told)}."] if told else []
 
 
 def missing(found: dict) -> list[str]:
