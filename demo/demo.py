@@ -29,11 +29,11 @@ from testbed.captions import CAPTIONS  # noqa: E402
 WAYS = (WITHOUT, PUBLISHED, BALANCED)
 SHOWS = {
     "flux": Show(CAPTIONS[:4]),
-    "hunyuan_video": Show(CAPTIONS[4:6]),
-    "wan": Show(CAPTIONS[8:10], cfg=3.0),
-    "qwen_image": Show(CAPTIONS[:1], cfg=2.5, rounds=3),
+    "hunyuan_video": Show(CAPTIONS[4:6], rounds=3),
+    "wan": Show(CAPTIONS[8:10], cfg=3.0, rounds=3),
+    "qwen_image": Show(CAPTIONS[:1], cfg=2.5, rounds=3, batch=4),
     "z_image": Show(CAPTIONS[:1], rounds=3, batch=4),
-    "unet": Show(CAPTIONS[:1], cfg=3.0, scheduler="normal", steps=40, rounds=3, batch=4),
+    "unet": Show(CAPTIONS[:1], cfg=3.0, scheduler="normal", rounds=3, batch=4),
 }
 
 
