@@ -20,7 +20,7 @@ NOTHING_TYPED = {"threshold": -1.0, "warmup_steps": -1}  # inputs that its schem
 
 @dataclass(frozen=True)
 class Show:
-    """What is sampled of one architecture: ``batch`` pictures at a time; of ``rounds`` of the same the fastest counts."""
+    """What is sampled of one architecture, ``batch`` pictures at a time; of ``rounds`` of it the fastest counts."""
 
     captions: tuple[str, ...]
     cfg: float = 1.0
