@@ -100,7 +100,7 @@ class Reporter:
             "tuned": s.recall and asdict(s.recall),
             "closeness": s.closeness,
             "vetoed": s.vetoed,
-            "nothing": nothing and {"reason": nothing.reason, "smallest": nothing.smallest},
+            "nothing": nothing and asdict(nothing),
             "finished": finished,
         }
 

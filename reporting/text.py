@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from ..dicache_core import (
@@ -60,8 +61,8 @@ def as_json(value: Any) -> str:
 def told(run: RunStatistics) -> dict[str, Any]:
     """A run ready for JSON, with what the front end needs to say it in the user's language."""
     nothing = why_nothing(run)
-    reason = nothing and {"reason": nothing.reason, "smallest": nothing.smallest}
-    return {**run.summary(), "policy": method_of(run.config), "nothing": reason}
+    said = {"name": display_name(run.architecture), "policy": method_of(run.config)}
+    return {**run.summary(), **said, "nothing": nothing and asdict(nothing)}
 
 
 def describe(runs: list[RunStatistics]) -> str:

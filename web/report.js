@@ -1,5 +1,5 @@
-// What DiCache Report shows on its node: each run in words (the server's own in English), then step by step the error of every lane and
-// the seconds. An element of the page and not a picture, so it follows theme and size and its text can be copied.
+// What DiCache Report shows on its node: each run in words (the server's own in English), then step by step the error of
+// every lane and the seconds. An element of the page and not a picture, so it follows theme and size and its text can be copied.
 import { legendOf, make, Plot, PLOT_STYLE, short } from "./plot.js";
 import { told } from "./told.js";
 import { wordsFor } from "./words.js";
@@ -51,7 +51,7 @@ export class Report {
     return make(
       "div",
       { class: "run" },
-      make("p", { class: "text" }, this.translated ? told(run, text.split(",", 1)[0], this.words) : text),
+      make("p", { class: "text" }, this.translated ? told(run, this.words) : text),
       ...drawn,
       ...this.seconds(run),
       make("div", { class: "small ticks" }, make("span", {}, "1"), make("span", {}, String(run.steps))),

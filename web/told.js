@@ -40,14 +40,14 @@ export function usedSettings(event, words) {
   return [tuned, method, ...known.map(([name, say]) => say(number(event[name])))].filter(Boolean).join(" · ");
 }
 
-/** Lines about a finished run, `run` being what DiCache Report's node returned of it, and `name` its model's. */
-export function told(run, name, words) {
+/** Lines about a finished run, `run` being what DiCache Report's node returned of it. */
+export function told(run, words) {
   const step = run.cells.replaceAll("-", "").length;
   const event = { ...run, ...run.in_force, step, warmup_steps: run.settings.warmup_steps };
   const [skipped] = headline(event, words);
   const seconds = (value) => value.toFixed(2);
   return [
-    `${name} · ${skipped}`,
+    `${run.name} · ${skipped}`,
     run.speedup === null ? "" : words.report.spent(seconds(run.seconds), seconds(run.seconds_saved), seconds(run.speedup)),
     usedSettings(event, words),
     words.report.held(`${short(run.held_bytes / 2 ** 20)} MiB`),

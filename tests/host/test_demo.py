@@ -15,8 +15,7 @@ from sampling import BALANCED, WITHOUT, all_ways, graph_for
 import demo
 
 LEAST_PSNR, LEAST_SPEEDUP = 30.0, 1.7
-# Runs of a second, in which much of a skipped step is the host's own work; the U-Net's veto leaves 16 of 30 steps.
-SMALL = {"unet": 1.3, "wan": 1.6}
+SMALL = {"unet": 1.5}  # its veto leaves 16 of 30 steps, and much of a skipped one is the host's own work
 DISTILLED = {"flux_reflow", "flux_lcm"}  # for few steps, where no half of them can be skipped
 
 
