@@ -63,7 +63,7 @@ class DiCacheTune(io.ComfyNode):
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
                     control_after_generate=True,
-                    tooltip="The seed of the first prompt's noise; the others get the seeds after it.",
+                    tooltip="The first seed. Each prompt is sampled from two seeds; the ones after this follow.",
                 ),
                 io.Int.Input("steps", default=30, min=1, max=10000, tooltip="Steps, as many as you will sample with."),
                 io.Float.Input(

@@ -10,6 +10,7 @@ from .curve import LARGEST_FILE, Curve, calibration, curve_of
 from .explain import Nothing, method_of, why_nothing
 from .forward_pass import ForwardPass
 from .indicators import INDICATORS, Indicator, Stage, indicator_class
+from .likeness import LARGEST_PSNR, QUALITIES, Likeness, Quality
 from .limits import every_nth_step, in_force, interval_of, leaves_little, limit_text, probe_depth_of, threshold_of
 from .measure import Reducer
 from .memory import expected_bytes, fits, peak_bytes
@@ -44,14 +45,11 @@ from .timing import Stopwatch
 from .tuned import Choice, Remembered, TunedSettings
 from .tuning import (
     EVERYTHING,
-    LARGEST_PSNR,
-    QUALITIES,
+    SEEDS,
     Answer,
     Candidate,
     Keep,
     Ladder,
-    Likeness,
-    Quality,
     Reach,
     Trial,
     Wish,
@@ -79,6 +77,7 @@ __all__ = [
     "QUALITIES",
     "RECALLED",
     "RESIDUAL_BITS",
+    "SEEDS",
     "TITLES",
     "TUNED_PRESET",
     "UNDECIDED",

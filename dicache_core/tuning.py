@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from .likeness import LARGEST_PSNR, Likeness, Quality
 from .names import title
 from .policies import chosen_policy
 from .policy import Policy
@@ -18,53 +19,14 @@ from .policy import Policy
 OWN = "foreseen"
 SPEEDS = ("1.25x", "1.5x", "1.75x", "2x", "2.5x", "3x", "4x")  # of this pack's own policy, slowest first
 BEST_GUESS = "2x"
-LARGEST_PSNR = 100.0  # of two equal pictures
-LARGEST_SSIM = 1 - 1e-6
 FAR = 6.0  # decibels above its bound from which on a picture tells nothing more of how bad others may be
-USUAL_SPREAD = 3.0  # decibels between pictures of one model and setting, before anything was measured
+USUAL_SPREAD = 4.0  # decibels between pictures of one model and setting, of those above FAR counted as that
 USUAL_WEIGHT = 4  # measured pictures that weigh as much as that
+SEEDS = 2  # noises that each prompt is sampled from: another one tells as much as another prompt
+MOST_FULL_RUNS = 6  # of all prompts, once each: what a search may cost
 NINE_OF_TEN = 1.28  # standard deviations below the mean that nine of ten stay above
 NO_GAIN = 0.98  # of the time of a full run: who needs more gains nothing
 ROUNDING = 0.98  # of a speed: half a step of thirty
-
-
-@dataclass(frozen=True)
-class Likeness:
-    """How like a picture is to the one without a cache.
-
-    Slots:
-        psnr: decibels, up to ``LARGEST_PSNR``; 0 where the picture failed.
-        ssim: structural similarity, 1 where there is no difference; 0 where the picture failed.
-    """
-
-    psnr: float
-    ssim: float
-
-    @classmethod
-    def of(cls, psnr: float, ssim: float) -> Likeness:
-        """What was measured, infinite for no difference, NaN for no picture."""
-        failed = math.isnan(psnr) or math.isnan(ssim)
-        return cls(0.0, 0.0) if failed else cls(min(psnr, LARGEST_PSNR), min(ssim, 1.0))
-
-
-@dataclass(frozen=True)
-class Quality:
-    """What a picture must be like, at least; ``psnr`` in decibels."""
-
-    psnr: float
-    ssim: float
-
-    def headroom(self, found: Likeness) -> float:
-        """Decibels above the nearer of the two bounds; negative below it.  1 - SSIM is taken as an error's share."""
-        return min(found.psnr - self.psnr, _decibels(1 - found.ssim) - _decibels(1 - self.ssim))
-
-
-# In words: hard to tell apart when laid over each other; side by side; the same picture with other details.
-QUALITIES: dict[str, Quality] = {
-    "looks the same": Quality(psnr=35.0, ssim=0.97),
-    "very close": Quality(psnr=30.0, ssim=0.93),
-    "close": Quality(psnr=25.0, ssim=0.85),
-}
 
 
 @dataclass(frozen=True)
@@ -97,6 +59,7 @@ class Trial:
         time: of the model's calls, as a share of what they take when all are computed.
         computed, calls: of the model, over all pictures that were measured.
         seconds: of the sampler.
+        runs, runs_in_all: of the sampler, each with its own prompt and noise; fewer than all where it was given up.
     """
 
     candidate: Candidate
@@ -105,10 +68,21 @@ class Trial:
     computed: int
     calls: int
     seconds: float
+    runs: int
+    runs_in_all: int
 
     @property
     def speed(self) -> float:
         return 1 / self.time
+
+    @property
+    def whole(self) -> bool:
+        return self.runs == self.runs_in_all
+
+    @property
+    def unseen(self) -> int:
+        """Pictures that it was given up before."""
+        return len(self.likeness) * (self.runs_in_all - self.runs) // self.runs
 
     @property
     def worst(self) -> Likeness:
@@ -123,16 +97,19 @@ class Keep:
     quality: Quality
 
     def granted(self, trial: Trial) -> bool:
-        """Whether every measured picture keeps it, and nine of ten others can be expected to."""
-        return self.expected(trial) >= 0 and not self.hopeless(trial)
+        """Whether all were sampled, and nine of ten other pictures can be expected to keep it."""
+        return trial.whole and self.expected(trial) >= 0
 
     def hopeless(self, trial: Trial) -> bool:
-        """Whether a picture has failed it already, so that more of them tell nothing new."""
-        return any(self.quality.headroom(found) < 0 for found in trial.likeness)
+        """Whether it would not be granted either if all pictures still to come showed no difference."""
+        return lower_bound([*self._headrooms(trial), *[FAR] * trial.unseen]) < 0
 
     def expected(self, trial: Trial) -> float:
         """The headroom in decibels above which nine of ten pictures are expected."""
-        return lower_bound([self.quality.headroom(found) for found in trial.likeness])
+        return lower_bound(self._headrooms(trial))
+
+    def _headrooms(self, trial: Trial) -> list[float]:
+        return [self.quality.headroom(found) for found in trial.likeness]
 
     def better(self, one: Trial, other: Trial) -> bool:
         return one.time < other.time
@@ -145,7 +122,8 @@ class Reach:
     speed: float
 
     def granted(self, trial: Trial) -> bool:
-        return not self.hopeless(trial)
+        """Whether all were sampled, and it is fast enough."""
+        return trial.whole and not self.hopeless(trial)
 
     def hopeless(self, trial: Trial) -> bool:
         """Whether it is too slow."""
@@ -206,26 +184,37 @@ class Answer:
 
     @property
     def full_runs(self) -> float:
-        """What it cost: computed calls of all trials, over those of the run without a cache."""
-        return sum(trial.computed for trial in self.trials) / self.trials[0].computed
+        """What it cost: computed calls of all trials, over those of sampling each prompt once without a cache."""
+        return SEEDS * sum(trial.computed for trial in self.trials) / self.trials[0].computed
 
 
 def search(wish: Wish, full: Trial, others: Iterable[Candidate], measure: Measure) -> Answer:
     """Try the ladder by halves, best first, and then each of the ``others`` that can still win.
 
     ``full`` is the run without a cache.  ``measure(candidate, enough)`` samples picture after picture and may stop as
-    soon as ``enough`` of what it has so far holds: then more of them would change nothing.  Faster settings of the
-    ladder are taken to be less close, which is what lets half of it be left out with each trial.
+    soon as ``enough`` of what it has so far holds: then more of them would change nothing, or cost more than
+    ``MOST_FULL_RUNS``.  Faster settings of the ladder are taken to be less close, which is what lets half of it be left
+    out with each trial.
     """
     trials, best = [full], full
+    run = full.computed / full.runs  # what one more run of the sampler costs at most
+
+    def left() -> float:
+        return MOST_FULL_RUNS / SEEDS * full.computed - sum(trial.computed for trial in trials)
+
+    def enough(trial: Trial) -> bool:
+        return wish.hopeless(trial) or trial.computed + run > left()
+
     for candidate, learn in _by_halves(Ladder.of(wish), towards_faster=isinstance(wish, Keep)):
-        trials.append(measure(candidate, wish.hopeless))
+        if left() < run:
+            break
+        trials.append(measure(candidate, enough))
         best = _better(wish, trials[-1], best, full)
         learn(wish.granted(trials[-1]))
     for candidate in others:
-        trials.append(
-            measure(candidate, lambda trial, best=best: wish.hopeless(trial) or _is_no_faster(wish, trial, best))
-        )
+        if left() < run:
+            break
+        trials.append(measure(candidate, lambda trial, best=best: enough(trial) or _is_no_faster(wish, trial, best)))
         best = _better(wish, trials[-1], best, full)
     granted = best is not full or wish.granted(full)
     if not granted:
@@ -271,7 +260,3 @@ def lower_bound(values: Sequence[float], far: float = FAR) -> float:
     own = stdev(near) ** 2 if freedom else 0.0
     spread = math.sqrt((USUAL_WEIGHT * USUAL_SPREAD**2 + freedom * own) / (USUAL_WEIGHT + freedom))
     return fmean(near) - NINE_OF_TEN * spread * math.sqrt(1 + 1 / len(near))
-
-
-def _decibels(share: float) -> float:
-    return -10 * math.log10(max(share, 1 - LARGEST_SSIM))

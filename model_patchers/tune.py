@@ -16,6 +16,7 @@ from torch import Tensor
 from ..dicache_core import (
     EVERYTHING,
     PUBLISHED,
+    SEEDS,
     Answer,
     CacheConfig,
     Candidate,
@@ -54,7 +55,7 @@ class Tuned:
         situation: in which.
         steps: of a run.
         file: the name of the file that remembers it; of two experts, of the first one's.
-        pictures: per trial to be shown (full, chosen, next faster), per prompt ``(N, H, W, C)``.
+        pictures: per trial to be shown (full, chosen, next faster), per prompt ``(N, H, W, C)``: from its first seed.
     """
 
     answer: Answer
@@ -65,15 +66,15 @@ class Tuned:
 
 
 def as_samplings(latent: Latent, positive: Any = None, seed: int = 0, **sampler: Any) -> list[Sampling]:
-    """One for each prompt, ``positive`` and whichever of ``positive_2`` to ``positive_4`` are there, each with a seed
-    of its own."""
+    """``SEEDS`` of each prompt, ``positive`` and whichever of ``positive_2`` to ``positive_4`` are there, each with a
+    seed of its own: all prompts once before any of them comes again."""
     more = [sampler.pop(name, None) for name in MORE_PROMPTS]
     prompts = [positive, *[prompt for prompt in more if prompt is not None]]
     if sampler.get("guider") is not None and len(prompts) > 1:
         raise ValueError("a guider brings its own prompt: leave positive_2 to positive_4 open, or the guider")
     return [
         Sampling(latent=latent, positive=prompt, seed=(seed + number) % 2**64, **sampler)
-        for number, prompt in enumerate(prompts)
+        for number, prompt in enumerate(prompts * SEEDS)
     ]
 
 
@@ -88,8 +89,9 @@ def tune(
 ) -> Tuned:
     """Sample each prompt in full and then with settings that may be better, and remember the best one.
 
-    ``models`` is one, or two experts that share the schedule: each remembers the setting that both were given.
-    ``see`` makes pictures ``(N, H, W, C)`` of a latent, ``similarity`` says PSNR and SSIM of two of them.
+    ``samplings`` are those of ``as_samplings``.  ``models`` is one, or two experts that share the schedule: each
+    remembers the setting that both were given.  ``see`` makes pictures ``(N, H, W, C)`` of a latent, ``similarity``
+    says PSNR and SSIM of two of them.
     """
     for model in models:
         fingerprint(model)  # one whose weights cannot be read is told now, not at the end
@@ -124,7 +126,7 @@ def _others(model: ModelPatcher) -> list[Candidate]:
 
 @dataclass
 class Bench:
-    """Samples all prompts with one setting after another.
+    """Samples all prompts, from each of their seeds, with one setting after another.
 
     Slots:
         models: without a cache.
@@ -153,8 +155,9 @@ class Bench:
         return architecture_of(self.models[0])
 
     def pictures(self, trial: Trial) -> list[Tensor]:
-        """Of as many prompts as it was sampled with."""
-        return [self.see(samples) for samples in self._latents[trial.candidate]]
+        """Of each prompt's first seed, of as many prompts as it was sampled with."""
+        prompts = len(self.samplings) // SEEDS
+        return [self.see(samples) for samples in self._latents[trial.candidate][:prompts]]
 
     def _trial(self, candidate: Candidate, config: CacheConfig, enough: Callable[[Trial], bool]) -> Trial:
         runs: list[RunStatistics] = []
@@ -168,7 +171,8 @@ class Bench:
             total += seconds
             likeness += self._likeness(number, self.see(samples).cpu(), len(latents[-1]))
             computed, calls = sum(run.calls_computed for run in runs), sum(len(run.passes) for run in runs)
-            trial = Trial(candidate, tuple(likeness), time_share(runs), computed, calls, total)
+            done, in_all = number + 1, len(self.samplings)
+            trial = Trial(candidate, tuple(likeness), time_share(runs), computed, calls, total, done, in_all)
             if enough(trial):
                 break
         self.situation = runs[0].situation
@@ -203,40 +207,40 @@ class Progress:
 
     def __init__(self, node_id: str | None, samplings: Sequence[Sampling], most_trials: int) -> None:
         self.node_id = node_id
-        self.prompts, self.per_prompt = len(samplings), samplings[0].total
-        self.total = most_trials * self.prompts * self.per_prompt
+        self.runs, self.per_run = len(samplings), samplings[0].total
+        self.total = most_trials * self.runs * self.per_run
         self.bar = comfy.utils.ProgressBar(self.total)
         self.view = View()
         self.trials = 0
         self._begun = time.monotonic()
         self._told = 0.0
 
-    def steps(self, candidate: Candidate, prompt: int) -> Callable[[int], None]:
-        """What to call after each step of a prompt's run."""
-        before = (self.trials * self.prompts + prompt) * self.per_prompt
+    def steps(self, candidate: Candidate, run: int) -> Callable[[int], None]:
+        """What to call after each step of a run."""
+        before = (self.trials * self.runs + run) * self.per_run
 
         def report(step: int) -> None:
             self.bar.update_absolute(before + step)
-            self._tell(candidate, prompt, before + step)
+            self._tell(candidate, run, before + step)
 
         return report
 
     def trial_done(self) -> None:
         self.trials += 1
-        self.bar.update_absolute(self.trials * self.prompts * self.per_prompt)
+        self.bar.update_absolute(self.trials * self.runs * self.per_run)
 
     def end(self) -> None:
         """Whatever was not needed is done, too."""
         self.bar.update_absolute(self.total)
 
-    def _tell(self, candidate: Candidate, prompt: int, done: int) -> None:
+    def _tell(self, candidate: Candidate, run: int, done: int) -> None:
         now = time.monotonic()
         if self.node_id is None or now - self._told < SHORTEST_INTERVAL:
             return
         self._told = now
         left = (now - self._begun) / done * (self.total - done)
         what = "everything computed" if candidate == EVERYTHING else candidate.label
-        self.view.tell(self.node_id, f"{what}, prompt {prompt + 1} of {self.prompts}: at most {in_minutes(left)} left")
+        self.view.tell(self.node_id, f"{what}, run {run + 1} of {self.runs}: at most {in_minutes(left)} left")
 
 
 def tell(node_id: str | None, text: str) -> None:

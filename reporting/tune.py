@@ -68,7 +68,7 @@ def tune_sheet(answer: Answer, pictures: Sequence[Sequence[Tensor]], steps: int,
     shown = [answer.trials[0], *dict.fromkeys(t for t in (answer.chosen, answer.next_faster) if t)]
     shown = list(dict.fromkeys(shown))
     prompts = min(len(of_trial) for of_trial in pictures)
-    per_prompt = len(answer.trials[0].likeness) // len(pictures[0])
+    per_prompt = len(answer.trials[0].likeness) // answer.trials[0].runs
     sheets = []
     for prompt in range(prompts):
         found = slice(prompt * per_prompt, (prompt + 1) * per_prompt)
