@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import neg
 
 # Samplers recompute sigmas in float32 (sigma * s_in, exp(-log sigma)), so equal sigmas differ in the last digits.
 SIGMA_TOLERANCE = 1e-4
@@ -217,14 +219,11 @@ class Schedule:
 
     def index_of(self, sigma: float) -> int:
         """The interval that ``sigma`` falls into."""
-        index = self.steps - 1
-        for i, point in enumerate(self.sigmas):
-            if same_sigma(sigma, point):
-                index = i
-                break
-            if sigma > point:
-                index = i - 1
-                break
+        index = bisect_left(self.sigmas, -sigma, key=neg)  # the first that is not above it, but for rounding
+        if index == len(self.sigmas) or not same_sigma(sigma, self.sigmas[index]):
+            index -= 1
+        while index > 0 and same_sigma(sigma, self.sigmas[index - 1]):
+            index -= 1
         return min(max(index, 0), self.steps - 1)
 
 

@@ -153,9 +153,16 @@ def test_a_history_that_begins_late_gets_its_share(indicator, first):
 
 @pytest.mark.parametrize("indicator", ["foreseen", "delta_y", "first_block"])
 def test_steering_a_thousand_steps_takes_at_most_a_millisecond_each(indicator):
-    plan, best = schedule(1000), math.inf
+    """On a machine that takes 50 ms for a million additions; others are given as much longer as they take for those."""
+    plan = schedule(1000)
+    ratios = []
     for _ in range(3):  # a busy machine may slow one of them down
-        begin = time.thread_time()
-        gate_over(plan, "2x", indicator=indicator)
-        best = min(best, time.thread_time() - begin)
-    assert best / 1000 <= 1e-3
+        steering = seconds_of(lambda: gate_over(plan, "2x", indicator=indicator))
+        ratios.append(steering / seconds_of(lambda: sum(number for number in range(1_000_000))))
+    assert min(ratios) * 50 / 1000 <= 1.0
+
+
+def seconds_of(work) -> float:
+    begin = time.thread_time()
+    work()
+    return time.thread_time() - begin
