@@ -17,8 +17,8 @@ def markdown(found: dict) -> str:
     """Everything between the markers."""
     return "\n".join(
         [
-            f"Tuned on {found['tuned_on']} captions and judged on others, at {found['steps']} steps, in ComfyUI "
-            f"{found['comfyui']}. A case is one caption.",
+            f"Tuned on {found['tuned_on']} captions, {found['tunings']} times from other seeds, and judged on eight other "
+            f"captions, at {found['steps']} steps, in ComfyUI {found['comfyui']}. A case is one caption.",
             "",
             *verdict(found),
             *short(found),
@@ -66,7 +66,7 @@ def line(row: dict) -> str:
     cells = [
         TITLES[row["architecture"]],
         row["want"],
-        row["chosen"],
+        ", ".join(row["chosen"]),
         f"{row['kept']} of {row['cases']}",
         f"{row['computed']:.0%}",
         f"{row['psnr_worst']:.1f} dB",

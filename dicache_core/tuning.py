@@ -19,8 +19,9 @@ from .policy import Policy
 OWN = "foreseen"
 SPEEDS = ("1.25x", "1.5x", "1.75x", "2x", "2.5x", "3x", "4x")  # of this pack's own policy, slowest first
 BEST_GUESS = "2x"
-FAR = 6.0  # decibels above its bound from which on a picture tells nothing more of how bad others may be
-USUAL_SPREAD = 4.0  # decibels between pictures of one model and setting, of those above FAR counted as that
+NEAR = 6.0  # decibels above its bound from which on a picture tells nothing more of those that are near the bound
+FAR = 30.0  # decibels above its bound from which on a picture is as good as one without any difference
+USUAL_SPREAD = 4.0  # decibels between pictures of one model and setting, before many were measured
 USUAL_WEIGHT = 4  # measured pictures that weigh as much as that
 SEEDS = 2  # noises that each prompt is sampled from: another one tells as much as another prompt
 MOST_FULL_RUNS = 6  # of all prompts, once each: what a search may cost
@@ -102,11 +103,11 @@ class Keep:
 
     def hopeless(self, trial: Trial) -> bool:
         """Whether it would not be granted either if all pictures still to come showed no difference."""
-        return lower_bound([*self._headrooms(trial), *[FAR] * trial.unseen]) < 0
+        return careful_bound([*self._headrooms(trial), *[FAR] * trial.unseen]) < 0
 
     def expected(self, trial: Trial) -> float:
         """The headroom in decibels above which nine of ten pictures are expected."""
-        return lower_bound(self._headrooms(trial))
+        return careful_bound(self._headrooms(trial))
 
     def _headrooms(self, trial: Trial) -> list[float]:
         return [self.quality.headroom(found) for found in trial.likeness]
@@ -249,7 +250,13 @@ def _is_no_faster(wish: Wish, trial: Trial, best: Trial) -> bool:
     return isinstance(wish, Keep) and trial.time >= best.time
 
 
-def lower_bound(values: Sequence[float], far: float = FAR) -> float:
+def careful_bound(headrooms: Sequence[float]) -> float:
+    """The lower of two bounds: one far picture does not make up for those that are near, nor does it hide that pictures
+    of this model spread so widely that others may fail."""
+    return min(lower_bound(headrooms, NEAR), lower_bound(headrooms, FAR))
+
+
+def lower_bound(values: Sequence[float], far: float) -> float:
     """What nine of ten further values are expected to lie above.
 
     The spread is that of the values and the usual one together: of two or three values alone it means nothing.  Values

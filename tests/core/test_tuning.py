@@ -5,7 +5,7 @@ import math
 import pytest
 
 from dicache_core import EVERYTHING, QUALITIES, Candidate, Keep, Ladder, Likeness, Quality, Reach, Trial, search
-from dicache_core.tuning import MOST_FULL_RUNS, SPEEDS, lower_bound
+from dicache_core.tuning import FAR, MOST_FULL_RUNS, NEAR, SPEEDS, lower_bound
 
 CLOSE = QUALITIES["close"]
 FULL = Trial(EVERYTHING, (Likeness(100.0, 1.0),) * 2, 1.0, 60, 60, 6.0, runs=2, runs_in_all=2)
@@ -184,10 +184,17 @@ def test_no_difference_and_no_picture():
 
 def test_the_bound_for_others_lies_below_what_was_measured():
     """One value: the usual spread of 4 dB alone, 1.28 of them times sqrt(2) for the value's own."""
-    assert lower_bound([5.0]) == pytest.approx(5 - 1.28 * 4 * math.sqrt(2))
+    assert lower_bound([5.0], NEAR) == pytest.approx(5 - 1.28 * 4 * math.sqrt(2))
     # Three of mean 2 and variance 4: (4 x 16 + 2 x 4) / 6 = 12.
-    assert lower_bound([0.0, 2.0, 4.0]) == pytest.approx(2 - 1.28 * math.sqrt(12) * math.sqrt(4 / 3))
-    assert lower_bound([6.0, 6.0]) == lower_bound([6.0, 80.0]), "far is far"
+    assert lower_bound([0.0, 2.0, 4.0], NEAR) == pytest.approx(2 - 1.28 * math.sqrt(12) * math.sqrt(4 / 3))
+    assert lower_bound([6.0, 6.0], NEAR) == lower_bound([6.0, 80.0], NEAR), "far is far"
+
+
+def test_a_wide_spread_counts_also_where_all_pictures_are_good():
+    """Counted as 6 dB at most they are 4.7 +- 2.2 above the bound, as they are 12.2 +- 12.8."""
+    wide = [0.3, 5.0, 5.0, 6.0, 28.0, 29.0]
+    assert lower_bound(wide, NEAR) > 0 > lower_bound(wide, FAR)
+    assert not Keep(CLOSE).granted(above(*wide))
 
 
 def above(*decibels: float, of: int | None = None) -> Trial:
