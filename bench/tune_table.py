@@ -17,8 +17,8 @@ def markdown(found: dict) -> str:
     """Everything between the markers."""
     return "\n".join(
         [
-            f"Tuned on {found['tuned_on']} captions, {found['tunings']} times from other seeds, and judged on eight other "
-            f"captions, at {found['steps']} steps, in ComfyUI {found['comfyui']}. A case is one caption.",
+            f"Tuned on {found['tuned_on']} captions, {found['tunings']} times from other seeds, and judged on eight "
+            f"others, at {found['steps']} steps, in ComfyUI {found['comfyui']}. A case is one of them under one choice.",
             "",
             *verdict(found),
             *short(found),
