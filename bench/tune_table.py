@@ -18,7 +18,7 @@ def markdown(found: dict) -> str:
     return "\n".join(
         [
             f"Tuned on {found['tuned_on']} captions, {found['tunings']} times from other seeds, and judged on eight "
-            f"others, at {found['steps']} steps, in ComfyUI {found['comfyui']}. A case is one of them under one choice.",
+            f"others, at {found['steps']} steps, in ComfyUI {found['comfyui']}. A case is one under one choice.",
             "",
             *verdict(found),
             *short(found),
