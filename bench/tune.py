@@ -2,7 +2,7 @@
 
 For each model and each of the three qualities: tuned on three captions, three times from other seeds, and each choice
 judged on eight other captions, by its own pictures against the uncached ones of the same noise.  A case is one of them
-under one choice.  Beside it the preset ``balanced`` on the same eight: where it keeps the quality, what was tuned has to
+judged on eight other captions, by its pictures against the uncached ones of the same noise.  A case is one caption
 be as fast.  What DiCache Tune remembers goes to a folder that is thrown away.  Writes bench/results/tune.json and the
 figures of docs/tune.md.
 """

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.one_host
+
 sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
 
 

@@ -5,6 +5,8 @@ import os
 import chromium
 import pytest
 
+pytestmark = pytest.mark.one_host
+
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):

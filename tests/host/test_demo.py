@@ -14,6 +14,8 @@ from sampling import BALANCED, WITHOUT, all_ways, graph_for
 
 import demo
 
+pytestmark = pytest.mark.one_host
+
 LEAST_PSNR, LEAST_SPEEDUP = 30.0, 1.7
 SMALL = {"unet": 1.5}  # its veto leaves 16 of 30 steps, and much of a skipped one is the host's own work
 DISTILLED = {"flux_reflow", "flux_lcm"}  # for few steps, where no half of them can be skipped

@@ -7,6 +7,8 @@ import pytest
 import torch
 from passes import ARCHITECTURES, Passes
 
+pytestmark = pytest.mark.one_host
+
 STEPS = 20
 SIZES = {"flux": {"size": 16}, "hunyuan_video": {"size": 8, "frames": 2}, "wan": {"size": 8, "frames": 2}}
 CAPTIONS = (0, 3, 5, 8)  # one stands for little: another scene has another texture

@@ -8,6 +8,8 @@ from pathlib import Path
 import provision
 import pytest
 
+pytestmark = pytest.mark.one_host
+
 
 @pytest.fixture
 def fake_comfy(tmp_path):

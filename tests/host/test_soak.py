@@ -8,6 +8,8 @@ import sys
 import pytest
 from layout import REPO
 
+pytestmark = pytest.mark.one_host
+
 
 @pytest.fixture(scope="module")
 def soak():
