@@ -39,7 +39,8 @@ def verdict(found: dict) -> list[str]:
         f"- The quality was kept in {found['kept']} of {found['cases']} cases ({found['kept_share']:.0%}), "
         f"{found['wanted_share']:.0%} being promised: {promised}.",
         f"- `balanced` keeps the quality, on that share of the captions, in {found['balanced_keeps']} of "
-        f"{len(found['rows'])} rows. Tuning is slower there in {', '.join(slower) or 'none'}.",
+        f"{len(found['rows'])} rows. Tuning, its choices taken together, is slower there in "
+        f"{', '.join(slower) or 'none'}.",
         f"- A tuning took {found['most_full_runs']:.2f} full runs at most.",
     ]
 

@@ -20,7 +20,10 @@ NOTHING_TYPED = {"threshold": -1.0, "warmup_steps": -1}  # inputs that its schem
 
 @dataclass(frozen=True)
 class Show:
-    """What is sampled of one architecture, ``batch`` pictures at a time; of ``rounds`` of it the fastest counts."""
+    """What is sampled of one architecture, ``batch`` pictures at a time; of ``rounds`` of it the fastest counts.
+
+    ``edge`` is that of a picture in pixels, 0 for what the checkpoint was trained on.
+    """
 
     captions: tuple[str, ...]
     cfg: float = 1.0
@@ -28,6 +31,7 @@ class Show:
     steps: int = 30
     rounds: int = 1
     batch: int = 1
+    edge: int = 0
 
 
 @dataclass
@@ -61,6 +65,9 @@ def graph_for(architecture: str, caption: str, show: Show, way: str, seed: int) 
     steps = show.steps // 2 if way == FEWER else show.steps
     graph = demo_graph(caption, architecture, seed=seed, steps=steps, cfg=show.cfg, scheduler=show.scheduler)
     graph[LATENT]["inputs"]["batch_size"] = show.batch
+    if show.edge:
+        size = {"width": show.edge, "height": show.edge, "batch_size": show.batch}
+        graph[LATENT] = {"class_type": "EmptySD3LatentImage", "inputs": size}  # 16 channels, as the testbed's
     graph[SAVE]["inputs"]["filename_prefix"] = f"{architecture}-{way.replace(' ', '_')}"
     model = graph[APPLY]["inputs"]["model"]
     if way in (WITHOUT, FEWER):
