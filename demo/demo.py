@@ -33,7 +33,7 @@ SHOWS = {
     "wan": Show(CAPTIONS[8:10], cfg=3.0, rounds=3),
     "qwen_image": Show(CAPTIONS[:1], cfg=2.5, rounds=3, batch=4),
     "z_image": Show(CAPTIONS[:1], rounds=3, batch=4),
-    "unet": Show(CAPTIONS[:1], cfg=3.0, scheduler="normal", rounds=3, batch=2, edge=128),
+    "unet": Show(CAPTIONS[:1], cfg=3.0, scheduler="normal", rounds=3, batch=4, edge=128),
 }
 
 

@@ -25,8 +25,6 @@ import comfy.cli_args
 comfy.cli_args.args.cpu = True
 comfy.cli_args.args.base_directory = {base!r}
 import server, nodes
-
-pytestmark = pytest.mark.one_host
 loop = asyncio.new_event_loop()
 server.PromptServer(loop)
 assert loop.run_until_complete(nodes.load_custom_node({folder!r})), "not loaded"
