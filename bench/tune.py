@@ -1,9 +1,9 @@
 """DiCache Tune on every trained model of the testbed: ``make bench-tune``.
 
 For each model and each of the three qualities: tuned on three captions, three times from other seeds, and each choice
-judged on eight other captions, by its own pictures against the uncached ones of the same noise.  A case is one of them
-judged on eight other captions, by its pictures against the uncached ones of the same noise.  A case is one caption
-be as fast.  What DiCache Tune remembers goes to a folder that is thrown away.  Writes bench/results/tune.json and the
+judged on eight other captions: its pictures against the uncached ones of the same noise.  A case is one caption under
+one choice.  Beside it the preset ``balanced`` on the same eight: where it keeps the quality, what was tuned has to be
+as fast.  What DiCache Tune remembers goes to a folder that is thrown away.  Writes bench/results/tune.json and the
 figures of docs/tune.md.
 """
 
@@ -191,8 +191,8 @@ def main() -> int:
         _ = comfy.pack
         for architecture in options.architecture or SIZES:
             rows += rows_of(Lab(comfy, architecture))
-        how = {"comfyui": comfy.version, "torch": torch.__version__, "steps": STEPS, "tuned_on": len(TUNED_ON)}
-        how["tunings"] = len(TUNINGS)
+        host = {"comfyui": comfy.version, "torch": torch.__version__}
+        how = {**host, "steps": STEPS, "tuned_on": len(TUNED_ON), "tunings": len(TUNINGS)}
     rows = with_kept(rows, how, options.output) if options.architecture else rows
     found = {**how, **summary(rows), "rows": rows}
     options.output.parent.mkdir(parents=True, exist_ok=True)

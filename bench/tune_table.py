@@ -7,7 +7,7 @@ import sys
 
 from settings_page import TITLES
 from tables import REPO, written
-from tune import SIZES
+from tune import JUDGED_ON, SIZES
 
 PAGE = REPO / "docs" / "tune.md"
 RESULTS = REPO / "bench" / "results" / "tune.json"
@@ -17,8 +17,9 @@ def markdown(found: dict) -> str:
     """Everything between the markers."""
     return "\n".join(
         [
-            f"Tuned on {found['tuned_on']} captions, {found['tunings']} times from other seeds, and judged on eight "
-            f"others, at {found['steps']} steps, in ComfyUI {found['comfyui']}. A case is one under one choice.",
+            f"Tuned on {found['tuned_on']} captions, {found['tunings']} times from other seeds, and judged on "
+            f"{len(JUDGED_ON)} others, at {found['steps']} steps, in ComfyUI {found['comfyui']}. A case is one caption "
+            "under one choice.",
             "",
             *verdict(found),
             *short(found),

@@ -160,7 +160,6 @@ def test_a_search_never_costs_more_than_six_full_runs(share, psnr):
     measure, tried = measuring(dict.fromkeys([*SPEEDS, "dicache"], psnr), speeds | {"dicache": 0.9 * share})
     answer = search(Keep(CLOSE), FULL, [Candidate("dicache")], measure)
     assert answer.full_runs <= MOST_FULL_RUNS == 6
-    assert all(trial.whole or trial.computed for trial in answer.trials)
     assert answer.chosen.whole, "what was given up half way is not chosen"
     assert len(tried) == len(answer.trials) - 1
 
