@@ -70,8 +70,11 @@ def measure_part(options: argparse.Namespace) -> None:
                 ways = {"own": own}
                 if not options.own_only:
                     ways |= {"paper": cell.paper(own), "fewer": cell.fewer(own)}
+                    if model.outer and (work := cell.paper_at_work(own)):
+                        ways["work"] = work
                 row = {"model": model.name, "setting": setting.name, "group": setting.group, "target": target}
                 row |= {"calls": total, "tuned": model.tuned}
+                row |= {"skip_share": round(cell.skip_share, 3)} if model.outer else {}
                 print("ROW", json.dumps(row | {n: summary(w, total) for n, w in ways.items()}), flush=True)
 
 
@@ -120,7 +123,7 @@ def joined(rows: list[dict]) -> list[dict]:
 def show(rows: list[dict]) -> None:
     """Rows as lines: mean (10th percentile, worst) of each way, and where the own one is behind."""
     for row in rows:
-        ways = [n for n in ("own", "before", "paper", "fewer") if n in row]
+        ways = [n for n in ("own", "before", "paper", "work", "fewer") if n in row]
         told = "  ".join(
             f"{n} [{w['calls']:4.1f}] {w['psnr_mean']:5.1f} ({w['psnr_p10']:4.1f}, {w['psnr_worst']:4.1f})"
             for n, w in ((n, row[n]) for n in ways)

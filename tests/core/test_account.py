@@ -109,9 +109,9 @@ def test_where_forecasts_are_worth_nothing_the_risk_is_not_to_be_taken():
 # -- the veto -------------------------------------------------------------------------------------------------------
 
 
-def run(outputs, preset="balanced", steps=20, **settings):
+def run(outputs, preset="balanced", steps=20, plan=None, **settings):
     """Per step the reasons, where ``outputs`` maps a stream to its output at a step; all streams in one pass."""
-    plan = schedule(steps)
+    plan = plan or schedule(steps)
     session, found = CacheSession(replace(resolve("flux", preset), **settings), plan), []
     for index, sigma in enumerate(plan.sigmas[:-1]):
         keys = [SampleKey(stream, 0) for stream in outputs]
@@ -139,6 +139,16 @@ def test_a_steady_model_is_never_vetoed():
     assert [reasons[0] for reasons in found].count("reused") == 10
     assert "forecasts off" not in {reasons[0] for reasons in found}
     assert risk == 0
+
+
+@pytest.mark.parametrize(("preset", "computed"), [("balanced", 15), ("fast", 10)])
+def test_a_veto_before_the_first_audit_costs_no_speed(preset, computed):
+    """It speaks of no forecast of this run: the call takes the place of one that was planned later."""
+    sigmas = (*(14.6 * (0.03 / 14.6) ** (i / 29) for i in range(30)), 0.0)
+    found, _ = run({"cond": steady}, preset, plan=Schedule(sigmas, noise_share=lambda sigma: sigma / (1 + sigma)))
+    reasons = [reasons[0] for reasons in found]
+    assert reasons[1] == "forecasts off", "the plan would skip it"
+    assert len(reasons) - reasons.count("reused") == computed
 
 
 @pytest.mark.parametrize("steps", [4, 8, 12, 20, 30])

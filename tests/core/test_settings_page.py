@@ -48,6 +48,16 @@ def test_verdict_counts_the_cells_that_computed_everything():
     assert "up to 1.5 dB" in told
 
 
+def test_where_skipped_calls_are_dear_the_same_work_is_told_beside_the_same_calls():
+    dear = row(30, 31, 28) | {"model": "unet", "skip_share": 0.4}
+    told = settings_page.verdict([dear, dear | {"work": way(29)}, dear | {"work": way(30.5)}, row(30, 31, 28)])
+    assert "First in 0 of 4 cells" in told
+    assert "takes a part of a whole one (U-Net of SD 1.5 40%," in told
+    assert "first in 2 of 4 cells (50%)" in told, "not where it is ahead with as much work, nor where nothing is dear"
+    assert "paper, same work" in settings_page.table([dear])
+    assert "same work" not in settings_page.table([row(30, 31, 28)])
+
+
 def test_groups_have_means_and_no_mean_of_half_the_cells():
     told = settings_page.groups([row(30, 20, 10), row(40, 30, 20) | {"before": way(35)}])
     assert "| multistep samplers | 2 | 2 | 35.0 (2.00x) | - | 25.0 (2.00x) | 15.0 (2.00x) |" in told
