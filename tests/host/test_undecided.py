@@ -1,6 +1,7 @@
 """Forwards that do not come to the blocks: another pack's own forward, another cache's skipped pass."""
 
 import logging
+from inspect import signature
 from types import MethodType
 
 import pytest
@@ -84,20 +85,22 @@ class Leaves:
     def __init__(self, original, blocks, since=0) -> None:
         self.original, self.blocks, self.since, self.calls = original, blocks, since, -1
 
-    def __call__(self, *args, transformer_options, **kwargs):
+    def __call__(self, *args, **kwargs):
         self.calls += 1
         if self.calls < self.since:
-            return self.original(*args, transformer_options=transformer_options, **kwargs)
+            return self.original(*args, **kwargs)
+        given = signature(self.original).bind(*args, **kwargs)  # older hosts pass them by position
+        transformer_options = given.arguments["transformer_options"]
         dit = transformer_options.get("patches_replace", {}).get("dit", {})
         visited = {key: patch for key, patch in dit.items() if key not in self.blocks}
-        options = {**transformer_options, "patches_replace": {"dit": visited}}
+        given.arguments["transformer_options"] = {**transformer_options, "patches_replace": {"dit": visited}}
         network = self.original.__self__
         stacks = [(getattr(network, f"{kind}s"), index) for kind, index in self.blocks]
         before = [stack[index] for stack, index in stacks]
         try:
             for (stack, index), block in zip(stacks, before, strict=True):
                 stack[index] = Direct(block)
-            return self.original(*args, transformer_options=options, **kwargs)
+            return self.original(*given.args, **given.kwargs)
         finally:
             for (stack, index), block in zip(stacks, before, strict=True):
                 stack[index] = block
