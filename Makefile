@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN := $(PYTHON) tests/host/run.py
 ARGS ?=
 
-.PHONY: help demo picture test test-hosts test-web test-ray browser lint format bench-speed bench-quality bench-settings bench-compile bench-tune bench-risk models soak clean
+.PHONY: help demo picture test test-hosts test-web test-ray browser lint format bench-speed bench-quality bench-settings bench-oracle bench-compile bench-tune bench-risk models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,9 @@ models:  ## the table in docs/models.md, from what the tests of every family sho
 
 bench-settings:  ## the own presets under the settings that people sample with, all trained models
 	$(RUN) --script bench/settings.py $(ARGS)
+
+bench-oracle:  ## what the best choice of skipped calls would win where the own presets do not
+	$(RUN) --script bench/oracle.py $(ARGS)
 
 bench-compile:  ## torch.compile with and without the cache
 	$(RUN) --script bench/compiled.py $(ARGS)

@@ -1,8 +1,10 @@
-"""How much is there to win?  ``python3 tests/host/run.py --script bench/oracle.py``.
+"""How much is there to win?  ``make bench-oracle``, after ``make bench-settings``.
 
-Short schedules of the settings bench (docs/settings.md): every choice of skipped calls is sampled, and the best one in
-hindsight stands beside what the own policy chose and beside fewer steps.  The first and the last call are always
-computed.  What the best choice does not win, no plan wins with these forecasts.  Writes bench/results/oracle.json.
+Cells of the settings bench (docs/settings.md) that the own policy does not win, and short schedules: choices of skipped
+calls are sampled, and the best one in hindsight stands beside what the own policy chose and beside fewer steps.  Of
+short schedules every choice is tried, of longer ones about twenty.  The first and the last call are always computed.
+What the best choice does not win, no plan wins with these forecasts.  Writes bench/results/oracle.json; what stands
+there already is not measured again.
 """
 
 import argparse
@@ -10,7 +12,9 @@ import json
 import logging
 import sys
 import tempfile
-from itertools import combinations
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -22,30 +26,46 @@ REPO = BENCH.parent
 sys.path.extend([str(BENCH), str(REPO), str(REPO / "tests"), str(REPO / "tests" / "host")])
 import inprocess  # noqa: E402
 from layout import base_directory  # noqa: E402
+from plans import even_plans, every_choice  # noqa: E402
 from provision import running_host  # noqa: E402
-from settings import span  # noqa: E402
-from settings_cells import JUDGED, MODELS  # noqa: E402
-from settings_page import ORACLE  # noqa: E402
+from settings import PARTS, RESULTS, span  # noqa: E402
+from settings_cells import JUDGED, MODELS, TWO  # noqa: E402
+from settings_page import ORACLE, behind  # noqa: E402
 from settings_runs import Cell  # noqa: E402
 
-CELLS = [(model, "2m_9", 2) for model in ("flux", "hunyuan_video", "wan", "qwen_image", "z_image", "unet")]
-CELLS += [("flux_reflow", "quadratic8", 2), ("wan", "euler8", 2)]  # model, setting, skipped calls
+SHORT = [(model, "2m_9", 7) for model in ("flux", "hunyuan_video", "wan", "qwen_image", "z_image", "unet")]
+SHORT += [("flux_reflow", "quadratic8", 6), ("wan", "euler8", 6)]  # model, setting, computed calls
+MOST = 30  # choices that are all sampled; of more, ``even_plans``
 
 
-def masks(total: int, skipped: int) -> list[str]:
-    """Every choice of so many skipped calls, none of them the first or the last."""
-    chosen = combinations(range(1, total - 1), skipped)
-    return [",".join("0" if call in skips else "1" for call in range(total)) for skips in chosen]
+@dataclass(frozen=True)
+class Question:
+    """A cell of the settings bench, by the calls that are computed in it."""
+
+    model: str
+    setting: str
+    computed: int
 
 
-def best_of(cell: Cell, skipped: int) -> dict:
+def questions(rows: Sequence[dict]) -> list[Question]:
+    """The short schedules, and every cell of ``rows`` that fewer steps or the paper's rule win.
+
+    A sampler that calls twice per step is left out: choices are by step.
+    """
+    lost = [row for row in rows if behind(row) and row["group"] != TWO]
+    asked = [Question(*cell) for cell in SHORT]
+    asked += [Question(row["model"], row["setting"], round(row["own"]["calls"])) for row in lost]
+    return list(dict.fromkeys(asked))
+
+
+def best_of(cell: Cell, computed: int) -> dict:
     """The best choice in hindsight, the own policy's, and fewer steps, all with the same number of computed calls."""
     core, total = cell.comfy.pack.dicache_core, round(cell.reference[1])
+    plans = every_choice(total, computed) if comb(total - 2, computed - 2) <= MOST else even_plans(total, computed)
     config = {"threshold": 1.0, "indicator": "mask", "predictor": "corrected_line", "warmup_steps": 0}
-    configs = {mask: core.CacheConfig(mask=mask, **config) for mask in masks(total, skipped)}
-    means = {mask: float(np.mean(cell.cached(config)["psnr"])) for mask, config in configs.items()}
+    masks = [",".join(str(int(on)) for on in plan) for plan in plans]
+    means = {mask: float(np.mean(cell.cached(core.CacheConfig(mask=mask, **config))["psnr"])) for mask in masks}
     best = max(means, key=means.get)
-    computed = total - skipped
     return {
         "model": cell.model.name,
         "setting": cell.setting.name,
@@ -60,17 +80,23 @@ def best_of(cell: Cell, skipped: int) -> dict:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", type=Path, default=PARTS, help="where the settings bench keeps measured cells")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable(logging.INFO)
+    rows = json.loads(ORACLE.read_text(encoding="utf-8")) if ORACLE.is_file() else []
+    answered = {Question(row["model"], row["setting"], row["computed"]) for row in rows}
+    asked = [q for q in questions(json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]) if q not in answered]
+    options.parts.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         comfy = inprocess.start(Path(running_host().comfy), base_directory(Path(folder)))
-        rows = []
-        for name, wanted, skipped in tqdm(CELLS):
-            setting = next(s for s in MODELS[name].settings if s.name == wanted)
-            rows.append(best_of(Cell(comfy, MODELS[name], setting, span(JUDGED), Path(folder)), skipped))
+        for question in tqdm(asked):
+            model = MODELS[question.model]
+            setting = next(s for s in model.settings if s.name == question.setting)
+            rows.append(best_of(Cell(comfy, model, setting, span(JUDGED), options.parts), question.computed))
             print(json.dumps(rows[-1]), flush=True)
-    ORACLE.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+            ORACLE.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class CacheConfig:
             steers, or where the rule has another limit (``Indicator.limited_by``). 0 never reuses, whatever the rule.
         interval: for rules that count: every ``interval``-th step is computed.
         probe_depth: blocks ``m`` that run on every step, at least 1.
-        warmup_steps: steps at the start of the whole schedule that are always computed; ``None`` means 20% of them.
+        warmup_steps: steps at the start of the whole schedule that are always computed; ``None``: see ``warmup_of``.
         gamma_max: upper bound of the trajectory's extrapolation factor (1 means plain reuse).
         indicator: name of the rule that says *when* to reuse, see ``dicache_core.indicators``.
         predictor: name of the rule that says *how* to rebuild, see ``dicache_core.predictors``.
@@ -36,7 +36,7 @@ class CacheConfig:
         residual_bits: 16 keeps residuals in the model's dtype, 8 packs them into one byte per value.
         architecture: name of the model's architecture, for rules with a table of their own; empty for none.
         target: speed ("2x") or number of computed steps ("12") to meet, instead of the threshold; empty for neither.
-        earned: whether a target's speed is an upper bound, up to which skips are earned in the run, see ``Target``.
+        earned: whether skips are earned in the run, which makes a target's speed an upper bound, see ``Target``.
         mask: for the rule "mask": "1,1,0,1", per step of the whole schedule, whether it is computed.
         curve: for the rule "magcache": per step of a calibrating run, magnitude of its residual over the one before.
         residual_errors, velocity_errors: for calibrated rules, from the same run, see ``dicache_core.curve``.
@@ -128,14 +128,17 @@ class CacheConfig:
     def warmup_of(self, total: int) -> int:
         """Steps of a whole schedule of ``total`` steps that are computed before anything may be reused.
 
-        With a target, at most half of the steps that it computes: the rest is for where the error is largest.  Where
-        steps are few and skips are earned, just as many: the first ones lay out the picture.
+        With a target, at most half of the steps that it computes: the rest is for where the error is largest.  Left
+        automatic where skips are earned it is one step, as the audits say how it goes on, and where steps are few just
+        that half: the first ones lay out the picture.
         """
-        steps = math.ceil(WARMUP_FRACTION * total - 1e-9) if self.warmup_steps is None else self.warmup_steps
+        automatic = self.warmup_steps is None
+        whole = 1 if self.earned else math.ceil(WARMUP_FRACTION * total - 1e-9)
+        steps = whole if automatic else self.warmup_steps
         if self.goal is None:
             return steps
         half = math.ceil(self.goal.computed(total) / 2)
-        return half if total <= FEW_STEPS and self.goal.earned else min(steps, half)
+        return half if automatic and self.goal.earned and total <= FEW_STEPS else min(steps, half)
 
     def closed(self, step: Step) -> str | None:
         """Why no sample may be reused at ``step``, known before anything is measured; ``None`` when it is open."""

@@ -20,7 +20,7 @@ POLICIES: dict[str, Policy] = {
     "dicache": Policy("delta_y", "trajectory"),
     "dicache_delta_minus": Policy("delta_minus", "trajectory"),
     # This pack's own: better gates, and the output in place of the stack's residual.
-    "foreseen": Policy("foreseen", "corrected_line", warmup_steps=1),
+    "foreseen": Policy("foreseen", "corrected_line"),
     "corrected_line": Policy("fixed", "corrected_line", interval=2, warmup_steps=2),
     "trajectory_error": Policy("trajectory_error", "trajectory", thresholds=everywhere(0.1)),
     "trajectory_error_output": Policy("trajectory_error", "output_line", thresholds=everywhere(0.1)),

@@ -97,8 +97,8 @@ class Policy:
         target = self.target if self.target is not None else "" if limited else config.target
         if not target and self.limited_by == "target":
             target = DEFAULT_SPEED
+        mine["earned"] = bool(target) and predictor_class(self.predictor).accounts
         if target and not Target.parse(target).count:
-            mine["earned"] = predictor_class(self.predictor).accounts
             mine["few_steps"] = FEWEST_STEPS if mine["earned"] else FEW_STEPS
         elif config.target:  # a speed is turned down where steps are few; another limit is taken at its word
             mine["few_steps"] = 0

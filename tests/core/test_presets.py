@@ -68,7 +68,7 @@ def test_the_packs_own_presets_are_speeds_and_the_same_for_every_architecture(pr
     assert len(configs) == 1
     (config,) = configs
     assert rules(config) == ("foreseen", "corrected_line")
-    assert (config.target, config.warmup_steps) == (dict(fidelity="1.5x", balanced="2x", fast="3x")[preset], 1)
+    assert (config.target, config.warmup_of(30)) == (dict(fidelity="1.5x", balanced="2x", fast="3x")[preset], 1)
 
 
 def test_where_nothing_was_published_the_papers_rule_is_steered_and_says_so():

@@ -142,4 +142,11 @@ def test_what_a_speed_may_cost(text, total, strain):
 def test_the_first_steps_of_few_are_computed():
     config = resolve("flux", "balanced")
     assert [config.warmup_of(total) for total in (4, 6, 8, 9, 30)] == [2, 2, 3, 1, 1]
-    assert replace(config, target="6").warmup_of(8) == 1
+    assert replace(config, target="6").warmup_of(8) == 1, "a count is taken at its word"
+
+
+@pytest.mark.parametrize(
+    ("typed", "total", "warmup"), [(0, 8, 0), (1, 8, 1), (2, 8, 2), (9, 8, 3), (4, 30, 4), (20, 30, 8)]
+)
+def test_a_typed_warm_up_counts_up_to_half_of_what_is_computed(typed, total, warmup):
+    assert resolve("flux", "balanced", warmup_steps=typed).warmup_of(total) == warmup
