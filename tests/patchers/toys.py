@@ -226,7 +226,8 @@ def seedvr2() -> Toy:
 
 def hidream_o1() -> Toy:
     words = dict(vocab_size=32, hidden_size=64, intermediate_size=48, num_hidden_layers=4, num_attention_heads=2)
-    words |= dict(num_key_value_heads=1, head_dim=32, max_position_embeddings=64, rope_dims=[6, 5, 5])
+    # as many as heads: ComfyUI 0.27.0 loses grouped ones on the way to this family's attention (0.30.0 does not)
+    words |= dict(num_key_value_heads=2, head_dim=32, max_position_embeddings=64, rope_dims=[6, 5, 5])
     eyes = dict(hidden_size=16, intermediate_size=16, depth=1, num_heads=1, num_position_embeddings=16)
     model = build("hidream_o1.model.HiDreamO1Transformer", text_config_overrides=words, vision_config_overrides=eyes)
     tokens = TEXT + 6 + 2  # two of them a reference's
