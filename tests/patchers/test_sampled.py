@@ -106,13 +106,19 @@ def test_what_computes_everything_is_the_bare_model_bit_for_bit(cached):
         assert cached.run.computed == STEPS
 
 
+def on_top(run) -> int:
+    """Steps that a veto added: one at the second step comes before the first audit and takes the place of another."""
+    return run.vetoed - any(passed.decisions[0].reason == "forecasts off" for passed in run.passes[1:2])
+
+
+
 def test_default_widgets_skip_up_to_half_and_the_strip_says_so(cached):
     """Weights are random here: some of these models jump from step to step, and veto skips."""
     with counted(cached.outermost_and_last) as calls:
         latent = cached.applied()
     assert latent.isfinite().all()
     computed, vetoed = cached.run.computed, cached.run.vetoed
-    assert computed == STEPS // 2 + vetoed
+    assert computed == STEPS // 2 + on_top(cached.run)
     assert calls == [computed] * 2, "skipped steps run no block"
     event = strip_of(cached)
     assert event["policy"] == "foreseen"
@@ -183,7 +189,7 @@ def test_default_widgets_on_the_trained_models(comfy, pack, shows, architecture)
         latent = comfy.sample(model, CAPTIONS[0], architecture=architecture, steps=STEPS, cfg=cfg, **size)
     assert latent.isfinite().all()
     (run,) = log.runs
-    assert run.computed == STEPS // 2 + run.vetoed
+    assert run.computed == STEPS // 2 + on_top(run)
     assert run.reused >= STEPS // 2 - 2, "so far from a full schedule, a skip or two are vetoed"
 
 
@@ -247,7 +253,7 @@ def test_a_class_of_no_family(comfy, pack, spec):
     for preset, computed in (("fidelity", 11), ("balanced", 8), ("fast", 8)):  # at least eight
         model, log = comfy.node("DiCacheApply", model=host.model, preset=preset)
         latent = host.sample(model, STEPS)
-        assert log.runs[-1].computed == computed + log.runs[-1].vetoed
+        assert log.runs[-1].computed == computed + on_top(log.runs[-1])
         assert latent.isfinite().all()
     with pytest.raises(ValueError, match="choose the preset fidelity, balanced or fast") as error:
         comfy.node("DiCacheApply", model=host.model, preset=STACK)
