@@ -111,7 +111,6 @@ def on_top(run) -> int:
     return run.vetoed - any(passed.decisions[0].reason == "forecasts off" for passed in run.passes[1:2])
 
 
-
 def test_default_widgets_skip_up_to_half_and_the_strip_says_so(cached):
     """Weights are random here: some of these models jump from step to step, and veto skips."""
     with counted(cached.outermost_and_last) as calls:
