@@ -132,13 +132,14 @@ class CacheConfig:
         automatic where skips are earned it is one step, as the audits say how it goes on, and where steps are few just
         that half: the first ones lay out the picture.
         """
-        automatic = self.warmup_steps is None
-        whole = 1 if self.earned else math.ceil(WARMUP_FRACTION * total - 1e-9)
-        steps = whole if automatic else self.warmup_steps
-        if self.goal is None:
-            return steps
-        half = math.ceil(self.goal.computed(total) / 2)
-        return half if automatic and self.goal.earned and total <= FEW_STEPS else min(steps, half)
+        steps = self._first_steps(total) if self.warmup_steps is None else self.warmup_steps
+        return steps if self.goal is None else min(steps, math.ceil(self.goal.computed(total) / 2))
+
+    def _first_steps(self, total: int) -> int:
+        """The automatic warm-up, before a target takes its half."""
+        if self.goal is None or not self.earned:
+            return math.ceil(WARMUP_FRACTION * total - 1e-9)
+        return total if self.goal.earned and total <= FEW_STEPS else 1
 
     def closed(self, step: Step) -> str | None:
         """Why no sample may be reused at ``step``, known before anything is measured; ``None`` when it is open."""
