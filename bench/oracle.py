@@ -93,8 +93,8 @@ def main() -> None:
         comfy = inprocess.start(Path(running_host().comfy), base_directory(Path(folder)))
         for question in tqdm(asked):
             model = MODELS[question.model]
-            setting = next(s for s in model.settings if s.name == question.setting)
-            rows.append(best_of(Cell(comfy, model, setting, span(JUDGED), options.parts), question.computed))
+            cell = Cell(comfy, model, model.setting(question.setting), span(JUDGED), options.parts)
+            rows.append(best_of(cell, question.computed))
             print(json.dumps(rows[-1]), flush=True)
             ORACLE.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 

@@ -68,13 +68,14 @@ def measure_part(options: argparse.Namespace) -> None:
                 own = cell.own(target)
                 total = cell.reference[1]
                 ways = {"own": own}
-                if not options.own_only:
-                    ways |= {"paper": cell.paper(own), "fewer": cell.fewer(own)}
-                    if model.outer and (work := cell.paper_at_work(own)):
-                        ways["work"] = work
                 row = {"model": model.name, "setting": setting.name, "group": setting.group, "target": target}
                 row |= {"calls": total, "tuned": model.tuned}
-                row |= {"skip_share": round(cell.skip_share, 3)} if model.outer else {}
+                if not options.own_only:
+                    ways |= {"paper": cell.paper(own), "fewer": cell.fewer(own)}
+                    if model.outer:
+                        row["skip_share"] = round(cell.skip_share, 3)
+                        work = cell.paper_at_work(own)
+                        ways |= {"work": work} if work else {}
                 print("ROW", json.dumps(row | {n: summary(w, total) for n, w in ways.items()}), flush=True)
 
 

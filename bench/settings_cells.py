@@ -59,6 +59,10 @@ class Model:
     targets: tuple[str, ...] = TARGETS
     outer: bool = False
 
+    def setting(self, name: str) -> Setting:
+        """The one of that name."""
+        return next(setting for setting in self.settings if setting.name == name)
+
 
 PLAIN, TWO, MULTI, GUIDANCE, NOISE, SHORT, FEW = (
     "plain", "two-call samplers", "multistep samplers", "guidance", "noise", "short", "few",

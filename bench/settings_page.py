@@ -29,17 +29,14 @@ TENTH = 1.0  # decibels that the 10th percentile may be below the paper's
 Rows = Sequence[dict]
 
 
-def behind(row: dict) -> float:
+def behind(row: dict, others: Sequence[str] = OTHERS) -> float:
     """Decibels that the own policy's mean is behind the better of the others; 0 where it is first."""
-    return max(0.0, *(row[way]["psnr_mean"] - row["own"]["psnr_mean"] for way in OTHERS))
+    return max(0.0, *(row[way]["psnr_mean"] - row["own"]["psnr_mean"] for way in others if way in row))
 
 
 def behind_at_work(row: dict) -> float:
     """The same, the paper's rule with as much work as the own policy where a call that it skips is dear."""
-    if "skip_share" not in row:
-        return behind(row)
-    best = max(row[way]["psnr_mean"] for way in ("work", "fewer") if way in row)
-    return max(0.0, best - row["own"]["psnr_mean"])
+    return behind(row, ("work", "fewer") if "skip_share" in row else OTHERS)
 
 
 def is_full(row: dict) -> bool:
@@ -189,7 +186,7 @@ def table(rows: Rows) -> str:
     titles = ("setting", "sampling", "speed", *("paper, same work" if way == "work" else way for way in ways))
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for row in rows:
-        setting = next(s for s in MODELS[row["model"]].settings if s.name == row["setting"])
+        setting = MODELS[row["model"]].setting(row["setting"])
         best = max(row[way]["psnr_mean"] for way in ("own", *OTHERS))
         cells = [_cell(row.get(way), best, way in ("own", *OTHERS)) for way in ways]
         lines.append(f"| {row['setting']} | {described(setting)} | {row['target']} | " + " | ".join(cells) + " |")

@@ -171,10 +171,13 @@ class Cell:
             return None
         return self._at(own, lambda each: self.paper_at(spent[each]))
 
-    @cached_property
+    @property
     def skip_share(self) -> float:
         """Work of a call that the paper's rule skips against one that it computes: operations of convolutions,
         matrix products and attention."""
+        return self._row("share", paper_state(self.comfy), self._count_work)["share"]
+
+    def _count_work(self) -> dict:
         config = replace(self._paper_config(FEWEST_COMPUTED), target="", threshold=10.0, warmup_steps=1)
         runs, worked = [], []
         for model in (self.patcher(), self.comfy.pack.model_patchers.attach(self.patcher(), config, runs=runs)):
@@ -182,7 +185,7 @@ class Cell:
                 self.sample(model)
             worked.append(counted.get_total_flops())
         skipped = sum(all(d.reuse for d in passed.decisions) for passed in runs[-1].passes)
-        return 1 - (1 - worked[1] / worked[0]) * len(runs[-1].passes) / skipped
+        return {"share": 1 - (1 - worked[1] / worked[0]) * len(runs[-1].passes) / skipped}
 
     def fewer_at(self, calls: float) -> dict:
         """The same sampler with the number of steps whose calls are nearest; in doubt the larger one."""
@@ -227,7 +230,7 @@ def paper_state(comfy: Any) -> str:
 
         digest = hashlib.sha256()
         for setting, guided in (("euler12", False), ("heun16", False), ("euler8", True)):
-            chosen = next(s for s in MODELS["flux"].settings if s.name == setting)
+            chosen = MODELS["flux"].setting(setting)
             chosen = replace(chosen, steps=min(chosen.steps, 9), guided=guided)
             cell = Cell(comfy, replace(MODELS["flux"], size=8), chosen, [0, 1], Path())
             config = cell._paper_config(5)
