@@ -1,32 +1,22 @@
 """The known methods on numbers worked out by hand."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
-from core.toys import hidden, run_pass, schedule, session
+from core.toys import hidden, schedule
 
 from dicache_core import (
-    INDICATORS,
-    POLICIES,
-    PREDICTORS,
     CacheConfig,
     CacheSession,
     Curve,
     Observation,
-    Policy,
     SampleKey,
-    Space,
     Stopwatch,
     calibration,
-    chosen_policy,
     curve_of,
     indicator_class,
-    limit_text,
-    named_policy,
     predictor_class,
-    resolve,
 )
 from dicache_core.known.extrapolation import adams_bashforth2, bdf2, bdf2_heun, hold, linear, taylor2
 from dicache_core.known.hyca import CLUSTERS, cluster_channels, describe
@@ -273,93 +263,3 @@ def test_clusters_tell_kinds_of_channels_apart():
     cluster = cluster_channels(describe(wild, still, still))
     assert set(cluster[t == 0].tolist()).isdisjoint(cluster[t == 1].tolist())
     assert cluster.max() < CLUSTERS
-
-
-# -- the table ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("architecture", ["flux", "chroma", "hunyuan_video", "wan", "no such model"])
-def test_every_policy_has_a_limit_for_every_architecture(name, architecture):
-    config = resolve(architecture, policy=POLICIES[name])
-    assert config.threshold > 0
-    assert limit_text(config) not in ("1", "0")  # neither a default that nobody chose nor never
-    assert config.architecture == architecture
-    assert config.indicator in INDICATORS
-    assert config.predictor in PREDICTORS
-
-
-def test_thresholds_per_architecture_give_way_to_one_that_was_written():
-    policy = Policy("teacache", "reuse", thresholds={"flux": 0.4})
-    assert resolve("flux", policy=policy).threshold == 0.4
-    assert resolve("wan", policy=policy).threshold == 0.08
-    assert resolve("wan", policy=replace(policy, thresholds={"flux": 0.4, "": 0.2})).threshold == 0.2
-    assert resolve("flux", policy=replace(policy, threshold=0.3)).threshold == 0.3
-
-
-@pytest.mark.parametrize("architecture", ["flux", "unet", "qwen_image"])
-@pytest.mark.parametrize(
-    ("policy", "few_steps"),
-    [
-        (chosen_policy("deepcache"), 0),
-        (chosen_policy("fbcache"), 0),
-        (chosen_policy("dicache", target="12"), 0),
-        (chosen_policy("dicache", target="2x"), 8),
-        (chosen_policy("foreseen", target="2x"), 3),
-    ],
-)
-def test_only_a_speed_is_turned_down_where_steps_are_few(policy, few_steps, architecture):
-    """Whether anything was published for the architecture makes no difference."""
-    assert resolve(architecture, policy=policy).few_steps == few_steps
-
-
-def test_an_unknown_policy_names_the_known_ones():
-    with pytest.raises(ValueError, match="dicache"):
-        named_policy("luck")
-
-
-@pytest.mark.parametrize(("interval", "computed"), [(1, "1111111111"), (2, "1010101011"), (3, "1001001001")])
-def test_every_interval_th_step_is_computed(interval, computed):
-    config = CacheConfig(indicator="fixed", predictor="output_reuse", interval=interval, warmup_steps=1)
-    run, found = CacheSession(config, TEN), ""
-    for sigma in TEN.sigmas[:-1]:
-        cache = run.forward([SampleKey("cond", 0)], TEN.step_at(sigma), torch.zeros(1, 1, 2, 2))
-        found += "0" if all(cache.decide()) else "1"
-        cache.observe(torch.ones(1, 1, 2, 2))
-    assert found == computed
-
-
-@pytest.mark.parametrize("name", POLICIES)
-def test_every_policy_with_threshold_0_looks_at_nothing_and_accounts_for_nothing(name):
-    curve = Curve("flux", (0.0, 1.0), ((0.1,), (0.1,)), ((0.1,), (0.1,)))
-    policy = replace(POLICIES[name], threshold=0.0, target="", curve=curve)
-    run = CacheSession(resolve("flux", policy=policy), TEN)
-    assert run.needs_no_stack
-    for sigma in TEN.sigmas[:-1]:
-        cache = run.forward([SampleKey("cond", 0)], TEN.step_at(sigma), torch.zeros(1, 1, 2, 2))
-        assert cache.decide() == (False,)
-        v = torch.ones(1, 1, 2, 2)
-        assert cache.observe(v) is v
-        assert torch.equal(v, torch.ones(1, 1, 2, 2))
-
-
-# By how much at most; all others continue it.
-OFF_THE_LINE = {
-    "reuse": 1.0,
-    "spectrum": 1.0,
-    "hicache": 0.8,
-    "freqca": 1.0,
-    "tc_pade": 0.6,
-    "least_squares_gamma": 0.2,
-}
-
-
-@pytest.mark.parametrize("name", [n for n, c in PREDICTORS.items() if c.space is Space.RESIDUAL])
-def test_every_residual_predictor_runs_in_a_session(name):
-    run = session(predictor=name, threshold=10.0, warmup_steps=5, gamma_max=2.0)
-    for step in range(5):
-        run_pass(run, step, hidden(1.0), hidden(2.0 + step), hidden(1.0))  # R = 2 + step
-    reuse, hM = run_pass(run, 5, hidden(1.0), hidden(7.0), hidden(99.0))
-    assert reuse == (True,)
-    # the residual grew by 1 per step
-    assert torch.allclose(hM, hidden(8.0), atol=OFF_THE_LINE.get(name, 0.0) + 1e-4)
