@@ -5,7 +5,6 @@ Prints a table: version, tests passed and failed, and whether the cache decided 
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from provision import HOSTS, NEWEST, OLDEST, REPO, ProvisionError, provision
+from provision import HOSTS, NEWEST, OLDEST, REPO, ProvisionError, environment_for, provision
 
 TESTS = ["tests/host", "tests/patchers", "tests/pack_nodes"]
 
@@ -42,8 +41,7 @@ def run_host(version: str, folder: Path, arguments: list[str]) -> Result:
     report, decisions = folder / f"{version}.xml", folder / f"{version}.json"
     for stale in (report, decisions):
         stale.unlink(missing_ok=True)
-    ours = {"DICACHE_TEST_COMFY": host.comfy, "DICACHE_DECISIONS": str(decisions)}
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **ours}
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **environment_for(host), "DICACHE_DECISIONS": str(decisions)}
     command = [host.python, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests", "-q", "--require-host"]
     command += ["-n", "2", "--dist", "loadfile"]
     if version not in (NEWEST, OLDEST):

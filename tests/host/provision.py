@@ -92,6 +92,14 @@ def with_ray(host: Host) -> Host:
     return replace(host, python=str(_environment(f"ray-{host.version}", wanted, [purelib], "Ray")))
 
 
+def environment_for(host: Host) -> dict[str, str]:
+    """Environment variables of a process that runs against ``host``, and of whatever it starts."""
+    kept = {**os.environ, "DICACHE_TEST_COMFY": host.comfy}
+    # Containers like this switch; with it every start of a ComfyUI compiles thousands of modules anew, for 20 seconds.
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return kept
+
+
 def find_user_comfy() -> Path | None:
     """The ComfyUI that the user named or put this pack into."""
     named = os.environ.get("COMFYUI_PATH")

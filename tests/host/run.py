@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-from provision import REPO, ProvisionError, provision
+from provision import REPO, ProvisionError, environment_for, provision
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
         command = ["-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests"]
         if not any(argument.startswith("tests") for argument in rest):
             command.append("tests")
-    environment = {**os.environ, "DICACHE_TEST_COMFY": host.comfy}
+    environment = environment_for(host)
     if not options.script:  # spinning worker threads make a busy machine ten times slower than a free one
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     process = subprocess.Popen([host.python, *command, *rest], cwd=REPO, env=environment)

@@ -82,6 +82,13 @@ def test_environment_sees_the_shared_packages_and_is_made_once(monkeypatch, tmp_
     assert not half_done.exists(), "what an interrupted installation left must go"
 
 
+def test_started_processes_keep_their_bytecode(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    environment = provision.environment_for(provision.Host("0.30.0", "python", "/comfy"))
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert environment["DICACHE_TEST_COMFY"] == "/comfy"
+
+
 def test_failing_command_shows_its_output():
     with pytest.raises(provision.ProvisionError, match="the reason"):
         provision._run([sys.executable, "-c", "import sys; print('the reason'); sys.exit(3)"])
