@@ -16,7 +16,7 @@ picture:  ## the picture at the head of the README
 	$(RUN) --script demo/picture.py
 
 test:  ## all tests against a real ComfyUI; more pytest arguments in ARGS
-	$(RUN) --require-host -n 2 --dist loadfile $(ARGS)
+	$(RUN) --require-host -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-hosts:  ## host and patcher tests against six ComfyUI versions
 	$(PYTHON) tests/host/matrix.py $(ARGS)

@@ -10,8 +10,6 @@ from comfy_api.latest import io, ui
 from . import reporting
 from .dicache_core import parse_settings, settings_of
 from .model_patchers import (
-    SAMPLERS,
-    SCHEDULERS,
     Sampling,
     architecture_of,
     as_latent,
@@ -22,7 +20,7 @@ from .model_patchers import (
     picture_part,
     recalled,
 )
-from .nodes_shared import ALIASES, CATEGORY, checkable
+from .nodes_shared import ALIASES, CATEGORY, checkable, custom_sampling_inputs, sampler_inputs
 
 
 class DiCacheCompare(io.ComfyNode):
@@ -48,35 +46,10 @@ class DiCacheCompare(io.ComfyNode):
                     "negative", optional=True, tooltip="What it should not show. Not needed with a guider."
                 ),
                 io.Latent.Input("latent_image", tooltip="The latent to denoise."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The seed of the noise that every run starts from.",
-                ),
-                io.Int.Input("steps", default=30, min=1, max=10000, tooltip="Steps of every run."),
-                io.Float.Input(
-                    "cfg",
-                    default=1.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="Guidance scale of the sampler. 1 for models with built-in guidance, such as Flux dev.",
-                ),
-                io.Combo.Input("sampler_name", options=SAMPLERS, default="euler", tooltip="The sampler of every run."),
-                io.Combo.Input(
-                    "scheduler", options=SCHEDULERS, default="simple", tooltip="How noise falls from step to step."
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="1 makes a new picture; less keeps more of the one in latent_image.",
+                *sampler_inputs(
+                    seed="The seed of the noise that every run starts from.",
+                    steps="Steps of every run.",
+                    sampler="The sampler of every run.",
                 ),
                 io.String.Input(
                     "settings",
@@ -92,29 +65,7 @@ class DiCacheCompare(io.ComfyNode):
                     optional=True,
                     tooltip="With a VAE the pictures are compared and shown, not the latents.",
                 ),
-                io.Guider.Input(
-                    "guider",
-                    optional=True,
-                    tooltip="Custom sampling: used in place of positive, negative and cfg, around the model above.",
-                ),
-                io.Sampler.Input("sampler", optional=True, tooltip="Custom sampling: used in place of sampler_name."),
-                io.Sigmas.Input(
-                    "sigmas", optional=True, tooltip="Custom sampling: used in place of steps, scheduler and denoise."
-                ),
-                io.Model.Input(
-                    "low_noise_model",
-                    optional=True,
-                    tooltip="The second of two experts (Wan 2.2): it takes over from the model above in mid-schedule.",
-                ),
-                io.Int.Input(
-                    "switch_at",
-                    default=-1,
-                    min=-1,
-                    max=10000,
-                    optional=True,
-                    advanced=True,
-                    tooltip="The step at which low_noise_model takes over. -1 means half of the steps.",
-                ),
+                *custom_sampling_inputs(),
             ],
             outputs=[
                 io.Latent.Output("latents", tooltip="One batch: without DiCache first, then each setting in order."),

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from comfy_api.latest import io
 
+from .model_patchers import SAMPLERS, SCHEDULERS
+
 CATEGORY = "model/acceleration"
 ALIASES = ["dicache", "cache", "speed up", "accelerate", "teacache", "faster"]
 
@@ -23,3 +25,59 @@ def checkable(value: T, kind: type | tuple[type, ...]) -> T | None:
     refused by then with a message of its own, and what the check would say of it hides that.
     """
     return value if isinstance(value, kind) else None
+
+
+def sampler_inputs(seed: str, steps: str, sampler: str) -> list[io.Input]:
+    """What the host's KSampler asks for behind its latent, with these tooltips where they differ."""
+    return [
+        io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=seed),
+        io.Int.Input("steps", default=30, min=1, max=10000, tooltip=steps),
+        io.Float.Input(
+            "cfg",
+            default=1.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            tooltip="Guidance scale of the sampler. 1 for models with built-in guidance, such as Flux dev.",
+        ),
+        io.Combo.Input("sampler_name", options=SAMPLERS, default="euler", tooltip=sampler),
+        io.Combo.Input("scheduler", options=SCHEDULERS, default="simple", tooltip="How noise falls from step to step."),
+        io.Float.Input(
+            "denoise",
+            default=1.0,
+            min=0.01,
+            max=1.0,
+            step=0.01,
+            tooltip="1 makes a new picture; less keeps more of the one in latent_image.",
+        ),
+    ]
+
+
+def custom_sampling_inputs() -> list[io.Input]:
+    """What takes the place of ``sampler_inputs``, and the second of two experts."""
+    return [
+        io.Guider.Input(
+            "guider",
+            optional=True,
+            tooltip="Custom sampling: used in place of positive, negative and cfg, around the model above.",
+        ),
+        io.Sampler.Input("sampler", optional=True, tooltip="Custom sampling: used in place of sampler_name."),
+        io.Sigmas.Input(
+            "sigmas", optional=True, tooltip="Custom sampling: used in place of steps, scheduler and denoise."
+        ),
+        io.Model.Input(
+            "low_noise_model",
+            optional=True,
+            tooltip="The second of two experts (Wan 2.2): it takes over from the model above in mid-schedule.",
+        ),
+        io.Int.Input(
+            "switch_at",
+            default=-1,
+            min=-1,
+            max=10000,
+            optional=True,
+            advanced=True,
+            tooltip="The step at which low_noise_model takes over. -1 means half of the steps.",
+        ),
+    ]

@@ -9,8 +9,6 @@ from comfy_api.latest import io, ui
 from . import reporting
 from .dicache_core import QUALITIES, Keep, Reach, Wish
 from .model_patchers import (
-    SAMPLERS,
-    SCHEDULERS,
     as_samplings,
     decode,
     forget,
@@ -23,7 +21,15 @@ from .model_patchers import (
     tell,
     tune,
 )
-from .nodes_shared import ALIASES, CATEGORY, NUMBER, PolicyType, checkable
+from .nodes_shared import (
+    ALIASES,
+    CATEGORY,
+    NUMBER,
+    PolicyType,
+    checkable,
+    custom_sampling_inputs,
+    sampler_inputs,
+)
 
 SPEED = "reach the speed"
 TUNE, LIST, FORGET, FORGET_ALL = "tune", "list what is remembered", "forget this model", "forget everything"
@@ -57,35 +63,10 @@ class DiCacheTune(io.ComfyNode):
                 io.Latent.Input(
                     "latent_image", tooltip="The latent to denoise. Every sample of a batch counts as a picture."
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The first seed. Each prompt is sampled from two seeds; the ones after this follow.",
-                ),
-                io.Int.Input("steps", default=30, min=1, max=10000, tooltip="Steps, as many as you will sample with."),
-                io.Float.Input(
-                    "cfg",
-                    default=1.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="Guidance scale of the sampler. 1 for models with built-in guidance, such as Flux dev.",
-                ),
-                io.Combo.Input("sampler_name", options=SAMPLERS, default="euler", tooltip="The sampler you will use."),
-                io.Combo.Input(
-                    "scheduler", options=SCHEDULERS, default="simple", tooltip="How noise falls from step to step."
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="1 makes a new picture; less keeps more of the one in latent_image.",
+                *sampler_inputs(
+                    seed="The first seed. Each prompt is sampled from two seeds; the ones after this follow.",
+                    steps="Steps, as many as you will sample with.",
+                    sampler="The sampler you will use.",
                 ),
                 io.Combo.Input(
                     "want",
@@ -119,29 +100,7 @@ class DiCacheTune(io.ComfyNode):
                     )
                     for number in (2, 3, 4)
                 ],
-                io.Guider.Input(
-                    "guider",
-                    optional=True,
-                    tooltip="Custom sampling: used in place of positive, negative and cfg, around the model above.",
-                ),
-                io.Sampler.Input("sampler", optional=True, tooltip="Custom sampling: used in place of sampler_name."),
-                io.Sigmas.Input(
-                    "sigmas", optional=True, tooltip="Custom sampling: used in place of steps, scheduler and denoise."
-                ),
-                io.Model.Input(
-                    "low_noise_model",
-                    optional=True,
-                    tooltip="The second of two experts (Wan 2.2): it takes over from the model above in mid-schedule.",
-                ),
-                io.Int.Input(
-                    "switch_at",
-                    default=-1,
-                    min=-1,
-                    max=10000,
-                    optional=True,
-                    advanced=True,
-                    tooltip="The step at which low_noise_model takes over. -1 means half of the steps.",
-                ),
+                *custom_sampling_inputs(),
                 io.Combo.Input(
                     "action",
                     options=[TUNE, LIST, FORGET, FORGET_ALL],

@@ -19,7 +19,7 @@ from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
 REPO = BENCH.parent
-sys.path.extend([str(BENCH), str(REPO / "tests"), str(REPO / "tests" / "host")])
+sys.path.extend([str(BENCH), str(REPO), str(REPO / "tests"), str(REPO / "tests" / "host")])
 RESULTS = BENCH / "results" / "quality.json"
 PARTS = REPO / "output" / "quality"
 ARCHITECTURES = ("flux", "hunyuan_video", "wan", "z_image", "qwen_image", "unet")
@@ -30,7 +30,6 @@ BASELINES = ("fewer_steps", "comfyui_easycache", "comfyui_lazycache")
 
 def policies() -> list[str]:
     """Names of everything in the table, costly ones first, so that parts take equally long."""
-    sys.path.append(str(REPO))
     from dicache_core import POLICIES
 
     return [*BASELINES[1:], *[name for name in POLICIES if name not in LEFT_OUT], BASELINES[0]]

@@ -14,12 +14,13 @@ from skimage.metrics import structural_similarity
 from testbed import conditioning as testbed
 from testbed.captions import CAPTIONS
 
+from dicache_core import LARGEST_PSNR
+
 STEPS = 30
 BATCH = 16
 PROBED = 4  # captions that thresholds are found on
 CLOSE = 0.34  # computed steps on average that a found threshold may be off
 TRIES = 7  # runs for finding one
-LARGEST_PSNR = 100.0  # of two equal pictures
 # Smaller than these checkpoints' own sizes, so that the whole table fits in half an hour on two cores.
 SIZES = {"flux": {"size": 20}, "hunyuan_video": {"size": 12, "frames": 3}, "wan": {"size": 8, "frames": 3}}
 HOST_NODES = {"comfyui_easycache": "EasyCacheNode", "comfyui_lazycache": "LazyCacheNode"}

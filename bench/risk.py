@@ -27,9 +27,9 @@ import inprocess  # noqa: E402
 from layout import base_directory  # noqa: E402
 from provision import running_host  # noqa: E402
 from settings_cells import Model, Setting  # noqa: E402
-from settings_runs import LARGEST_PSNR, Cell  # noqa: E402
+from settings_runs import Cell  # noqa: E402
 
-from dicache_core import CLOSENESS, VISIBLE, closeness_of  # noqa: E402
+from dicache_core import CLOSENESS, LARGEST_PSNR, VISIBLE, closeness_of  # noqa: E402
 
 RESULTS = BENCH / "results" / "risk.json"
 CAPTIONS = range(8)

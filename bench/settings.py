@@ -20,7 +20,7 @@ from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
 REPO = BENCH.parent
-sys.path.extend([str(BENCH), str(REPO / "tests"), str(REPO / "tests" / "host")])
+sys.path.extend([str(BENCH), str(REPO), str(REPO / "tests"), str(REPO / "tests" / "host")])
 RESULTS = BENCH / "results" / "settings.json"
 BEFORE = BENCH / "results" / "settings_before.json"
 PARTS = REPO / "output" / "settings"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from quality_runs import psnr_per_sample
 from settings_cells import Model, Setting
 from testbed import conditioning as testbed
 from testbed import scenes
 from testbed.captions import CAPTIONS
 from torch.utils.flop_counter import FlopCounterMode
 
-LARGEST_PSNR = 100.0  # of two equal pictures
 BELOW = 0.25  # calls that the paper's rule may compute less than the own policy, on average
 TRIES = 3
 FEWEST_COMPUTED = 2  # the first call and the last
@@ -114,12 +113,9 @@ class Cell:
 
     def psnr(self, samples: torch.Tensor) -> list[float]:
         """Decibels of each caption, all its frames together."""
-        ours, plain = (
-            self.comfy.pictures(latent, self.model.name).clamp(0, 1).reshape(len(self.captions), -1)
-            for latent in (samples, self.reference[0])
-        )
-        errors = (ours - plain).square().mean(1).tolist()
-        return [round(min(LARGEST_PSNR, -10 * math.log10(e)), 2) if e > 0 else LARGEST_PSNR for e in errors]
+        both = (samples, self.reference[0])
+        ours, plain = (self.comfy.pictures(latent, self.model.name).clamp(0, 1) for latent in both)
+        return [round(found, 2) for found in psnr_per_sample(ours, plain, len(self.captions))]
 
     def cached(self, config: Any) -> dict:
         """A run of the pack with these settings."""

@@ -12,7 +12,7 @@ from ..config import CacheConfig
 from ..observation import Observation
 from ..predictor import Predictor, Space
 from ..schedule import Step
-from .line import OutputAnchor
+from .line import OutputAnchor, best_factor
 
 LARGEST_FACTOR = 8.0  # of a debt in a computed output: a call that weighs less than an eighth of it cannot pay it
 
@@ -140,7 +140,7 @@ class CorrectedLine(Predictor):
         forecast = reach * (self.anchors[-1].value.float() - self.anchors[0].value.float())
         length, along = forecast.square().sum(), (forecast * true).sum()
         used = self.FIRST_SHRINKAGE if self.shrinkage is None else self.shrinkage
-        self.shrinkage = (along / length).nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0)
+        self.shrinkage = best_factor(along, length)
         return (moved - 2 * used * along + used * used * length).clamp(min=0.0)
 
     def _owed(self, value: Tensor, place: float) -> Tensor:

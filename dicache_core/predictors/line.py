@@ -20,5 +20,9 @@ def hindsight(forecast: Tensor, true: Tensor) -> Tensor:
 
     It stays on the device: no sync.
     """
-    factor = (forecast * true).sum() / forecast.square().sum()
-    return factor.nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0)
+    return best_factor((forecast * true).sum(), forecast.square().sum())
+
+
+def best_factor(along: Tensor, length: Tensor) -> Tensor:
+    """``hindsight`` from ``<p, d>`` and ``<p, p>``, 0-d both."""
+    return (along / length).nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0)

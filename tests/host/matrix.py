@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from provision import HOSTS, NEWEST, OLDEST, REPO, ProvisionError, environment_for, provision
+from provision import HOSTS, NEWEST, OLDEST, ONE_THREAD, REPO, ProvisionError, environment_for, provision
 
 TESTS = ["tests/host", "tests/patchers", "tests/pack_nodes"]
 
@@ -41,9 +41,10 @@ def run_host(version: str, folder: Path, arguments: list[str]) -> Result:
     report, decisions = folder / f"{version}.xml", folder / f"{version}.json"
     for stale in (report, decisions):
         stale.unlink(missing_ok=True)
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **environment_for(host), "DICACHE_DECISIONS": str(decisions)}
+    environment = environment_for(host) | {"DICACHE_DECISIONS": str(decisions)}
+    environment.setdefault(*ONE_THREAD)
     command = [host.python, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests", "-q", "--require-host"]
-    command += ["-n", "2", "--dist", "loadfile"]
+    command += ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
     if version not in (NEWEST, OLDEST):
         command += ["-m", "not ray and not one_host"]  # Ray would be a quarter of a gigabyte for each of them
     command += [f"--junitxml={report}", *(p for p in TESTS if (REPO / p).is_dir()), *arguments]

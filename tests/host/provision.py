@@ -40,6 +40,7 @@ TEST_REQUIREMENTS = REPO / "tests" / "requirements.txt"
 RAY_REQUIREMENTS = REPO / "tests" / "requirements-ray.txt"
 STAMP = "ready.json"
 NO_RAY = "needs Ray"
+ONE_THREAD = ("OMP_NUM_THREADS", "1")  # for tests: toys are too small to share, and several run side by side
 WINDOWS = os.name == "nt"
 
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-from provision import REPO, ProvisionError, environment_for, provision
+from provision import ONE_THREAD, REPO, ProvisionError, environment_for, provision
 
 
 def main() -> int:
@@ -33,8 +33,8 @@ def main() -> int:
         if not any(argument.startswith("tests") for argument in rest):
             command.append("tests")
     environment = environment_for(host)
-    if not options.script:  # spinning worker threads make a busy machine ten times slower than a free one
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not options.script:
+        environment.setdefault(*ONE_THREAD)
     process = subprocess.Popen([host.python, *command, *rest], cwd=REPO, env=environment)
     while True:
         try:

@@ -1,6 +1,8 @@
 """Weights that ComfyUI loads in fp8 or int8, under every policy: caching costs there what it costs on full weights."""
 
 import json
+from dataclasses import dataclass
+from functools import lru_cache
 
 import pytest
 import torch
@@ -62,36 +64,49 @@ def full(comfy):
     return Passes(comfy, "flux")
 
 
-@pytest.fixture(scope="module")
-def plain(full, quantised):
-    """Uncached latents, of full and of quantised weights."""
-    return full.sample(full.model(), steps=STEPS), quantised.sample(quantised.model(), steps=STEPS)
+@dataclass
+class Uncached:
+    """What runs of some weights without a cache give: the latent of ``STEPS`` steps, and of a few, and the curve."""
+
+    passes: Passes
+
+    def __post_init__(self):
+        self.latent, self.brief = (self.passes.sample(self.passes.model(), steps=n) for n in (STEPS, OFF_STEPS))
+        self.curve = recorded(self.passes)
+
+    def cached(self, name):
+        """(latent, computed steps, distance from the uncached latent over its norm) of a policy."""
+        passes, runs = self.passes, []
+        config = loosened(passes.core, name, self.curve)
+        latent = passes.sample(passes.comfy.pack.model_patchers.attach(passes.model(), config, runs=runs), steps=STEPS)
+        return latent, runs[0].computed, float((latent - self.latent).norm() / self.latent.norm())
 
 
 @pytest.fixture(scope="module")
-def curves(full, quantised):
-    return recorded(full), recorded(quantised)
+def on_full(comfy):
+    """Full weights, each policy sampled once for all formats."""
+    full = Uncached(Passes(comfy, "flux"))
+    full.cached = lru_cache(maxsize=None)(full.cached)
+    return full
 
 
-def cached(passes, name, curve, uncached):
-    """(latent, computed steps, distance from the uncached latent over its norm)."""
-    runs = []
-    model = passes.comfy.pack.model_patchers.attach(passes.model(), loosened(passes.core, name, curve), runs=runs)
-    latent = passes.sample(model, steps=STEPS)
-    return latent, runs[0].computed, float((latent - uncached).norm() / uncached.norm())
+@pytest.fixture(scope="module")
+def uncached(quantised):
+    return Uncached(quantised)
 
 
-def test_the_weights_are_what_they_are_called(quantised, plain):
+def test_the_weights_are_what_they_are_called(quantised, uncached, on_full):
     block = quantised.model().model.diffusion_model.double_blocks[0]
     weight = block.img_mlp[0].weight
     assert getattr(weight, "_qdata", weight).dtype in (torch.float8_e4m3fn, torch.int8)
-    assert 0.001 < (plain[1] - plain[0]).norm() / plain[0].norm() < 0.5
+    full = on_full.latent
+    assert 0.001 < (uncached.latent - full).norm() / full.norm() < 0.5
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_caching_costs_what_it_costs_on_full_weights(full, quantised, plain, curves, name):
-    _, expected, usual = cached(full, name, curves[0], plain[0])
-    latent, computed, moved = cached(quantised, name, curves[1], plain[1])
+def test_caching_costs_what_it_costs_on_full_weights(on_full, uncached, name):
+    _, expected, usual = on_full.cached(name)
+    latent, computed, moved = uncached.cached(name)
     assert torch.isfinite(latent).all()
     assert abs(computed - expected) <= STEPS_OFF
     assert 2 <= computed < STEPS or name in NEVER_AT_THIS_SIZE
@@ -99,9 +114,8 @@ def test_caching_costs_what_it_costs_on_full_weights(full, quantised, plain, cur
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_threshold_0_changes_no_bit(quantised, curves, name):
+def test_threshold_0_changes_no_bit(quantised, uncached, name):
     core = quantised.core
-    config = core.resolve("flux", threshold=0.0, policy=core.chosen_policy(name, threshold=0.0, curve=curves[1]))
+    config = core.resolve("flux", threshold=0.0, policy=core.chosen_policy(name, threshold=0.0, curve=uncached.curve))
     model = quantised.comfy.pack.model_patchers.attach(quantised.model(), config)
-    uncached = quantised.sample(quantised.model(), steps=OFF_STEPS)
-    assert torch.equal(quantised.sample(model, steps=OFF_STEPS), uncached)
+    assert torch.equal(quantised.sample(model, steps=OFF_STEPS), uncached.brief)
