@@ -64,7 +64,21 @@ def in_threads(*works):
     return results
 
 
-def test_two_prompts_in_two_threads(comfy, pack):
+@pytest.fixture
+def noise_one_at_a_time(comfy, monkeypatch):
+    """The host draws every noise from torch's one global generator: two threads would mix theirs."""
+    drawing, lock = comfy.module("comfy.sample"), threading.Lock()
+    draw = drawing.prepare_noise
+
+    def alone(*args, **kwargs):
+        with lock:
+            return draw(*args, **kwargs)
+
+    monkeypatch.setattr(drawing, "prepare_noise", alone)
+
+
+@pytest.mark.usefixtures("noise_one_at_a_time")
+def test_two_prompts_in_two_threads(comfy):
     """Two models, each as it samples alone; each run belongs to its own prompt."""
     utils = comfy.module("comfy_execution.utils")
     both = [Passes(comfy, "flux"), Passes(comfy, "wan")]
