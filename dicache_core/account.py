@@ -103,7 +103,8 @@ def strain_of(step: Step) -> float:
     if step.schedule.of_pictures:
         return _weight_of_picture(step)
     share = step.schedule.noise_share(step.sigma)
-    return step.stake * (share / step.sigma) / (max(0.0, 1.0 - share) + EDGE)
+    # What a multistep sampler takes back with its next steps is in x until then: no less than the way to the next call.
+    return max(step.stake, step.width) * (share / step.sigma) / (max(0.0, 1.0 - share) + EDGE)
 
 
 def shown_of(step: Step) -> float:

@@ -50,6 +50,18 @@ def test_a_call_that_only_helps_to_find_another_weighs_a_quarter_of_its_way():
     assert [plan.step_at(sigma).stake for sigma in (1.0, 0.6)] == pytest.approx([0.1, 1.2]), "and twice it at most"
 
 
+def test_what_is_taken_back_later_strains_by_the_way_to_the_next_call():
+    """A multistep sampler's result hardly weighs a call that moved its input by a whole step and more."""
+    plan = Schedule((0.6, 0.4, 0.0), lanes=(Lane((0.6, 0.4), weights=(-0.01, -0.5)),))
+    assert [strain_of(plan.step_at(sigma)) for sigma in (0.6, 0.4)] == pytest.approx([0.2 / 0.405, 0.5 / 0.605])
+
+
+def test_of_two_calls_at_one_noise_level_the_first_strains_by_its_weight():
+    plan = Schedule((1.0, 0.5, 0.0), lanes=(Lane((1.0, 0.5, 0.5), weights=(-0.25, -0.1, -0.65)),))
+    second, third = (plan.step_at(0.5, call=call) for call in (1, 2))
+    assert [strain_of(second), strain_of(third)] == pytest.approx([0.1 / 0.505, 0.65 / 0.505])
+
+
 def test_before_anything_is_known_there_is_no_strain():
     assert Account().strain_with(step(5), 1.0) == 0
     assert settled(Account()) is None
