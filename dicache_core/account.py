@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .schedule import EDGE, Step
+from .target import FEW_STEPS
 
 SEEN = 0.1  # of the picture: near its end a run puts out what no forecast knows and nobody sees
 SMALL = 1 / 4  # of the strain so far: a skip that adds less makes it larger by a thirtieth at most
@@ -103,8 +104,10 @@ def strain_of(step: Step) -> float:
     if step.schedule.of_pictures:
         return _weight_of_picture(step)
     share = step.schedule.noise_share(step.sigma)
-    # What a multistep sampler takes back with its next steps is in x until then: no less than the way to the next call.
-    return max(step.stake, step.width) * (share / step.sigma) / (max(0.0, 1.0 - share) + EDGE)
+    # What a multistep sampler takes back with its next steps is in x until then, no less than the way to the next call;
+    # of a handful of steps little is built on it.
+    until_then = step.width if step.total > FEW_STEPS else 0.0
+    return max(step.stake, until_then) * (share / step.sigma) / (max(0.0, 1.0 - share) + EDGE)
 
 
 def shown_of(step: Step) -> float:

@@ -52,12 +52,18 @@ def test_a_call_that_only_helps_to_find_another_weighs_a_quarter_of_its_way():
 
 def test_what_is_taken_back_later_strains_by_the_way_to_the_next_call():
     """A multistep sampler's result hardly weighs a call that moved its input by a whole step and more."""
-    plan = Schedule((0.6, 0.4, 0.0), lanes=(Lane((0.6, 0.4), weights=(-0.01, -0.5)),))
-    assert [strain_of(plan.step_at(sigma)) for sigma in (0.6, 0.4)] == pytest.approx([0.2 / 0.405, 0.5 / 0.605])
+    lane = Lane((0.6, 0.4), weights=(-0.01, -0.5))
+
+    def strains(steps_before):
+        plan = Schedule((0.6, 0.4, 0.0), steps_before, lanes=(lane,))
+        return [strain_of(plan.step_at(sigma)) for sigma in (0.6, 0.4)]
+
+    assert strains(steps_before=7) == pytest.approx([0.2 / 0.405, 0.5 / 0.605])
+    assert strains(steps_before=6) == pytest.approx([0.05 / 0.405, 0.5 / 0.605]), "of 8 steps by a quarter, as in plans"
 
 
 def test_of_two_calls_at_one_noise_level_the_first_strains_by_its_weight():
-    plan = Schedule((1.0, 0.5, 0.0), lanes=(Lane((1.0, 0.5, 0.5), weights=(-0.25, -0.1, -0.65)),))
+    plan = Schedule((1.0, 0.5, 0.0), steps_before=7, lanes=(Lane((1.0, 0.5, 0.5), weights=(-0.25, -0.1, -0.65)),))
     second, third = (plan.step_at(0.5, call=call) for call in (1, 2))
     assert [strain_of(second), strain_of(third)] == pytest.approx([0.1 / 0.505, 0.65 / 0.505])
 
