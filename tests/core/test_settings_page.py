@@ -89,3 +89,10 @@ def test_what_was_not_measured_is_named():
     assert told.startswith("Flux (euler30, ")
     assert "unipc20" not in told.split(")")[0]
     assert told.endswith("U-Net of SD 1.5, reflowed Flux, consistent Flux.")
+
+
+def test_the_best_in_hindsight_is_never_below_the_own_plan():
+    asked = {"model": "wan", "setting": "2m_9", "computed": 8, "calls": 9, "choices": 7}
+    asked |= {"best_psnr": 33.0, "own_psnr": 34.9, "fewer_psnr": 33.8}
+    assert settings_page.bounds([asked]).endswith("| Wan | 2m_9 | 8 of 9 | all 7 | 34.9 | 34.9 | 33.8 |")
+    assert "| 6 |" in settings_page.bounds([asked | {"choices": 6}])
