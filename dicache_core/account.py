@@ -104,9 +104,9 @@ def strain_of(step: Step) -> float:
     if step.schedule.of_pictures:
         return _weight_of_picture(step)
     share = step.schedule.noise_share(step.sigma)
-    # What a multistep sampler takes back with its next steps is in x until then, no less than the way to the next call;
-    # of a handful of steps little is built on it.
-    until_then = step.width if step.total > FEW_STEPS else 0.0
+    # What a multistep sampler takes back with its next steps is in x until then, no less than the way to the next call.
+    # Of a handful of steps little is built on it, and of many steps each is a short way.
+    until_then = step.width if FEW_STEPS < step.total < 2 * FEW_STEPS else 0.0
     return max(step.stake, until_then) * (share / step.sigma) / (max(0.0, 1.0 - share) + EDGE)
 
 
