@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .schedule import EDGE, Step
+from .schedule import Step
 from .target import FEW_STEPS
 
 SEEN = 0.1  # of the picture: near its end a run puts out what no forecast knows and nobody sees
@@ -103,11 +103,10 @@ def strain_of(step: Step) -> float:
     """What an error of this call's value is to the calls behind it, see ``Account``."""
     if step.schedule.of_pictures:
         return _weight_of_picture(step)
-    share = step.schedule.noise_share(step.sigma)
     # What a multistep sampler takes back with its next steps is in x until then, no less than the way to the next call.
     # Of a handful of steps little is built on it, and of many steps each is a short way.
     until_then = step.width if FEW_STEPS < step.total < 2 * FEW_STEPS else 0.0
-    return max(step.stake, until_then) * (share / step.sigma) / (max(0.0, 1.0 - share) + EDGE)
+    return max(step.stake, until_then) / step.signal
 
 
 def shown_of(step: Step) -> float:

@@ -115,6 +115,12 @@ class Step:
         return self.schedule.log_snr(self.sigma)
 
     @property
+    def signal(self) -> float:
+        """How much of the picture ``x`` holds, ``x = signal picture + sigma noise``, softened where that is nothing."""
+        share = self.schedule.noise_share(self.sigma)
+        return (max(0.0, 1.0 - share) + EDGE) * self.sigma / share
+
+    @property
     def next_in_lane(self) -> float:
         """Sigma of the lane's next call; behind the last one the run's end."""
         ahead = self.call + 1

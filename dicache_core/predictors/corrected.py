@@ -28,11 +28,15 @@ class CorrectedLine(Predictor):
 
         ``v*(l) = v_b + (l - l_b) [b, c] + (l - l_b) (l - l_c) [a, b, c]``   (Newton's divided differences),
 
-    and the sum of ``W (v* - v)`` over them is what the sampler's result will be off by, ``W`` being what a call's
-    output weighs in it: every sampler is linear in the outputs it gets, an Euler step weighs its dsigma.  The computed
-    output is returned with that sum over its own ``W`` added; with nothing skipped before it, it is returned as it is.
-    Where its own weight is too small for that, the debt waits for the next computed call; where weights are not known,
-    nothing is corrected.
+    and the sum of ``W (v* - v)`` over them, the debt, is what the sampler's result will be off by, ``W`` being what a
+    call's output weighs in it: every sampler is linear in the outputs it gets, an Euler step weighs its dsigma.  The
+    computed output is returned with that sum over its own ``W`` added; with nothing skipped before it, it is returned
+    as it is.  Where its own weight is too small for that, the debt waits for the next computed call; where weights are
+    not known, nothing is corrected.
+
+    Nor is the computed output what the full run's would be: the debt is missing from the ``x`` that the model saw, and
+    of what is missing there it takes a part ``f`` for the picture's and the rest for noise's.  With ``x = a p + s n``
+    its direction ``(x - p) / s`` is off by ``-(1 - f / a) / s`` of the debt, which is put back, see ``_missed``.
     """
 
     space = Space.OUTPUT
@@ -49,6 +53,7 @@ class CorrectedLine(Predictor):
         self.moments = (0.0, 0.0, 0.0)  # sums of W (l - l_b)^p over them, p = 0, 1, 2
         self.spread = 0.0  # sum of |W| over the calls that the debt is for
         self.debt: Tensor | None = None  # not made good yet, (C, ...) float32
+        self.missed = 0.0  # of the debt in the output recorded last, see ``_missed``
         self.weighed = True  # whether the weight of every call so far was known
 
     @property
@@ -91,17 +96,22 @@ class CorrectedLine(Predictor):
         off = self._audit(value, place)
         if seen.picture is not None:
             self.account.compute(value, seen.picture, off, place - self.anchors[-1].place if self.anchors else 0.0)
+        if self.debt is not None:
+            self.missed = _missed(seen.step)
+            value.add_(self.debt, alpha=self.missed)
         self.paid, self.moments = None, (0.0, 0.0, 0.0)
         if self.anchors and self.anchors[-1].place >= place:
             self.anchors.pop()  # the same moment again: two anchors there would have no slope between them
         self.anchors.append(OutputAnchor(value, place))
 
     def correct(self, out: Tensor) -> bool:
-        weight = self.now.weight
-        if self.debt is None or abs(weight) * LARGEST_FACTOR < self.spread or weight == 0:
+        if self.debt is None:
             return False
-        out.add_((self.debt / weight).to(out.dtype))
-        self.debt, self.spread = None, 0.0
+        weight = self.now.weight
+        payable = weight != 0 and abs(weight) * LARGEST_FACTOR >= self.spread
+        out.add_(self.debt, alpha=self.missed + (1 / weight if payable else 0.0))
+        if payable:
+            self.debt, self.spread = None, 0.0
         return True
 
     @property
@@ -156,3 +166,15 @@ class CorrectedLine(Predictor):
             bend = (slope - (newer - older) / behind) / (gap + behind)
             owed = owed + bend * (second - gap * first)
         return owed
+
+
+def _missed(step: Step) -> float:
+    """What an output gains, per unit, by a debt that was missing from ``x``: ``(1 - f / a) / s``.
+
+    Where all is noise yet, what is there decides the scene, and the model follows it; near the end half of it is taken
+    for noise.  An output that is the picture itself is left as it is.
+    """
+    if step.schedule.of_pictures:
+        return 0.0
+    followed = (1.0 + step.schedule.noise_share(step.sigma)) / 2
+    return (1.0 - followed / step.signal) / step.sigma

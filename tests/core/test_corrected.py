@@ -4,12 +4,14 @@ import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from core.toys import schedule
 
 from dicache_core import CacheConfig, CacheSession, SampleKey, indicator_class, predictor_class, resolve
 from dicache_core.policies import POLICIES
+from dicache_core.predictors import corrected
 
 TEN = schedule()
 LAMBDA = [TEN.log_snr(sigma) for sigma in TEN.sigmas]
@@ -69,13 +71,45 @@ def test_one_anchor_is_held():
     [lambda i: 2.0, lambda i: 3 * LAMBDA[i] - 1, lambda i: LAMBDA[i] ** 2 - LAMBDA[i]],
     ids=["even", "line", "bent"],
 )
-def test_skipped_steps_are_made_good(mask, truth):
-    """The corrector is exact on parabolas in log-SNR: the sampler is where it would be without any skipping."""
+def test_skipped_steps_are_made_good(mask, truth, monkeypatch):
+    """The corrector is exact on parabolas in log-SNR: the sampler is where it would be without any skipping.
+
+    These outputs depend on the step alone, so that none of what was missing from ``x`` is in them.
+    """
+    monkeypatch.setattr(corrected, "_missed", lambda step: 0.0)
     found = outputs(mask, truth)
     for index, digit in enumerate(mask):
         if digit == "1":
             exact = travelled([truth(i) for i in range(10)], index)
             assert travelled(found, index) == pytest.approx(exact, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1])
+def test_what_an_output_takes_of_x_that_was_off_by_hand(share):
+    """A tenth of the picture is there at a noise of 0.9, and 19/20 of what is off are followed; and so on."""
+    missed = {0.9: (1 - 0.95 / 0.105) / 0.9, 0.5: (1 - 0.75 / 0.505) / 0.5, 0.1: (1 - 0.55 / 0.905) / 0.1}
+    assert corrected._missed(TEN.step_at(share)) == pytest.approx(missed[share])
+
+
+def test_of_pictures_nothing_is_missed():
+    assert corrected._missed(replace(TEN, of_pictures=True).step_at(0.5)) == 0.0
+
+
+def test_a_computed_output_is_put_right_by_what_x_missed():
+    """By hand: a call was skipped, so the next one saw an ``x`` that is off by the debt, and its output is too."""
+    came = {0: 1.0, 1: 1.5, 3: 2.5}
+    found = outputs("1101011111", lambda i: came.get(i, 0.0))
+    second = came[1] + 0.8 * (LAMBDA[2] - LAMBDA[1]) / (LAMBDA[1] - LAMBDA[0]) * (came[1] - came[0])
+    parabola = np.polynomial.Polynomial.fit([LAMBDA[0], LAMBDA[1], LAMBDA[3]], list(came.values()), 2)
+    debt, width = -0.1 * (parabola(LAMBDA[2]) - second), -0.1
+    right = came[3] + corrected._missed(TEN.step_at(TEN.sigmas[3])) * debt
+    assert found[2:4] == pytest.approx([second, right + debt / width], rel=1e-5)
+    # and the next forecast starts from the output as it should have been
+    reach = (LAMBDA[3] - LAMBDA[1]) / (LAMBDA[1] - LAMBDA[0]) * (came[1] - came[0])
+    factor = min(1.0, (came[3] - came[1]) / reach)
+    assert found[4] == pytest.approx(
+        right + factor * (LAMBDA[4] - LAMBDA[3]) / (LAMBDA[3] - LAMBDA[1]) * (right - came[1]), rel=1e-5
+    )
 
 
 def test_a_step_behind_a_computed_one_is_returned_as_it_is():
@@ -112,7 +146,7 @@ def test_what_is_held_is_three_latents():
             predictor.plan(seen, [])
             predictor.forecast(torch.empty(2, 2))
     assert len(predictor.held) == 3
-    assert torch.equal(predictor.held[-1], torch.full((2, 2), 4.0))  # the newest value comes last
+    assert predictor.held[-1] is predictor.anchors[-1].value  # the newest value comes last
 
 
 def test_foreseen_error_by_hand():
