@@ -93,12 +93,12 @@ class CorrectedLine(Predictor):
             self.debt = None
         elif self.paid is not None:
             self.debt = self._owed(value.float(), place).sub_(self.paid)
-        off = self._audit(value, place)
-        if seen.picture is not None:
-            self.account.compute(value, seen.picture, off, place - self.anchors[-1].place if self.anchors else 0.0)
         if self.debt is not None:
             self.missed = _missed(seen.step)
             value.add_(self.debt, alpha=self.missed)
+        off = self._audit(value, place)
+        if seen.picture is not None:
+            self.account.compute(value, seen.picture, off, place - self.anchors[-1].place if self.anchors else 0.0)
         self.paid, self.moments = None, (0.0, 0.0, 0.0)
         if self.anchors and self.anchors[-1].place >= place:
             self.anchors.pop()  # the same moment again: two anchors there would have no slope between them

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from core.toys import schedule
 
 from dicache_core import CacheConfig, CacheSession, Nothing, SampleKey, Stopwatch, closeness_of, resolve, why_nothing
+from dicache_core.schedule import EDGE
 
 SKIPPED = "1101111111"  # the third of ten steps
 
@@ -40,11 +42,25 @@ def off_by(*amounts: float):
     return lambda _stream, row, index: 1 + amounts[row] * (index == 3)
 
 
+def put_right(amount: float) -> float:
+    """``off_by`` as the audit sees it: what the computed call took of the ``x`` that the skipped one left off is gone.
+
+    The call that was skipped lies on a parabola through two outputs of 1 and one of ``1 + amount``.
+    """
+    ten = schedule()
+    places = [ten.log_snr(ten.sigmas[call]) for call in (0, 1, 3)]
+    skipped = np.polynomial.Polynomial.fit(places, [0.0, 0.0, amount], 2)(ten.log_snr(ten.sigmas[2]))
+    sigma = ten.sigmas[3]
+    followed, signal = (1 + sigma) / 2, 1 - sigma + EDGE
+    return amount + (1 - followed / signal) / sigma * (-0.1 * skipped)
+
+
 def test_the_risk_is_what_the_audit_behind_a_skip_says():
     # a tenth of the noise was skipped, and forecasts were off by 2 there: 0.1 * 2 / 2; the other row's were right
     found = masked(off_by(2.0, 0.0))
-    assert found.risks == pytest.approx({0: 0.1, 1: 0.0})
-    assert found.risk == pytest.approx(0.1)
+    assert put_right(2.0) == pytest.approx(2.27, abs=0.01)
+    assert found.risks == pytest.approx({0: 0.1 * put_right(2.0) / 2, 1: 0.0}, abs=1e-6)
+    assert found.risk == found.risks[0]
     assert found.closeness == "close"
     assert found.summary()["closeness"] == "close"
 
@@ -53,7 +69,7 @@ def test_of_several_streams_the_worst_one_counts():
     found = masked(
         lambda stream, _row, index: 1 + (4 if stream == "cond" else 2) * (index == 3), streams=("uncond", "cond")
     )
-    assert found.risks == pytest.approx({0: 0.2, 1: 0.2})
+    assert found.risks == pytest.approx({0: 0.1 * put_right(4.0) / 2, 1: 0.1 * put_right(4.0) / 2}, rel=1e-5)
     assert found.closeness == "visible"
 
 

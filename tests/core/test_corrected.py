@@ -106,7 +106,7 @@ def test_a_computed_output_is_put_right_by_what_x_missed():
     assert found[2:4] == pytest.approx([second, right + debt / width], rel=1e-5)
     # and the next forecast starts from the output as it should have been
     reach = (LAMBDA[3] - LAMBDA[1]) / (LAMBDA[1] - LAMBDA[0]) * (came[1] - came[0])
-    factor = min(1.0, (came[3] - came[1]) / reach)
+    factor = min(1.0, (right - came[1]) / reach)
     assert found[4] == pytest.approx(
         right + factor * (LAMBDA[4] - LAMBDA[3]) / (LAMBDA[3] - LAMBDA[1]) * (right - came[1]), rel=1e-5
     )
