@@ -96,7 +96,7 @@ def verdict(rows: Rows) -> str:
     first, skipped, worst = len(rows) - len(lost), len(rows) - len(full), max(behind(row) for row in rows)
     return "\n".join(
         [
-            f"First in {first} of {len(rows)} cells ({first / len(rows):.0%}).",
+            f"First in {first} of {len(rows)} cells ({first / len(rows):.1%}).",
             f"In {len(full)} of them it computed every call, so nothing is faster and nothing lost;",
             f"of the other {skipped} it is first in {skipped - len(lost)}.",
             f"Where it is not first it is behind by up to {worst:.1f} dB.",
@@ -118,7 +118,7 @@ def _at_the_same_work(rows: Rows) -> list[str]:
         "The same number of computed calls is not the same work everywhere: a call that the paper's rule skips still",
         f"takes a part of a whole one ({told}, its outermost blocks). With as much work in all (column",
         f'"paper, same work", "-" where those blocks alone take more) the own policy is first in {first} of {len(rows)}'
-        f" cells ({first / len(rows):.0%}).",
+        f" cells ({first / len(rows):.1%}).",
     ]
 
 
