@@ -43,7 +43,7 @@ def test_a_bad_tenth_percentile_is_named_too():
 def test_verdict_counts_the_cells_that_computed_everything():
     full = row(100, 100, 100) | {"own": way(100, calls=20)}
     told = settings_page.verdict([full, row(30, 28, 31.5)])
-    assert "First in 1 of 2 cells (50%).\nIn 1 of them it computed every call" in told
+    assert "First in 1 of 2 cells (50.0%).\nIn 1 of them it computed every call" in told
     assert "of the other 1 it is first in 0" in told
     assert "up to 1.5 dB" in told
 
@@ -53,7 +53,7 @@ def test_where_skipped_calls_are_dear_the_same_work_is_told_beside_the_same_call
     told = settings_page.verdict([dear, dear | {"work": way(29)}, dear | {"work": way(30.5)}, row(30, 31, 28)])
     assert "First in 0 of 4 cells" in told
     assert "takes a part of a whole one (U-Net of SD 1.5 40%," in told
-    assert "first in 2 of 4 cells (50%)" in told, "not where it is ahead with as much work, nor where nothing is dear"
+    assert "first in 2 of 4 cells (50.0%)" in told, "not where it is ahead with as much work, nor where nothing is dear"
     assert "paper, same work" in settings_page.table([dear])
     assert "same work" not in settings_page.table([row(30, 31, 28)])
 
