@@ -93,7 +93,8 @@ class CorrectedLine(Predictor):
             self.debt = None
         elif self.paid is not None:
             self.debt = self._owed(value.float(), place).sub_(self.paid)
-        if self.debt is not None:
+        self.missed = 0.0
+        if self.debt is not None and len(self.anchors) == 2:  # what a straight line says is no more than a guess
             self.missed = _missed(seen.step)
             value.add_(self.debt, alpha=self.missed)
         off = self._audit(value, place)

@@ -112,6 +112,13 @@ def test_a_computed_output_is_put_right_by_what_x_missed():
     )
 
 
+def test_behind_a_single_output_what_x_missed_is_not_known_well_enough():
+    """By hand: the debt of the second call lies on the straight line between the first and the third."""
+    found = outputs("1011111111", lambda i: {0: 1.0, 2: 2.0}.get(i, 0.0))
+    between = 1.0 + (LAMBDA[1] - LAMBDA[0]) / (LAMBDA[2] - LAMBDA[0])
+    assert found[:3] == pytest.approx([1.0, 1.0, 2.0 + (between - 1.0)], rel=1e-5)
+
+
 def test_a_step_behind_a_computed_one_is_returned_as_it_is():
     found = outputs("1100111111", lambda i: math.sin(5 * i))
     assert found[5:] == pytest.approx([math.sin(5 * i) for i in range(5, 10)], rel=1e-6)
