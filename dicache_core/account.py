@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .schedule import Step
-from .target import FEW_STEPS
+from .target import FEW_STEPS, MANY_STEPS
 
 SEEN = 0.1  # of the picture: near its end a run puts out what no forecast knows and nobody sees
 SMALL = 1 / 4  # of the strain so far: a skip that adds less makes it larger by a thirtieth at most
@@ -105,7 +105,7 @@ def strain_of(step: Step) -> float:
         return _weight_of_picture(step)
     # What a multistep sampler takes back with its next steps is in x until then, no less than the way to the next call.
     # Of a handful of steps little is built on it, and of many steps each is a short way.
-    until_then = step.width if FEW_STEPS < step.total < 2 * FEW_STEPS else 0.0
+    until_then = step.width if FEW_STEPS < step.total < MANY_STEPS else 0.0
     return max(step.stake, until_then) / step.signal
 
 

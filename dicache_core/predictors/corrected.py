@@ -110,10 +110,12 @@ class CorrectedLine(Predictor):
             return False
         weight = self.now.weight
         payable = weight != 0 and abs(weight) * LARGEST_FACTOR >= self.spread
-        out.add_(self.debt, alpha=self.missed + (1 / weight if payable else 0.0))
+        share = self.missed + (1 / weight if payable else 0.0)
+        if share:
+            out.add_(self.debt, alpha=share)
         if payable:
             self.debt, self.spread = None, 0.0
-        return True
+        return share != 0
 
     @property
     def held(self) -> Sequence[Tensor]:
