@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 FEW_STEPS = 8  # up to here a model is most likely distilled, and a skip has to be earned: see ``Predictor.accounts``
-MANY_STEPS = 2 * FEW_STEPS  # from here on each is a short way, and what a sampler takes back with the next counts little
+MANY_STEPS = 2 * FEW_STEPS  # from here on each is a short way: what a sampler takes back with the next counts little
 FEWEST_STEPS = 3  # up to here nothing is left to skip between two computed steps and the last
 ENOUGH = 8  # computed steps: a forecast between fewer reaches far, and fewer steps would do as well
 LEAST_SHARE = 3 / 4  # of a schedule too short for that many
