@@ -36,7 +36,8 @@ class CorrectedLine(Predictor):
 
     Nor is the computed output what the full run's would be: the debt is missing from the ``x`` that the model saw, and
     of what is missing there it takes a part ``f`` for the picture's and the rest for noise's.  With ``x = a p + s n``
-    its direction ``(x - p) / s`` is off by ``-(1 - f / a) / s`` of the debt, which is put back, see ``_missed``.
+    its direction ``(x - p) / s`` is off by ``-(1 - f / a) / s`` of the debt, which is put back, see ``_missed``.  Where
+    weights are larger than the way that the skipped calls went, later calls take back some, and ``x`` is off by less.
     """
 
     space = Space.OUTPUT
@@ -52,6 +53,7 @@ class CorrectedLine(Predictor):
         self.paid: Tensor | None = None  # sum of W v over the calls skipped since b, (C, ...) float32
         self.moments = (0.0, 0.0, 0.0)  # sums of W (l - l_b)^p over them, p = 0, 1, 2
         self.spread = 0.0  # sum of |W| over the calls that the debt is for
+        self.way = 0.0  # how far they went, in sigma
         self.debt: Tensor | None = None  # not made good yet, (C, ...) float32
         self.missed = 0.0  # of the debt in the output recorded last, see ``_missed``
         self.weighed = True  # whether the weight of every call so far was known
@@ -79,6 +81,7 @@ class CorrectedLine(Predictor):
         ahead = place - self.anchors[-1].place
         self.moments = tuple(m + weight * ahead**p for p, m in enumerate(self.moments))
         self.spread += abs(weight)
+        self.way += self.now.width
         if self.paid is None:  # a debt that still waits is a payment that was not made
             self.paid, self.debt = (
                 (torch.zeros_like(out, dtype=torch.float32) if self.debt is None else -self.debt),
@@ -94,8 +97,8 @@ class CorrectedLine(Predictor):
         elif self.paid is not None:
             self.debt = self._owed(value.float(), place).sub_(self.paid)
         self.missed = 0.0
-        if self.debt is not None and len(self.anchors) == 2:  # what a straight line says is no more than a guess
-            self.missed = _missed(seen.step)
+        if self.debt is not None and self.spread and len(self.anchors) == 2:  # what a straight line says is no more than a guess
+            self.missed = _missed(seen.step) * min(1.0, self.way / self.spread)
             value.add_(self.debt, alpha=self.missed)
         off = self._audit(value, place)
         if seen.picture is not None:
@@ -114,7 +117,7 @@ class CorrectedLine(Predictor):
         if share:
             out.add_(self.debt, alpha=share)
         if payable:
-            self.debt, self.spread = None, 0.0
+            self.debt, self.spread, self.way = None, 0.0, 0.0
         return share != 0
 
     @property
