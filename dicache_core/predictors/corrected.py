@@ -97,7 +97,8 @@ class CorrectedLine(Predictor):
         elif self.paid is not None:
             self.debt = self._owed(value.float(), place).sub_(self.paid)
         self.missed = 0.0
-        if self.debt is not None and self.spread and len(self.anchors) == 2:  # what a straight line says is no more than a guess
+        # With a single anchor the debt is what a straight line says, no more than a guess.
+        if self.debt is not None and self.spread and len(self.anchors) == 2:
             self.missed = _missed(seen.step) * min(1.0, self.way / self.spread)
             value.add_(self.debt, alpha=self.missed)
         off = self._audit(value, place)
