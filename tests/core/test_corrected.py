@@ -9,7 +9,7 @@ import pytest
 import torch
 from core.toys import schedule
 
-from dicache_core import CacheConfig, CacheSession, SampleKey, indicator_class, predictor_class, resolve
+from dicache_core import CacheConfig, CacheSession, Observation, SampleKey, indicator_class, predictor_class, resolve
 from dicache_core.policies import POLICIES
 from dicache_core.predictors import corrected
 
@@ -112,6 +112,22 @@ def test_a_computed_output_is_put_right_by_what_x_missed():
     )
 
 
+@pytest.mark.parametrize(("heavier", "share"), [(1.0, 1.0), (4.0, 0.25), (0.5, 1.0)])
+def test_x_is_off_by_no_more_than_the_way_of_skipped_calls(heavier, share):
+    """Under uni_pc a call can weigh four times its way: the next ones take back the rest."""
+    weights = tuple(heavier * (b - a) for a, b in itertools.pairwise(TEN.sigmas))
+    plan = replace(TEN, lanes=(replace(TEN.lanes[0], weights=weights),))
+    predictor = predictor_class("corrected_line")(CacheConfig(threshold=1.0))
+    for index in range(4):
+        seen = Observation(plan.step_at(TEN.sigmas[index]))
+        if index == 2:
+            predictor.plan(seen, [])
+            predictor.forecast(torch.empty(2, 2))
+        else:
+            predictor.record(seen, torch.full((2, 2), float(index)))
+    assert predictor.missed == pytest.approx(share * corrected._missed(plan.step_at(TEN.sigmas[3])))
+
+
 def test_behind_a_single_output_what_x_missed_is_not_known_well_enough():
     """By hand: the debt of the second call lies on the straight line between the first and the third."""
     found = outputs("1011111111", lambda i: {0: 1.0, 2: 2.0}.get(i, 0.0))
@@ -143,8 +159,6 @@ def test_outputs_keep_their_dtype():
 
 def test_what_is_held_is_three_latents():
     predictor = predictor_class("corrected_line")(CacheConfig(threshold=1.0))
-    from dicache_core import Observation
-
     for index in range(6):
         seen = Observation(TEN.step_at(TEN.sigmas[index]))
         if index in (0, 1, 4):
