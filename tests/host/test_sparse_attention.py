@@ -83,9 +83,10 @@ def test_threshold_0_is_sparse_attention_alone(flux, curve, plain, name):
 def test_on_every_model_the_cache_costs_what_it_costs_without(comfy, architecture, name):
     passes, moved = Passes(comfy, architecture), []
     config = loosened(passes.core, name, None, architecture)
+    latent = passes.latent(batch=6)  # of one picture it is luck
     for prepared in (passes.model(), sparse(passes.model())[0]):
-        uncached = passes.sample(prepared, steps=STEPS, cfg=2.0)
-        cached = passes.sample(comfy.pack.model_patchers.attach(prepared, config), steps=STEPS, cfg=2.0)
+        uncached = passes.sample(prepared, latent=latent, steps=STEPS, cfg=2.0)
+        cached = passes.sample(comfy.pack.model_patchers.attach(prepared, config), latent=latent, steps=STEPS, cfg=2.0)
         assert not torch.equal(cached, uncached)
         moved.append(float((cached - uncached).norm() / uncached.norm()))
-    assert moved[1] <= 2 * moved[0] + 0.02  # of one picture each, and they differ
+    assert moved[1] <= 1.5 * moved[0] + 0.02
