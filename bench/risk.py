@@ -66,7 +66,7 @@ def pictures_of(cell: Cell, speed: str) -> list[dict]:
             "risk": float(f"{runs[-1].risks[row]:.4g}"),
             "psnr": psnr,
         }
-        for row, (caption, psnr) in enumerate(zip(cell.captions, cell.psnr(samples), strict=True))
+        for row, (caption, psnr) in enumerate(zip(cell.pictures, cell.psnr(samples), strict=True))
         if psnr < LARGEST_PSNR
     ]
 

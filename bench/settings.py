@@ -6,6 +6,8 @@ the full run. What was measured is kept in output/settings by what it depends on
 stopped, and a change of the own policy measures nothing else again. ``--page`` only makes docs/settings.md again.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import json
@@ -15,8 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from settings_runs import Cell
 
 BENCH = Path(__file__).resolve().parent
 REPO = BENCH.parent
@@ -43,8 +50,12 @@ def chosen(options: argparse.Namespace) -> list[tuple[Model, Setting]]:
     return [(m, s) for m, s in cells if not options.setting or s.name in options.setting]
 
 
+def spans(text: str) -> list[list[int]]:
+    """``"8-15"`` -> 8 to 15, ``"4"`` -> the first four, ``"8-15,24-31"`` -> the two, one after the other."""
+    return [span(part) for part in text.split(",")]
+
+
 def span(text: str) -> list[int]:
-    """``"8-15"`` -> 8 to 15, ``"4"`` -> the first four."""
     first, _, last = text.rpartition("-")
     return list(range(int(first), int(last) + 1)) if first else list(range(int(last)))
 
@@ -55,7 +66,7 @@ def measure_part(options: argparse.Namespace) -> None:
     import torch
     from layout import base_directory
     from provision import running_host
-    from settings_runs import Cell, summary
+    from settings_runs import Cell
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,20 +74,28 @@ def measure_part(options: argparse.Namespace) -> None:
         comfy.pack_state = code_state(options.pack)
         logging.getLogger().setLevel(logging.WARNING)
         for model, setting in chosen(options)[options.part :: options.shards]:
-            cell = Cell(comfy, model, setting, span(options.captions), options.parts)
+            cells = [Cell(comfy, model, setting, pictures, options.parts) for pictures in spans(options.pictures)]
             for target in options.target or model.targets:
-                own = cell.own(target)
-                total = cell.reference[1]
-                ways = {"own": own}
-                row = {"model": model.name, "setting": setting.name, "group": setting.group, "target": target}
-                row |= {"calls": total, "tuned": model.tuned}
-                if not options.own_only:
-                    ways |= {"paper": cell.paper(own), "fewer": cell.fewer(own)}
-                    if model.outer:
-                        row["skip_share"] = round(cell.skip_share, 3)
-                        work = cell.paper_at_work(own)
-                        ways |= {"work": work} if work else {}
-                print("ROW", json.dumps(row | {n: summary(w, total) for n, w in ways.items()}), flush=True)
+                print("ROW", json.dumps(row_of(cells, target, options.own_only)), flush=True)
+
+
+def row_of(cells: Sequence[Cell], target: str, own_only: bool) -> dict:
+    """A line of the table: all pictures of the cells, which differ in nothing else."""
+    from settings_runs import summary, together
+
+    model, setting, total = cells[0].model, cells[0].setting, cells[0].reference[1]
+    own = [cell.own(target) for cell in cells]
+    row = {"model": model.name, "setting": setting.name, "group": setting.group, "target": target}
+    row |= {"calls": total, "tuned": model.tuned}
+    ways = {"own": own}
+    if not own_only:
+        for name in ("paper", "fewer"):
+            ways[name] = [getattr(cell, name)(found) for cell, found in zip(cells, own, strict=True)]
+        if model.outer:
+            row["skip_share"] = round(cells[0].skip_share, 3)
+            work = [cell.paper_at_work(found) for cell, found in zip(cells, own, strict=True)]
+            ways |= {"work": work} if all(work) else {}
+    return row | {name: summary(together(found), total) for name, found in ways.items()}
 
 
 def measure(options: argparse.Namespace) -> list[dict]:
@@ -116,7 +135,7 @@ def joined(rows: list[dict]) -> list[dict]:
     if not BEFORE.is_file():
         return rows
     before = json.loads(BEFORE.read_text(encoding="utf-8"))
-    found = {(r["model"], r["setting"], r["target"], before["captions"]): r["own"] for r in before["rows"]}
+    found = {(r["model"], r["setting"], r["target"], before["pictures"]): r["own"] for r in before["rows"]}
     keys = [(r["model"], r["setting"], r["target"], JUDGED) for r in rows]
     return [row | ({"before": found[key]} if key in found else {}) for row, key in zip(rows, keys, strict=True)]
 
@@ -141,7 +160,7 @@ def main() -> int:
     parser.add_argument("--model", action="append", choices=MODELS, help="only this one (repeatable)")
     parser.add_argument("--setting", action="append", help="only this one (repeatable), see settings_cells.py")
     parser.add_argument("--target", action="append", help="speed, in place of 2x and 3x (repeatable)")
-    parser.add_argument("--captions", default=JUDGED, help="8-15, or a number: so many from the first")
+    parser.add_argument("--pictures", default=JUDGED, help="8-15, or a number: so many from the first, see Cell")
     parser.add_argument("--own-only", action="store_true", help="neither the paper's rule nor fewer steps")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
     parser.add_argument("--shards", type=int, default=4, help="parts of the work")
@@ -158,20 +177,20 @@ def main() -> int:
     if options.part is not None:
         measure_part(options)
         return 0
-    whole = not (options.model or options.setting or options.target or options.own_only) and options.captions == JUDGED
+    whole = not (options.model or options.setting or options.target or options.own_only) and options.pictures == JUDGED
     output = options.output or (RESULTS if whole else None)
     if not options.page:
         begin = time.perf_counter()
         rows = measure(options)
-        if options.captions == JUDGED and options.pack == REPO:
+        if options.pictures == JUDGED and options.pack == REPO:
             rows = joined(rows)
         show(rows)
         print(f"{len(rows)} rows in {time.perf_counter() - begin:.0f} s")
         if output:
             about = {
-                "captions": options.captions,
-                "tuned_on": {"models": [m.name for m in MODELS.values() if m.tuned], "captions": "0-7"},
-                "judged_only": {"models": [m.name for m in MODELS.values() if not m.tuned], "captions": JUDGED},
+                "pictures": options.pictures,
+                "tuned_on": {"models": [m.name for m in MODELS.values() if m.tuned], "pictures": "0-7"},
+                "judged_only": {"models": [m.name for m in MODELS.values() if not m.tuned], "pictures": JUDGED},
             }
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")

@@ -27,15 +27,16 @@ FEWEST_COMPUTED = 2  # the first call and the last
 
 @dataclass
 class Cell:
-    """One model under one setting, for some captions: its uncached latents and whatever was measured against them.
+    """One model under one setting, for some pictures: its uncached latents and whatever was measured against them.
 
+    A picture is a number: of its caption, in turn, and of its noise.
     ``path`` holds rows by what they depend on: "fewer" on nothing but the cell, "paper" and "own" on the code.
     """
 
     comfy: Any
     model: Model
     setting: Setting
-    captions: Sequence[int]
+    pictures: Sequence[int]
     folder: Path
     rows: dict[str, dict] = field(default_factory=dict)
 
@@ -47,7 +48,7 @@ class Cell:
     def _digest(self) -> str:
         """Of all that the uncached pictures depend on."""
         model = replace(self.model, settings=(), tuned=False, outer=False)
-        text = f"{model} {self.setting} {list(self.captions)} {self.comfy.version}"
+        text = f"{model} {self.setting} {list(self.pictures)} {self.comfy.version}"
         return hashlib.sha256(testbed.weights(self.model.name).read_bytes() + text.encode()).hexdigest()[:8]
 
     # Models and latents of the host
@@ -70,31 +71,32 @@ class Cell:
     def start(self) -> torch.Tensor:
         """The latent to start from, ``(N, 16, [T,] h, w)``: empty, or of drawn scenes for image to image."""
         size = round(self.model.size * self.setting.scale)
-        empty = testbed.empty_latent(self.model.name, len(self.captions), size, self.model.frames)
+        empty = testbed.empty_latent(self.model.name, len(self.pictures), size, self.model.frames)
         if self.setting.denoise == 1:
             return empty
         g = torch.Generator().manual_seed(11)
-        video, _ = scenes.random_scenes(max(self.captions) + 1, 8 * size, self.model.frames, "cpu", g)
-        latent = scenes.encode(video, testbed.channel_std(testbed.weights(self.model.name)))[list(self.captions)]
+        video, _ = scenes.random_scenes(max(self.pictures) + 1, 8 * size, self.model.frames, "cpu", g)
+        latent = scenes.encode(video, testbed.channel_std(testbed.weights(self.model.name)))[list(self.pictures)]
         format = self.comfy.load_model(self.model.name).get_model_object("latent_format")
         return format.process_out(latent.reshape(empty.shape))
 
     def sample(self, model: Any, steps: int = 0) -> tuple[torch.Tensor, float]:
-        """Latents of all captions in one batch, each from its own noise, and calls of the model per caption."""
+        """Latents of all pictures in one batch, each from its own noise, and calls of the model per picture."""
         compare = sys.modules[f"{self.comfy.pack.__name__}.model_patchers.compare"]
         s, rows = self.setting, [0]
+        captions = [CAPTIONS[i % len(CAPTIONS)] for i in self.pictures]
         network = model.model.diffusion_model
         count = network.register_forward_pre_hook(lambda _, args: rows.__setitem__(0, rows[0] + len(args[0])))
         try:
             samples = compare.Sampling(
                 seed=0, steps=steps or s.steps, cfg=self.cfg, sampler_name=s.sampler, scheduler=s.scheduler,
-                positive=self.comfy._conditioning(self.model.name, [CAPTIONS[i] for i in self.captions]),
+                positive=self.comfy._conditioning(self.model.name, captions),
                 negative=testbed.conditioning(self.model.name, ""),
-                latent={"samples": self.start(), "batch_index": list(self.captions)}, denoise=s.denoise,
+                latent={"samples": self.start(), "batch_index": list(self.pictures)}, denoise=s.denoise,
             ).run(model)  # fmt: skip
         finally:
             count.remove()
-        return samples, rows[0] / len(self.captions) / self.streams
+        return samples, rows[0] / len(self.pictures) / self.streams
 
     @property
     def streams(self) -> int:
@@ -115,13 +117,13 @@ class Cell:
         """Decibels of each caption, all its frames together."""
         both = (samples, self.reference[0])
         ours, plain = (self.comfy.pictures(latent, self.model.name).clamp(0, 1) for latent in both)
-        return [round(found, 2) for found in psnr_per_sample(ours, plain, len(self.captions))]
+        return [round(found, 2) for found in psnr_per_sample(ours, plain, len(self.pictures))]
 
     def cached(self, config: Any) -> dict:
         """A run of the pack with these settings."""
         pack, runs = self.comfy.pack, []
         samples, _ = self.sample(pack.model_patchers.attach(self.patcher(), config, runs=runs))
-        computed = [0.0] * len(self.captions)
+        computed = [0.0] * len(self.pictures)
         for passed in runs[-1].passes:
             for key, decision in zip(passed.keys, passed.decisions, strict=True):
                 computed[key.row] += (not decision.reuse) / self.streams
@@ -235,6 +237,15 @@ def paper_state(comfy: Any) -> str:
             digest.update(f"{runs[-1].cells} {(samples * 1e3).round().int().tolist()}".encode())
         comfy._paper_state = digest.hexdigest()[:8]
     return comfy._paper_state
+
+
+def together(rows: Sequence[dict]) -> dict:
+    """One row of cells that differ in their pictures alone."""
+    counts = [len(row["psnr"]) for row in rows]
+    return {
+        "calls": float(np.average([row["calls"] for row in rows], weights=counts)),
+        "psnr": [psnr for row in rows for psnr in row["psnr"]],
+    }
 
 
 def summary(row: dict, total: float) -> dict:

@@ -6,10 +6,12 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import neg
 
 # Samplers recompute sigmas in float32 (sigma * s_in, exp(-log sigma)), so equal sigmas differ in the last digits.
 SIGMA_TOLERANCE = 1e-4
+SAME_WEIGHT = 1e-2  # relative: a sampler's weights come out of its own arithmetic
 SAME_NOISE = 0.97  # with less of it left, a forecast shows noise that is no longer there
 LEAST_WEIGHT = 1 / 4  # of the way to the next call: what hangs on a value that only helps to find other calls' inputs
 LARGEST_WEIGHT = 2  # of the same way
@@ -30,11 +32,19 @@ class Lane:
         weights: per call, what its value weighs in the sampler's result; an Euler step's is its own dsigma. Empty where
             nobody knows.
         noise: per call, what is left of the noise that the run began with, 1 where the sampler adds none. Empty: 1.
+        looks_back: whether values are used again with later steps, as by multistep samplers: a value weighs other than
+            the way to the next call.
     """
 
     sigmas: tuple[float, ...]
     weights: tuple[float, ...] = ()
     noise: tuple[float, ...] = ()
+    looks_back: bool = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        ways = (after - before for before, after in pairwise(self.sigmas))
+        same = (math.isclose(w, way, rel_tol=SAME_WEIGHT) for w, way in zip(self.weights, ways, strict=False))
+        object.__setattr__(self, "looks_back", not all(same))
 
     def find(self, sigma: float, first: int = 0) -> int | None:
         """The call at this sigma, the first one from ``first`` on; ``None`` if there is none."""

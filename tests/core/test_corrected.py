@@ -9,7 +9,17 @@ import pytest
 import torch
 from core.toys import schedule
 
-from dicache_core import CacheConfig, CacheSession, Observation, SampleKey, indicator_class, predictor_class, resolve
+from dicache_core import (
+    CacheConfig,
+    CacheSession,
+    Lane,
+    Observation,
+    SampleKey,
+    Schedule,
+    indicator_class,
+    predictor_class,
+    resolve,
+)
 from dicache_core.policies import POLICIES
 from dicache_core.predictors import corrected
 
@@ -177,6 +187,25 @@ def test_foreseen_error_by_hand():
     expected = math.sqrt(0.1 / 0.51) * (LAMBDA[5] - LAMBDA[3])
     assert rule.foresee(TEN.step_at(TEN.sigmas[5]), 3) == pytest.approx(expected)
     assert rule.foresee(TEN.step_at(TEN.sigmas[3]), 3) == 0
+
+
+def test_near_noise_calls_weigh_less_under_a_sampler_that_looks_back():
+    rule = indicator_class("foreseen")(CacheConfig(threshold=1.0))
+    # Adams-Bashforth of second order with even steps of 0.1: 1.5 of each way, half of the next one taken back
+    weights = [-0.1 * w for w in (0.5, *[1.0] * 8, 1.5)]
+    looking = Schedule(TEN.sigmas, lanes=(Lane(TEN.sigmas[:-1], tuple(weights)),))
+    assert rule.foresee(looking.step_at(TEN.sigmas[5]), 3) == pytest.approx(
+        math.sqrt(0.1 / 0.6) * (LAMBDA[5] - LAMBDA[3])
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "looks_back"),
+    [((-0.5, -0.3), False), ((-0.499, -0.3), False), ((-0.25, -0.75), True), ((), False)],
+    ids=["Euler", "Euler, rounded", "two-step", "unknown"],
+)
+def test_a_sampler_looks_back_where_a_call_weighs_other_than_its_way(weights, looks_back):
+    assert Lane((1.0, 0.5), weights).looks_back is looks_back
 
 
 @pytest.mark.parametrize("steps", [20, 30, 50])
