@@ -12,6 +12,7 @@ from .schedule import Step
 from .target import FEW_STEPS, MANY_STEPS
 
 SEEN = 0.1  # of the picture: near its end a run puts out what no forecast knows and nobody sees
+FIRST_GUESS = 0.3  # of the output: trained models' first forecasts were off by 0.1 to 0.2 of it
 SMALL = 1 / 4  # of the strain so far: a skip that adds less makes it larger by a thirtieth at most
 
 
@@ -36,8 +37,8 @@ class Account:
       On six trained models its rank correlation with how far the picture really was off is 0.75 (``make bench-risk``).
 
     What one more skip would add follows from the newest audit, as ``e`` grows in proportion to how far a forecast
-    reaches in log-SNR.  Before the first audit a forecast is taken to be off by all of the output; where an audit finds
-    that, the model jumps, and nothing is worth skipping.
+    reaches in log-SNR.  Before the first audit it is guessed; where an audit finds that a forecast was off by all of
+    the output, the model jumps, and nothing is worth skipping.
 
     Sums of squares stay on the device until a decision asks for them, so that the account costs no sync of its own.
     """
@@ -88,7 +89,7 @@ class Account:
         shown = output * step.schedule.noise_share(step.sigma) ** 2  # what of the output is seen in the picture
         if off >= output and shown > picture * SEEN**2:  # nothing at all would have been no worse a forecast
             return math.inf
-        error = off * (reach / self.reach) ** 2 if self.audited else output
+        error = off * (reach / self.reach) ** 2 if self.audited else output * FIRST_GUESS**2
         added = error * (self.strain + strain_of(step)) ** 2
         return _relative(added if added <= spent * SMALL**2 else spent + added, picture)
 
