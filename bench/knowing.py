@@ -33,14 +33,15 @@ def register(core: Any) -> type:
             outputs = self.known[seen.step.call]
             if self.learning:
                 outputs.append(value.clone())
-            elif self.sample is None:  # nothing was skipped before its first call
-                self.sample = min(range(len(outputs)), key=lambda i: (outputs[i] - value).abs().max().item())
-            if not self.learning:
+            else:
+                if self.sample is None:  # nothing was skipped before its first call
+                    self.sample = min(range(len(outputs)), key=lambda i: (outputs[i] - value).abs().max().item())
                 self.off = outputs[self.sample] - value
                 value.add_(self.off)
-            spread, self.spread = self.spread, 0.0  # nothing is to be put right
             super().record(seen, value)
-            self.spread = spread
+
+        def _share_missed(self, step: Any) -> float:
+            return 0.0  # a right output is not to be put right
 
         def correct(self, out: Tensor) -> bool:
             if self.off is not None:

@@ -96,10 +96,8 @@ class CorrectedLine(Predictor):
             self.debt = None
         elif self.paid is not None:
             self.debt = self._owed(value.float(), place).sub_(self.paid)
-        self.missed = 0.0
-        # With a single anchor the debt is what a straight line says, no more than a guess.
-        if self.debt is not None and self.spread and len(self.anchors) == 2:
-            self.missed = _missed(seen.step) * min(1.0, self.way / self.spread)
+        self.missed = self._share_missed(seen.step)
+        if self.missed:
             value.add_(self.debt, alpha=self.missed)
         off = self._audit(value, place)
         if seen.picture is not None:
@@ -125,6 +123,12 @@ class CorrectedLine(Predictor):
     def held(self) -> Sequence[Tensor]:
         kept = [tensor for tensor in (self.paid, self.debt) if tensor is not None]  # one of them at the most
         return [*kept, *(anchor.value for anchor in self.anchors)]
+
+    def _share_missed(self, step: Step) -> float:
+        """Of the debt, what is put back into the output of ``step``; with a single anchor the debt is but a guess."""
+        if self.debt is None or not self.spread or len(self.anchors) < 2:
+            return 0.0
+        return _missed(step) * min(1.0, self.way / self.spread)
 
     def _arrive(self, step: Step) -> None:
         self.now = step

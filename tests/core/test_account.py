@@ -74,7 +74,7 @@ def test_before_anything_is_known_there_is_no_strain():
     assert settled(Account()) is None
 
 
-def test_before_the_first_audit_a_forecast_is_guessed_to_be_off_by_a_third_of_the_output():
+def test_before_the_first_audit_a_forecast_is_guessed_to_be_off_by_0_3_of_the_output():
     account = Account()
     account.compute(ONES, TWOS)
     assert settled(account) == 0
