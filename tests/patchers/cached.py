@@ -1,6 +1,7 @@
 """One model under one run's cache, called pass by pass as the sampler would."""
 
 import contextlib
+import functools
 import sys
 from dataclasses import dataclass, field
 
@@ -93,3 +94,43 @@ def counted(modules):
 
     with watched(modules, count):
         yield calls
+
+
+@functools.cache
+def built(make):
+    """Building takes longer than running; weights are never changed."""
+    return make()
+
+
+def stack_of(wrapped):
+    return [block.module for block in wrapped.family.blocks(wrapped.variant.model)]
+
+
+def tensors(out):
+    return [out] if isinstance(out, torch.Tensor) else list(out)
+
+
+def scaled(x, factor):
+    return [part * factor for part in x] if isinstance(x, list) else x * factor
+
+
+def assert_same(ours, theirs):
+    assert all(torch.equal(a, b) for a, b in zip(tensors(ours), tensors(theirs), strict=True))
+
+
+def assert_near(ours, theirs, tolerance=2e-5):
+    for a, b in zip(tensors(ours), tensors(theirs), strict=True):
+        assert (a - b).abs().max() <= tolerance * b.abs().max().clamp(min=1.0)
+
+
+def bare(toy, x, step=0, rows=None, **options):
+    return toy(x, options_of(step, options), rows)
+
+
+def changed(block, result, factor=1.1):
+    """A block's result with a louder hidden state."""
+    part = block.part
+    if not part.returns:
+        return tuple(scaled(list(result), factor)) if isinstance(result, tuple) else result * factor
+    place = part.returns.index(part.hidden)
+    return (*result[:place], result[place] * factor, *result[place + 1 :])

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -20,6 +21,12 @@ def variant(request, pack, shows):
     variant = request.param()
     shows("toy", variant.model)
     return variant
+
+
+@pytest.fixture
+def inference():
+    with torch.inference_mode():
+        yield
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ import pytest
 import test_unet
 import torch
 import toys
+import toys_keyed
+from host_network import TEXT, build, noise, text
 from torch import Tensor
-from toys import Toy, build, text
-from variants import TEXT, noise
+from toy import Toy
 
 
 @dataclass(frozen=True)
@@ -173,18 +174,18 @@ def seconds() -> dict[str, Tensor]:
 
 U_NETS = [Sampled("SD15", sd_1), Sampled("SDXL", sdxl, pooled)]
 STACKS = [
-    Sampled("QwenImage", toys.qwen_image),
-    Sampled("QwenImage", toys.qwen_image_edit, references),
+    Sampled("QwenImage", toys_keyed.qwen_image),
+    Sampled("QwenImage", toys_keyed.qwen_image_edit, references),
     Sampled("Lumina2", toys.lumina_2),
     Sampled("ZImage", toys.z_image),
-    Sampled("LTXV", toys.ltx_video, masked),
-    Sampled("LTXAV", toys.ltx_2),
-    Sampled("SD3", toys.stable_diffusion_3, pooled),
-    Sampled("AuraFlow", toys.aura_flow),
+    Sampled("LTXV", toys_keyed.ltx_video, masked),
+    Sampled("LTXAV", toys_keyed.ltx_2),
+    Sampled("SD3", toys_keyed.stable_diffusion_3, pooled),
+    Sampled("AuraFlow", toys_keyed.aura_flow),
     Sampled("HiDream", toys.hidream_i1, llama),
     Sampled("CosmosT2IPredict2", toys.cosmos_predict_2, constant=False),
     Sampled("Krea2", toys.krea_2),
-    Sampled("GenmoMochi", toys.mochi, masked),
+    Sampled("GenmoMochi", toys_keyed.mochi, masked),
     Sampled("Kandinsky5Image", toys.kandinsky_5, pooled),
     Sampled("PixArtAlpha", pixart),
     Sampled("StableAudio", stable_audio, weights=seconds, constant=False),
@@ -192,5 +193,5 @@ STACKS = [
     Sampled("Omnigen2", toys.omnigen_2, masked_with_references),
     Sampled("CosmosT2V", toys.cosmos_1, constant=False),
     Sampled("ErnieImage", toys.ernie_image),
-    Sampled("Hunyuan3Dv2", toys.hunyuan_3d),
+    Sampled("Hunyuan3Dv2", toys_keyed.hunyuan_3d),
 ]

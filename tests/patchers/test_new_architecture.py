@@ -4,7 +4,7 @@ import pytest
 import torch
 from cached import ALWAYS, Cached, counted, plain
 from torch import nn
-from variants import Variant
+from variant import Variant
 
 
 class Rung(nn.Linear):

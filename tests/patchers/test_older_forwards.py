@@ -5,8 +5,8 @@ import types
 import pytest
 import torch
 import variants
-from cached import ALWAYS, NEVER, Cached, counted, plain
-from test_variants import stack_of
+import variants_wan
+from cached import ALWAYS, NEVER, Cached, counted, plain, stack_of
 
 
 def older_forward(self, img, img_ids, txt, txt_ids, timesteps, y, guidance=None, control=None,
@@ -104,7 +104,9 @@ def test_a_forward_that_leaves_the_probe_out_is_computed(pack):
     assert set(wrapped.decisions) == {"no block seen"}
 
 
-@pytest.mark.parametrize("make", [variants.flux, variants.chroma, variants.hunyuan_text_to_video, variants.wan_camera])
+@pytest.mark.parametrize(
+    "make", [variants.flux, variants.chroma, variants.hunyuan_text_to_video, variants_wan.wan_camera]
+)
 def test_teacache_sees_its_input_where_block_0_is_replaced(pack, make):
     """The host has other names for a block's arguments towards a replacement."""
     variant, options = make(), {"patches_replace": {"dit": {("double_block", 0): louder}}}

@@ -9,12 +9,12 @@ import pytest
 import sampled
 import torch
 from cached import counted
+from host_network import noise, text
 from passes import COMPOSED, SIZES, assert_close
 from sampled import STACKS, U_NETS, HostModel, Sampled
 from testbed.captions import CAPTIONS
 from testbed.conditioning import SHAPES
-from toys import Toy, text
-from variants import noise
+from toy import Toy
 
 STEPS = 16  # enough for the own presets to skip half
 STACK, OUTPUT = "published", "balanced"  # presets: the paper's rule (DeepCache on a U-Net), and the pack's default

@@ -6,8 +6,7 @@ import sys
 import pytest
 import torch
 import variants
-from cached import Cached, watched
-from test_variants import stack_of
+from cached import Cached, stack_of, watched
 
 NAMES = [
     "flux",

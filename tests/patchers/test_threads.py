@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 from cached import ALWAYS, NEVER, Cached, plain
-from variants import wan_animate, wan_speech, wan_vace
+from variants_wan import wan_animate, wan_speech, wan_vace
 
 
 @pytest.mark.parametrize("build", [wan_vace, wan_speech, wan_animate], ids=lambda build: build.__name__)

@@ -6,8 +6,8 @@ import logging
 import pytest
 import torch
 from cached import ALWAYS, NEVER, Cached, counted, options_of
-from toys import Toy, text
-from variants import BATCH, build, noise
+from host_network import BATCH, build, noise, text
+from toy import Toy
 
 NAME = "modules.diffusionmodules.openaimodel.UNetModel"
 

@@ -4,12 +4,7 @@ import importlib
 
 import pytest
 import torch
-from cached import ALWAYS, NEVER, Cached, counted, plain
-from torch import nn
-
-
-def stack_of(wrapped) -> list[nn.Module]:
-    return [block.module for block in wrapped.family.blocks(wrapped.variant.model)]
+from cached import ALWAYS, NEVER, Cached, counted, plain, stack_of
 
 
 def picture_of(wrapped, **call):
