@@ -6,15 +6,16 @@ import sys
 import pytest
 import torch
 import variants
+import variants_wan
 from cached import Cached, stack_of, watched
 
-NAMES = [
-    "flux",
-    "flux_2_reference_at_timestep_zero",
-    "chroma",
-    "hunyuan_text_to_video",
-    "hunyuan_1_5",
-    "wan_text_to_video",
+MAKES = [
+    variants.flux,
+    variants.flux_2_reference_at_timestep_zero,
+    variants.chroma,
+    variants.hunyuan_text_to_video,
+    variants.hunyuan_1_5,
+    variants_wan.wan_text_to_video,
 ]
 STILL, JUMPS = 0.0, 1.0
 
@@ -59,16 +60,16 @@ def moved(x, moves):
     return x + torch.tensor(moves).reshape(-1, *[1] * (x.ndim - 1)) * (x + 1)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("make", MAKES, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("moves", [[STILL, JUMPS, STILL], [JUMPS, STILL, JUMPS], [JUMPS, JUMPS, STILL]])
-def test_only_the_rows_that_are_computed_run(pack, name, moves):
-    variant = repeated(getattr(variants, name)(), 3)
+def test_only_the_rows_that_are_computed_run(pack, make, moves):
+    variant = repeated(make(), 3)
     cached, out, rows = run(pack, variant, moves)
     assert cached.decisions[3:] == ["error" if m else "reused" for m in moves]
     assert rows == [3] + [int(sum(moves))] * (len(rows) - 1)
     assert len(rows) == len(stack_of(cached))
     for row, move in enumerate(moves):
-        alone = repeated(getattr(variants, name)(), 3)
+        alone = repeated(make(), 3)
         alone.x, alone.timestep = alone.x[row : row + 1], alone.timestep[row : row + 1]
         alone.arguments = {k: take(v, [row]) for k, v in alone.arguments.items()}
         _, expected, _ = run(pack, alone, [move])
