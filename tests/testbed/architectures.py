@@ -137,19 +137,26 @@ def initialise(model: torch.nn.Module) -> None:
                 p.fill_(1.0 if name.endswith(("weight", "scale")) else 0.0)
 
 
+OFFSET = 3.0  # of unit deviation
+
+
 def copy_input(unet: torch.nn.Module) -> None:
     """Let a U-Net start as the identity: where all is noise, what it is asked for is its input.
 
-    Each channel goes in as a pair (x, -x), which is a group of the last GroupNorm, and silu(x) - silu(-x) = x."""
-    into, last, out = unet.input_blocks[0][0].weight, unet.output_blocks[-1][0], unet.out[2].weight
+    Each channel goes in as a pair (x + OFFSET, -x - OFFSET), which is a group of the last GroupNorm, and
+    silu(u) - silu(-u) = u.  Without the offset the norm would take out how strong x is: noise that is a little weaker
+    than a step expects comes out as if it were not, so that the next x has less of it, until sampling swings about."""
+    into, last, out = unet.input_blocks[0][0], unet.output_blocks[-1][0], unet.out[2]
+    strength = (1 + OFFSET**2) ** 0.5  # of a pair where x has unit deviation
     with torch.no_grad():
-        into[:32], last.skip_connection.weight[:32] = 0, 0
+        into.weight[:32], last.skip_connection.weight[:32] = 0, 0
         last.out_layers[3].weight.zero_()
+        out.bias.fill_(-OFFSET)
         for channel in range(16):
             for copy, sign in ((2 * channel, 1.0), (2 * channel + 1, -1.0)):
-                into[copy, channel, 1, 1] = sign
-                last.skip_connection.weight[copy, last.channels - into.shape[0] + copy] = 1.0
-                out[channel, copy, 1, 1] = sign
+                into.weight[copy, channel, 1, 1], into.bias[copy] = sign, sign * OFFSET
+                last.skip_connection.weight[copy, last.channels - len(into.weight) + copy] = 1.0
+                out.weight[channel, copy, 1, 1] = sign * strength
 
 
 def _modulate(x, m):
@@ -221,14 +228,18 @@ def loss(kind: str, model, clean: torch.Tensor, context: torch.Tensor, g: torch.
 
 def _noise_loss(model, clean, context, noise, g) -> torch.Tensor:
     """SD 1.5's schedule and prediction.  The weight makes it the loss of the velocity, as the others have it, up to a
-    limit: where all is noise, a small error of the noise is a large one of the picture, and so of its colors."""
+    limit: where all is noise, a small error of the noise is a large one of the picture, and so of its colors.  In half
+    of the channels noise is weaker than the step says, as in a sampler that took away too much."""
     t = torch.randint(0, len(SIGMAS), (len(clean),), device=DEVICE, generator=g)
     sigma = SIGMAS[t].view(-1, 1, 1, 1)
+    weaker, which = torch.rand(2, *noise.shape[:2], 1, 1, device=DEVICE, generator=g)
+    noise = noise * torch.where(which < 0.5, 1 - WEAKER * weaker, 1.0)
     with half_precision():
         predicted = model((clean + sigma * noise) / (1 + sigma**2).sqrt(), t, context, transformer_options={})
     return ((predicted.float() - noise) ** 2 * (1 + sigma**2).clamp(max=20)).mean()
 
 
+WEAKER = 0.6  # at the most, of the noise that a step expects
 SIGMAS = comfy.model_sampling.ModelSamplingDiscrete().sigmas.to(DEVICE)
 
 

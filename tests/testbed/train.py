@@ -15,18 +15,22 @@ import torch
 from architectures import DEVICE, SETTINGS
 from safetensors.torch import load_file, save_file
 
+FAR_OUT = 4.5  # of unit deviation: one value in a thousand of a U-Net's latent lies further out
 SAVE_EVERY = 240  # seconds: a run that is stopped leaves the moving average it had
 
 
 def channel_scale(kind: str) -> torch.Tensor:
     """(16,) scale that leaves the natural fall-off of frequencies half in place and the mean square near one.
 
-    The U-Net's leaves none of it: SD 1.5's schedule ends at sigma 14.6, and over so small a latent a stronger mean
-    color would show through that noise, so sampling from noise alone would not find it."""
-    video, _ = scenes.random_scenes(256, 128, 1, DEVICE, torch.Generator(DEVICE).manual_seed(0))
-    spread = scenes.encode(video, torch.ones(16)).transpose(0, 1).flatten(1).std(1).cpu()
+    The U-Net's makes the mean color no stronger than the rest: SD 1.5's schedule ends at sigma 14.6, and over so small
+    a latent it would show through that noise, so sampling from noise alone would not find it.  Nor does it let the
+    edges of shapes stand out further than values of a VAE do: what is seldom and far out a network learns last."""
+    size = SETTINGS["unet"]["size"] if kind == "unet" else 128
+    video, _ = scenes.random_scenes(256, size, 1, DEVICE, torch.Generator(DEVICE).manual_seed(0))
+    values = scenes.encode(video, torch.ones(16)).transpose(0, 1).flatten(1).cpu()
+    spread = values.std(1)
     if kind == "unet":
-        return spread
+        return torch.maximum(spread, values.abs().quantile(0.999, dim=1) / FAR_OUT)
     root = spread.sqrt()
     return root * ((spread / root) ** 2).mean().sqrt()
 
