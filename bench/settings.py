@@ -32,7 +32,7 @@ RESULTS = BENCH / "results" / "settings.json"
 BEFORE = BENCH / "results" / "settings_before.json"
 PARTS = REPO / "output" / "settings"
 
-from settings_cells import JUDGED, MODELS, Model, Setting  # noqa: E402
+from settings_cells import JUDGED, MODELS, MORE, Model, Setting  # noqa: E402
 
 
 def code_state(pack: Path) -> str:
@@ -74,14 +74,27 @@ def measure_part(options: argparse.Namespace) -> None:
         comfy.pack_state = code_state(options.pack)
         logging.getLogger().setLevel(logging.WARNING)
         for model, setting in chosen(options)[options.part :: options.shards]:
-            cells = [Cell(comfy, model, setting, pictures, options.parts) for pictures in spans(options.pictures)]
+
+            def cells_of(text: str, model: Model = model, setting: Setting = setting) -> list[Cell]:
+                return [Cell(comfy, model, setting, pictures, options.parts) for pictures in spans(text)]
+
+            cells, more = cells_of(options.pictures), cells_of(MORE) if options.pictures == JUDGED else []
             for target in options.target or model.targets:
-                print("ROW", json.dumps(row_of(cells, target, options.own_only)), flush=True)
+                print("ROW", json.dumps(decided_row(cells, more, target, options.own_only)), flush=True)
+
+
+def decided_row(cells: Sequence[Cell], more: Sequence[Cell], target: str, own_only: bool) -> dict:
+    """A line of the table, with ``more`` pictures where the first ones leave open who is first."""
+    from settings_runs import undecided
+
+    row = row_of(cells, target, own_only)
+    leads = list(row.get("lead", {}).values())
+    return row_of([*cells, *more], target, own_only) if leads and more and undecided(leads) else row
 
 
 def row_of(cells: Sequence[Cell], target: str, own_only: bool) -> dict:
     """A line of the table: all pictures of the cells, which differ in nothing else."""
-    from settings_runs import summary, together
+    from settings_runs import lead, summary, together
 
     model, setting, total = cells[0].model, cells[0].setting, cells[0].reference[1]
     own = [cell.own(target) for cell in cells]
@@ -95,7 +108,11 @@ def row_of(cells: Sequence[Cell], target: str, own_only: bool) -> dict:
             row["skip_share"] = round(cells[0].skip_share, 3)
             work = [cell.paper_at_work(found) for cell, found in zip(cells, own, strict=True)]
             ways |= {"work": work} if all(work) else {}
-    return row | {name: summary(together(found), total) for name, found in ways.items()}
+    found = {name: together(rows) for name, rows in ways.items()}
+    row["pictures"] = len(found["own"]["psnr"])
+    if not own_only:
+        row["lead"] = {name: lead(found["own"], found[name]) for name in ("paper", "fewer")}
+    return row | {name: summary(rows, total) for name, rows in found.items()}
 
 
 def measure(options: argparse.Namespace) -> list[dict]:

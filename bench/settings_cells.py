@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 JUDGED = "8-15,24-31"  # pictures of the table: captions 8 to 15 with two noises each; it was tuned on captions 0-7
+MORE = "40-47,56-63,72-79,88-95"  # the same captions with four other noises, where JUDGED leave open who is first
 TARGETS = ("2x", "3x")
 FEW_TARGETS = ("1.5x", "2x", "3x")  # a distilled model's, where 3x is a lot
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from quality_runs import psnr_per_sample
+from quality_runs import LARGEST_PSNR, psnr_per_sample
 from settings_cells import Model, Setting
 from testbed import conditioning as testbed
 from testbed import scenes
@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 BELOW = 0.25  # calls that the paper's rule may compute less than the own policy, on average
 TRIES = 3
 FEWEST_COMPUTED = 2  # the first call and the last
+UNDECIDED = 2.0  # standard errors of a lead: within them either way may be the better one
 
 
 @dataclass
@@ -142,8 +143,10 @@ class Cell:
         return self._at(own, self.fewer_at)
 
     def _at(self, own: dict, way: Callable[[float], dict]) -> dict:
-        """Each picture's decibels at its own number of calls."""
-        rows = {calls: way(calls) for calls in sorted(set(own["each"]))}
+        """Each picture's decibels at its own number of calls; with all of them any way is the full run."""
+        total = self.reference[1]
+        full = {"calls": total, "psnr": [LARGEST_PSNR] * len(self.pictures)}
+        rows = {calls: full if calls >= total else way(calls) for calls in sorted(set(own["each"]))}
         chosen = [rows[calls] for calls in own["each"]]
         psnr = [row["psnr"][i] for i, row in enumerate(chosen)]
         return {"calls": float(np.mean([row["calls"] for row in chosen])), "psnr": psnr}
@@ -246,6 +249,19 @@ def together(rows: Sequence[dict]) -> dict:
         "calls": float(np.average([row["calls"] for row in rows], weights=counts)),
         "psnr": [psnr for row in rows for psnr in row["psnr"]],
     }
+
+
+def lead(own: dict, other: dict) -> dict:
+    """Decibels that the own policy is ahead of another way, picture by picture: their mean and its standard error."""
+    ahead = np.subtract(own["psnr"], other["psnr"])
+    error = float(np.std(ahead, ddof=1) / len(ahead) ** 0.5) if len(ahead) > 1 else 0.0
+    return {"mean": round(float(np.mean(ahead)), 2), "error": round(error, 2)}
+
+
+def undecided(leads: Sequence[dict]) -> bool:
+    """Whether chance may have decided who is first: by the lead over the best of the other ways."""
+    least = min(leads, key=lambda found: found["mean"])
+    return abs(least["mean"]) < UNDECIDED * least["error"]
 
 
 def summary(row: dict, total: float) -> dict:

@@ -29,12 +29,12 @@ class Account:
 
       that is ``D / (1 - s)`` in a rectified flow and ``D`` under an eps model.  One call of 20 forecast and not made
       good moved the pictures of three flow models by 1 to 3 times that, wherever it stood (by 28 to 100 times ``D`` at
-      the third call, 2 to 3 times at the last), a U-Net's by 0.1 to 0.7.  A skip is vetoed by it.
+      the third call, 2 to 3 times at the last), a U-Net's by 0.4 to 0.7.  A skip is vetoed by it.
     - The computed call behind them makes good most of it.  What is seen in the end goes by
 
           ``risk = sqrt(sum (D (s / sigma)^2)^2)``.
 
-      On six trained models its rank correlation with how far the picture really was off is 0.75 (``make bench-risk``).
+      On six trained models its rank correlation with how far the picture really was off is 0.76 (``make bench-risk``).
 
     What one more skip would add follows from the newest audit, as ``e`` grows in proportion to how far a forecast
     reaches in log-SNR.  Before the first audit it is guessed; where an audit finds that a forecast was off by all of

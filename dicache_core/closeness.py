@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Risks up to which a picture is called so; beyond, it may be off visibly.  On the testbed's six models 92% of the very
-# close ones have 40 dB and more, 90% of the close ones 31 dB and more: bench/results/risk.json.
+# Risks up to which a picture is called so; beyond, it may be off visibly.  On the testbed's six models 93% of the very
+# close ones have 40 dB and more, 95% of the close ones 31 dB and more: bench/results/risk.json.
 CLOSENESS = {"very close": 0.04, "close": 0.12}
 VISIBLE = "visible"
 

@@ -9,6 +9,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 sys.path.append(str(REPO / "bench"))
 import settings_page  # noqa: E402
+import settings_runs  # noqa: E402
 from settings_cells import FEW, GROUPS, MODELS  # noqa: E402
 
 RESULTS = REPO / "bench" / "results" / "settings.json"
@@ -21,7 +22,8 @@ def way(mean: float, p10: float = 20.0, calls: float = 10) -> dict:
 def row(own: float, paper: float, fewer: float) -> dict:
     ways = {"own": way(own), "paper": way(paper), "fewer": way(fewer)}
     where = {"model": "flux", "setting": "unipc20", "group": "multistep samplers", "target": "2x", "calls": 20.0}
-    return {**where, "tuned": True, **ways}
+    leads = {name: {"mean": own - mean, "error": 0.7} for name, mean in (("paper", paper), ("fewer", fewer))}
+    return {**where, "tuned": True, "pictures": 16, "lead": leads, **ways}
 
 
 def test_a_cell_is_won_by_the_better_mean():
@@ -32,7 +34,7 @@ def test_a_cell_is_won_by_the_better_mean():
 
 def test_a_loss_is_named_with_who_won_and_by_how_much():
     told = settings_page.losses([row(30, 28, 31.5), row(30, 29, 28)])
-    assert told == "- Flux, unipc20, 2x: 1.5 dB behind fewer steps"
+    assert told == "- Flux, unipc20, 2x: 1.5 (+-0.7) dB behind fewer steps"
 
 
 def test_a_bad_tenth_percentile_is_named_too():
@@ -96,3 +98,19 @@ def test_the_best_in_hindsight_is_never_below_the_own_plan():
     asked |= {"best_psnr": 33.0, "own_psnr": 34.9, "knowing_psnr": 44.5, "fewer_psnr": 33.8}
     assert settings_page.bounds([asked]).endswith("| Wan | 2m_9 | 8 of 9 | all 7 | 34.9 | 34.9 | 44.5 | 33.8 |")
     assert "| 6 |" in settings_page.bounds([asked | {"choices": 6}])
+
+
+def test_more_pictures_where_chance_may_have_decided_and_nowhere_else():
+    def leads(paper: float, fewer: float) -> list[dict]:
+        return [{"mean": mean, "error": 1.0} for mean in (paper, fewer)]
+
+    assert settings_runs.undecided(leads(9, 1.9))
+    assert settings_runs.undecided(leads(9, -1.9)), "a loss as much as a lead"
+    assert not settings_runs.undecided(leads(9, 2.1))
+    assert not settings_runs.undecided(leads(-2.1, 0.5)), "the best of the others decides"
+    assert not settings_runs.undecided([{"mean": 0.0, "error": 0.0}] * 2), "all computed"
+
+
+def test_a_lead_is_of_each_picture():
+    found = settings_runs.lead({"psnr": [30.0, 42.0, 36.0]}, {"psnr": [29.0, 39.0, 34.0]})
+    assert found == {"mean": 2.0, "error": 0.58}, "of 1, 3 and 2: deviation 1, over the root of three"
