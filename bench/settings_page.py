@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from settings_cells import GROUPS, MODELS, MORE, Setting
+from settings_cells import FEW, GROUPS, MODELS, MORE, Setting
 
 ORACLE = Path(__file__).resolve().parent / "results" / "oracle.json"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
@@ -39,9 +39,9 @@ def behind_at_work(row: dict) -> float:
     return behind(row, ("work", "fewer") if "skip_share" in row else OTHERS)
 
 
-def is_full(row: dict) -> bool:
-    """Whether the own policy computed every call, so that all ways are the same run."""
-    return row["own"]["calls"] >= row["calls"] - 1e-6
+def is_full(row: dict, way: str = "own") -> bool:
+    """Whether every call was computed; by the own policy, all ways are the same run then."""
+    return row[way]["calls"] >= row["calls"] - 1e-6
 
 
 def markdown(result: dict) -> str:
@@ -136,6 +136,9 @@ def groups(rows: Rows) -> str:
             first = sum(not behind(row) for row in mine)
             means = [_mean(mine, way) for way in ("own", "before", *OTHERS)]
             lines.append(f"| {group} | {len(mine)} | {first} | " + " | ".join(means) + " |")
+    few = [row for row in rows if row["group"] == FEW and "before" in row]
+    whole = sum(is_full(row, "before") for row in few)
+    lines += ["", f'Before, nothing was skipped in {whole} of the {len(few)} cells of "{FEW}".'] if few else []
     return "\n".join(["Means of the cells' means, in brackets the mean speed in calls:", "", *lines])
 
 

@@ -65,6 +65,13 @@ def test_groups_have_means_and_no_mean_of_half_the_cells():
     assert "| multistep samplers | 2 | 2 | 35.0 (2.00x) | - | 25.0 (2.00x) | 15.0 (2.00x) |" in told
 
 
+def test_where_nothing_was_skipped_before_the_page_says_so():
+    few = row(60, 50, 40) | {"group": FEW}
+    told = settings_page.groups([few | {"before": way(100, calls=20)}, few | {"before": way(50, calls=10)}])
+    assert told.endswith('Before, nothing was skipped in 1 of the 2 cells of "few".')
+    assert "nothing was skipped" not in settings_page.groups([row(30, 20, 10)])
+
+
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_every_model_has_at_least_twelve_settings_of_its_own_names(model):
     names = [setting.name for setting in model.settings]
