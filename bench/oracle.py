@@ -30,7 +30,7 @@ import knowing  # noqa: E402
 from layout import base_directory  # noqa: E402
 from plans import even_plans, every_choice  # noqa: E402
 from provision import running_host  # noqa: E402
-from settings import PARTS, RESULTS, spans  # noqa: E402
+from settings import PARTS, RESULTS, cells_of  # noqa: E402
 from settings_cells import JUDGED, MODELS, TWO  # noqa: E402
 from settings_page import ORACLE, behind  # noqa: E402
 from settings_runs import Cell, together  # noqa: E402
@@ -115,7 +115,7 @@ def main() -> None:
         for question in tqdm(asked):
             model = MODELS[question.model]
             setting = model.setting(question.setting)
-            cells = [Cell(comfy, model, setting, pictures, options.parts) for pictures in spans(JUDGED)]
+            cells = cells_of(JUDGED, comfy, model, setting, options.parts)
             rows.append(best_of(cells, question.computed))
             print(json.dumps(rows[-1]), flush=True)
             ORACLE.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

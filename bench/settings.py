@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from settings_runs import Cell
@@ -60,13 +60,19 @@ def span(text: str) -> list[int]:
     return list(range(int(first), int(last) + 1)) if first else list(range(int(last)))
 
 
+def cells_of(pictures: str, comfy: Any, model: Model, setting: Setting, folder: Path) -> list[Cell]:
+    """A cell for each span of pictures."""
+    from settings_runs import Cell
+
+    return [Cell(comfy, model, setting, numbers, folder) for numbers in spans(pictures)]
+
+
 def measure_part(options: argparse.Namespace) -> None:
     """Every ``--shards``-th of the cells, in this process; one line of JSON per row."""
     import inprocess
     import torch
     from layout import base_directory
     from provision import running_host
-    from settings_runs import Cell
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,11 +80,8 @@ def measure_part(options: argparse.Namespace) -> None:
         comfy.pack_state = code_state(options.pack)
         logging.getLogger().setLevel(logging.WARNING)
         for model, setting in chosen(options)[options.part :: options.shards]:
-
-            def cells_of(text: str, model: Model = model, setting: Setting = setting) -> list[Cell]:
-                return [Cell(comfy, model, setting, pictures, options.parts) for pictures in spans(text)]
-
-            cells, more = cells_of(options.pictures), cells_of(MORE) if options.pictures == JUDGED else []
+            cells = cells_of(options.pictures, comfy, model, setting, options.parts)
+            more = cells_of(MORE, comfy, model, setting, options.parts) if options.pictures == JUDGED else []
             for target in options.target or model.targets:
                 print("ROW", json.dumps(decided_row(cells, more, target, options.own_only)), flush=True)
 

@@ -36,7 +36,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Model:
-    """One checkpoint, at sizes that let the whole table fit into half an hour.
+    """One checkpoint, at sizes that let the whole table fit into an hour on two cores.
 
     Slots:
         name: of the testbed.

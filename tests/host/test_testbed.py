@@ -132,7 +132,7 @@ def test_consistent_flux_has_the_contrast_of_the_teachers_full_run_after_four_st
     assert abs(student - full) < 0.5 * abs(teacher - full)
 
 
-@pytest.mark.parametrize("architecture", sorted(set(testbed.SHAPES) - {"flux_lcm"}))
+@pytest.mark.parametrize("architecture", testbed.SHAPES)
 def test_no_value_of_what_a_model_predicts_swings_to_and_fro(comfy, architecture):
     """A run that does is not on the model's path: a first U-Net's did from -4 to 4, call by call, in single cells."""
     model, predicted = comfy.load_model(architecture), defaultdict(list)  # by cond and uncond

@@ -60,8 +60,9 @@ def options_of(step, more=None):
     return dict(sigmas=torch.tensor([SIGMAS[step]]), sample_sigmas=torch.tensor(SIGMAS)) | (more or {})
 
 
-def plain(variant, x, step=0, **options):
-    return variant(x, options_of(step, options))
+def plain(model, x, step=0, rows=None, **options):
+    """Without a cache; a toy also takes some of its rows alone."""
+    return model(x, options_of(step, options), **({} if rows is None else {"rows": rows}))
 
 
 @contextlib.contextmanager
@@ -121,10 +122,6 @@ def assert_same(ours, theirs):
 def assert_near(ours, theirs, tolerance=2e-5):
     for a, b in zip(tensors(ours), tensors(theirs), strict=True):
         assert (a - b).abs().max() <= tolerance * b.abs().max().clamp(min=1.0)
-
-
-def bare(toy, x, step=0, rows=None, **options):
-    return toy(x, options_of(step, options), rows)
 
 
 def changed(block, result, factor=1.1):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 BATCH, TEXT = 2, 5
+AXES = (4, 6, 6)  # of a head of 16, for rotary embeddings
 
 
 def build(name: str, **settings: Any) -> nn.Module:

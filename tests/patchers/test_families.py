@@ -9,10 +9,10 @@ from cached import (
     Cached,
     assert_near,
     assert_same,
-    bare,
     built,
     changed,
     counted,
+    plain,
     scaled,
     stack_of,
     tensors,
@@ -49,7 +49,7 @@ def hold(toy):
 
 
 def test_composition_that_computes_changes_nothing(toy, cached):
-    expected = [[t.clone() for t in tensors(bare(toy, scaled(toy.x, 1 - i / 10), i))] for i in range(STEPS)]
+    expected = [[t.clone() for t in tensors(plain(toy, scaled(toy.x, 1 - i / 10), i))] for i in range(STEPS)]
     toy.clear()
     wrapped, before = cached(NEVER), hold(toy.model)
     for i in range(STEPS):
@@ -138,7 +138,7 @@ def test_a_forward_of_another_packs_still_acts(toy, cached, place):
     block.module.forward = theirs
     handle = block.module.register_forward_hook(louder)
     try:
-        expected = [t.clone() for t in tensors(bare(toy, toy.x))]
+        expected = [t.clone() for t in tensors(plain(toy, toy.x))]
         toy.clear()
         composed = wrapped(toy.x, 0)
         toy.clear()
@@ -150,7 +150,7 @@ def test_a_forward_of_another_packs_still_acts(toy, cached, place):
         del block.module.forward
     toy.clear()
     assert_same(composed, expected)
-    assert not torch.equal(tensors(bare(toy, toy.x))[0], expected[0]), "the other pack did nothing"
+    assert not torch.equal(tensors(plain(toy, toy.x))[0], expected[0]), "the other pack did nothing"
     assert len(calls) - ran == (2 if place == 0 else 1), "a skipped pass runs what is in the probe only"
 
 
@@ -166,7 +166,7 @@ def test_rows_that_disagree(toy, cached):
     mixed = wrapped(x, 1)
     assert wrapped.decisions[2:] == ["reused", "error"]
     assert_near([t[:1] for t in tensors(mixed)], [t[:1] for t in first])
-    assert_near([t[1:] for t in tensors(mixed)], [t[1:] for t in tensors(bare(toy, x))])
+    assert_near([t[1:] for t in tensors(mixed)], [t[1:] for t in tensors(plain(toy, x))])
 
 
 @pytest.mark.parametrize("together_first", [True, False])
@@ -183,7 +183,7 @@ def test_cond_and_uncond_in_one_batch_or_apart(pack, toy, together_first):
         parts = [[t.clone() for t in tensors(call(take_rows(toy.x, row), [both[row[0]]], row))] for row in rows]
         return [torch.cat(pair) for pair in zip(*parts, strict=True)]
 
-    expected = run(lambda x, _, rows: bare(toy, x, rows=rows), together_first)
+    expected = run(lambda x, _, rows: plain(toy, x, rows=rows), together_first)
     toy.clear()
     wrapped = Cached(pack, toy, ALWAYS)
     computed = run(lambda x, conds, rows: wrapped(x, 0, conds=conds, rows=rows), together_first)
@@ -196,7 +196,7 @@ def test_cond_and_uncond_in_one_batch_or_apart(pack, toy, together_first):
 def runs_one_row(toy):
     """Hunyuan3D 2.1 split its batch into conds in older versions, and failed on one row."""
     try:
-        bare(toy, take_rows(toy.x, [0]), rows=[0])
+        plain(toy, take_rows(toy.x, [0]), rows=[0])
     except ValueError as error:
         assert "not enough values to unpack" in str(error)  # noqa: PT017 - anything else is ours
         return False

@@ -18,11 +18,10 @@ from cached import (
     Cached,
     assert_near,
     assert_same,
-    bare,
     built,
     changed,
     counted,
-    options_of,
+    plain,
     scaled,
     stack_of,
     tensors,
@@ -60,8 +59,8 @@ def test_a_replacement_still_acts(pack, make, place):
     block_alone = type("Alone", (), {"part": type("Part", (), {"returns": ()})})
     for replacement in (louder,) if 0 <= place < wrapped.family.opening else (louder, nothing):
         options = {"patches_replace": {"dit": {block.key: replacement}}}
-        expected = [t.clone() for t in tensors(bare(toy, toy.x, **options))]
-        assert not torch.equal(tensors(bare(toy, toy.x))[0], expected[0]), "the replacement did nothing"
+        expected = [t.clone() for t in tensors(plain(toy, toy.x, **options))]
+        assert not torch.equal(tensors(plain(toy, toy.x))[0], expected[0]), "the replacement did nothing"
         assert_same(Cached(pack, toy, NEVER)(toy.x, 0, options), expected)
         reused = Cached(pack, toy, ALWAYS)
         reused(toy.x, 0, options)
@@ -84,8 +83,8 @@ def test_patches_between_blocks_act_behind_the_last_one_only(pack, make):
         return args
 
     options = {"patches": {"double_block": [control]}}
-    expected = bare(toy, toy.x, **options).clone()
-    assert not torch.equal(bare(toy, toy.x), expected), "the patch did nothing"
+    expected = plain(toy, toy.x, **options).clone()
+    assert not torch.equal(plain(toy, toy.x), expected), "the patch did nothing"
     assert torch.equal(Cached(pack, toy, NEVER)(toy.x, 0, options), expected)
     wrapped = Cached(pack, toy, ALWAYS)
     wrapped(toy.x, 0, options)
@@ -126,7 +125,7 @@ def test_a_stack_that_runs_twice_per_call_ends_the_cache(pack, make, caplog):
     def twice(*args, **kwargs):
         return once(*args, **kwargs) + once(*args, **kwargs)
 
-    wrapped, before = Cached(pack, toy, ALWAYS), bare_of(toy)
+    wrapped, before = Cached(pack, toy, ALWAYS), plain(toy, copied(toy.x)).clone()
     setattr(toy.model, name, twice)
     try:
         for step in range(3):
@@ -137,13 +136,9 @@ def test_a_stack_that_runs_twice_per_call_ends_the_cache(pack, make, caplog):
     assert len([r for r in caplog.records if "several times per call" in r.message]) == 1
 
 
-def bare_of(toy):
-    return toy(copied(toy.x), options_of(0)).clone()
-
-
 def test_two_threads_with_one_network_take_turns(pack):
     toy, outs = built(toys.lumina_2), {}
-    expected = [bare(toy, toy.x * (1 - step)).clone() for step in range(2)]
+    expected = [plain(toy, toy.x * (1 - step)).clone() for step in range(2)]
 
     def sample(name):
         with torch.inference_mode():
@@ -188,7 +183,7 @@ def test_compiled_blocks_stay_compiled_and_the_cache_outside(pack):
     """``torch.compile`` leaves a forward on the instance, which has to be there again afterwards."""
     torch._dynamo.reset()
     toy = toys.lumina_2()
-    expected = bare_of(toy)
+    expected = plain(toy, copied(toy.x)).clone()
     toy.model.layers = torch.nn.ModuleList(torch.compile(layer, backend="eager") for layer in toy.model.layers)
     compiled, seen = [vars(layer)["forward"] for layer in toy.model.layers], []
     wrapped, graphs = Cached(pack, toy, ALWAYS), torch._dynamo.utils.counters["stats"]

@@ -5,11 +5,9 @@ from typing import Any
 
 import torch
 import toys_keyed
-from host_network import BATCH, TEXT, build, newest, noise, text
+from host_network import AXES, BATCH, TEXT, build, newest, noise, text
 from torch import nn
 from toy import Toy
-
-AXES = (4, 6, 6)
 
 
 def kandinsky_5() -> Toy:

@@ -4,11 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from host_network import BATCH, TEXT, build, newest, noise, text
+from host_network import AXES, BATCH, TEXT, build, newest, noise, text
 from torch import nn
 from toy import Toy
-
-AXES = (4, 6, 6)
 
 
 def chroma_radiance() -> Toy:

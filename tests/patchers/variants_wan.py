@@ -20,6 +20,12 @@ def _wan(name: str, channels: int = 16, layers: int = 4, **more: Any) -> Variant
     return Variant(model, x, 3 * FRAME, model.blocks[0].self_attn, arguments)
 
 
+def _needing_the_last(variant: Variant) -> Variant:
+    """One of which the last module beside the stack acts behind its last block."""
+    variant.needed = variant.beside[-1:]
+    return variant
+
+
 def wan_text_to_video() -> Variant:
     return _wan("model.WanModel")
 
@@ -99,9 +105,7 @@ def wan_speech() -> Variant:
 
 
 def wan_speech_behind_the_last_block() -> Variant:
-    variant = _speech(layers=5)
-    variant.needed = variant.beside[-1:]
-    return variant
+    return _needing_the_last(_speech(layers=5))
 
 
 def wan_humo() -> Variant:
@@ -129,8 +133,7 @@ def wan_animate() -> Variant:
 def wan_animate_behind_the_last_block() -> Variant:
     variant = _animate(layers=10)
     del variant.model.blocks[6:]
-    variant.needed = variant.beside[-1:]
-    return variant
+    return _needing_the_last(variant)
 
 
 def _scail(name: str) -> Variant:
@@ -166,9 +169,7 @@ def wan_dancer() -> Variant:
 
 
 def wan_dancer_behind_the_last_block() -> Variant:
-    variant = _dancer(layers=5)
-    variant.needed = variant.beside[-1:]
-    return variant
+    return _needing_the_last(_dancer(layers=5))
 
 
 WAN: list[Callable[[], Variant]] = [

@@ -25,7 +25,7 @@ def channel_scale(kind: str) -> torch.Tensor:
     The U-Net's makes the mean color no stronger than the rest: SD 1.5's schedule ends at sigma 14.6, and over so small
     a latent it would show through that noise, so sampling from noise alone would not find it.  Nor does it let the
     edges of shapes stand out further than values of a VAE do: what is seldom and far out a network learns last."""
-    size = SETTINGS["unet"]["size"] if kind == "unet" else 128
+    size = SETTINGS[kind]["size"] if kind == "unet" else 128
     video, _ = scenes.random_scenes(256, size, 1, DEVICE, torch.Generator(DEVICE).manual_seed(0))
     values = scenes.encode(video, torch.ones(16)).transpose(0, 1).flatten(1).cpu()
     spread = values.std(1)
