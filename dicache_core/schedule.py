@@ -16,6 +16,7 @@ SAME_NOISE = 0.97  # with less of it left, a forecast shows noise that is no lon
 LEAST_WEIGHT = 1 / 4  # of the way to the next call: what hangs on a value that only helps to find other calls' inputs
 LARGEST_WEIGHT = 2  # of the same way
 EDGE = 0.005  # keeps log-SNR finite at both ends of the schedule
+LEAST_SIGNAL = 0.1  # what is divided by the signal goes by no less of it: nearer to noise models do not follow
 
 
 def rectified_flow(sigma: float) -> float:

@@ -9,10 +9,9 @@ from torch import Tensor
 from ..config import CacheConfig
 from ..indicator import Indicator, Stage
 from ..observation import Observation
-from ..schedule import Step
+from ..schedule import LEAST_SIGNAL, Step
 
 NEAR_NOISE = 0.01  # keeps the weight finite where everything is still noise
-LEAST_SIGNAL = 0.1  # below it all calls weigh alike under samplers that look back
 
 
 class Foreseen(Indicator):

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..config import CacheConfig
 from ..observation import Observation
 from ..predictor import Predictor, Space
-from ..schedule import Step
+from ..schedule import LEAST_SIGNAL, Step
 from .line import OutputAnchor, best_factor
 
 LARGEST_FACTOR = 8.0  # of a debt in a computed output: a call that weighs less than an eighth of it cannot pay it
@@ -150,7 +150,8 @@ class CorrectedLine(Predictor):
     def _audit(self, value: Tensor, place: float) -> Tensor | None:
         """How far off this call's forecast was, a sum of squares; and the factor that would have been best for it.
 
-        ``clip(<p, d> / <p, p>, 0, 1)`` is the best one on a change ``p`` that was forecast where ``d`` came.
+        ``clip(<p, d> / <p, p>, 0, 1)`` is the best one on a change ``p`` that was forecast where ``d`` came.  Where the
+        outputs turned back, that is nothing of the old way; of the new one it says nothing, and that is followed whole.
         """
         if not self.anchors:
             return None
@@ -161,7 +162,8 @@ class CorrectedLine(Predictor):
         forecast = reach * (self.anchors[-1].value.float() - self.anchors[0].value.float())
         length, along = forecast.square().sum(), (forecast * true).sum()
         used = self.FIRST_SHRINKAGE if self.shrinkage is None else self.shrinkage
-        self.shrinkage = best_factor(along, length)
+        factor = best_factor(along, length)
+        self.shrinkage = torch.where(along < 0, torch.ones_like(factor), factor)
         return (moved - 2 * used * along + used * used * length).clamp(min=0.0)
 
     def _owed(self, value: Tensor, place: float) -> Tensor:
@@ -182,10 +184,11 @@ class CorrectedLine(Predictor):
 def _missed(step: Step) -> float:
     """What an output gains, per unit, by a debt that was missing from ``x``: ``(1 - f / a) / s``.
 
-    Where all is noise yet, what is there decides the scene, and the model follows it; near the end half of it is taken
-    for noise.  An output that is the picture itself is left as it is.
+    Where all is noise yet, what is there decides the scene, and the model follows it, though by no more than ten times
+    what ``x`` is off by; near the end half of it is taken for noise.  An output that is the picture itself is left as
+    it is.
     """
     if step.schedule.of_pictures:
         return 0.0
     followed = (1.0 + step.schedule.noise_share(step.sigma)) / 2
-    return (1.0 - followed / step.signal) / step.sigma
+    return (1.0 - followed / max(step.signal, LEAST_SIGNAL)) / step.sigma

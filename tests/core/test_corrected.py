@@ -71,6 +71,13 @@ def test_the_audit_sets_the_shrinkage():
     assert found[3] == pytest.approx(third + 0.5 * reach * (third - LAMBDA[1]), rel=1e-5)
 
 
+def test_where_outputs_turned_back_the_new_way_is_followed_whole():
+    """The third call came out where the first was: the old line was wrong, and says nothing of the one from there on."""
+    found = outputs("1110111111", lambda i: {1: 1.0}.get(i, 0.0))
+    reach = (LAMBDA[3] - LAMBDA[2]) / (LAMBDA[2] - LAMBDA[1])
+    assert found[3] == pytest.approx(reach * (0.0 - 1.0), rel=1e-5)
+
+
 def test_one_anchor_is_held():
     assert outputs("1011111111", lambda i: i)[1] == 0
 
@@ -94,11 +101,18 @@ def test_skipped_steps_are_made_good(mask, truth, monkeypatch):
             assert travelled(found, index) == pytest.approx(exact, rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("share", [0.9, 0.5, 0.1])
-def test_what_an_output_takes_of_x_that_was_off_by_hand(share):
+@pytest.mark.parametrize(
+    ("share", "missed"),
+    [
+        (0.98, (1 - 0.99 / 0.1) / 0.98),  # fifty times as much is not followed, but ten times
+        (0.9, (1 - 0.95 / 0.105) / 0.9),
+        (0.5, (1 - 0.75 / 0.505) / 0.5),
+        (0.1, (1 - 0.55 / 0.905) / 0.1),
+    ],
+)
+def test_what_an_output_takes_of_x_that_was_off_by_hand(share, missed):
     """A tenth of the picture is there at a noise of 0.9, and 19/20 of what is off are followed; and so on."""
-    missed = {0.9: (1 - 0.95 / 0.105) / 0.9, 0.5: (1 - 0.75 / 0.505) / 0.5, 0.1: (1 - 0.55 / 0.905) / 0.1}
-    assert corrected._missed(TEN.step_at(share)) == pytest.approx(missed[share])
+    assert corrected._missed(TEN.step_at(share)) == pytest.approx(missed)
 
 
 def test_of_pictures_nothing_is_missed():
