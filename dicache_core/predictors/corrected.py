@@ -144,14 +144,22 @@ class CorrectedLine(Predictor):
         newest = self.anchors[-1].value
         if len(self.anchors) < 2:
             return newest
-        shrinkage = self.FIRST_SHRINKAGE if self.shrinkage is None else self.shrinkage
-        return newest + (shrinkage * self._reach(place)) * (newest.float() - self.anchors[0].value)
+        return newest + (self._followed() * self._reach(place)) * (newest.float() - self.anchors[0].value)
+
+    def _followed(self) -> Tensor | float:
+        """How much of the line is followed: what would have been best the last time.
+
+        Where the outputs turned back, that was nothing of the old line.  It says nothing of the new one, which is
+        followed whole; the account, which trusts it less, goes by the factor itself.
+        """
+        if self.shrinkage is None:
+            return self.FIRST_SHRINKAGE
+        return torch.where(self.shrinkage > 0, self.shrinkage, torch.ones_like(self.shrinkage))
 
     def _audit(self, value: Tensor, place: float) -> Tensor | None:
         """How far off this call's forecast was, a sum of squares; and the factor that would have been best for it.
 
-        ``clip(<p, d> / <p, p>, 0, 1)`` is the best one on a change ``p`` that was forecast where ``d`` came.  Where the
-        outputs turned back, that is nothing of the old way; of the new one it says nothing, and that is followed whole.
+        ``clip(<p, d> / <p, p>, 0, 1)`` is the best one on a change ``p`` that was forecast where ``d`` came.
         """
         if not self.anchors:
             return None
@@ -162,8 +170,7 @@ class CorrectedLine(Predictor):
         forecast = reach * (self.anchors[-1].value.float() - self.anchors[0].value.float())
         length, along = forecast.square().sum(), (forecast * true).sum()
         used = self.FIRST_SHRINKAGE if self.shrinkage is None else self.shrinkage
-        factor = best_factor(along, length)
-        self.shrinkage = torch.where(along < 0, torch.ones_like(factor), factor)
+        self.shrinkage = best_factor(along, length)
         return (moved - 2 * used * along + used * used * length).clamp(min=0.0)
 
     def _owed(self, value: Tensor, place: float) -> Tensor:
