@@ -11,6 +11,8 @@ pytestmark = pytest.mark.one_host
 
 STEPS = 20
 SIZES = {"flux": {"size": 16}, "hunyuan_video": {"size": 8, "frames": 2}, "wan": {"size": 8, "frames": 2}}
+SMALL = {"size": 8}  # where nobody looks at the picture
+LOOKED_AT = {"size": 12}  # half of the usual tokens, as it is sampled under fifty samplers
 CAPTIONS = (0, 3, 5, 8)  # one stands for little: another scene has another texture
 GRAIN = 0.15  # how far the total variation of cached pictures may be from the plain ones'
 ERRATIC = {"dpm_adaptive"}  # chooses its calls by what it sees: everything is computed
@@ -28,14 +30,14 @@ def architecture(request, comfy):
     return Passes(comfy, request.param)
 
 
-def sample(passes, model, sampler, scheduler="simple", steps=STEPS, captions=None):
+def sample(passes, model, sampler, scheduler="simple", steps=STEPS, captions=None, **size):
     """Pictures of some captions in one batch."""
     texts = [passes.text(text) for text in _texts()[:captions]]
     extras = {
         k: torch.cat([t[0][1][k] for t in texts]) if k == "pooled_output" else v for k, v in texts[0][0][1].items()
     }
     positive = [[torch.cat([t[0][0] for t in texts]), extras]]
-    latent = passes.latent(batch=len(texts), **SIZES[passes.architecture])
+    latent = passes.latent(batch=len(texts), **(SIZES[passes.architecture] | size))
     cfg = 3.0 if passes.architecture == "wan" else 1.0
     samples = passes.sample(model, positive, latent=latent, steps=steps, cfg=cfg, sampler=sampler, scheduler=scheduler)
     return passes.comfy.pictures(samples, passes.architecture).clamp(0, 1)
@@ -79,7 +81,7 @@ def test_own_presets_compute_all_under_samplers_that_add_noise(passes):
     assert len(noisy) > 10
     for name in noisy:
         models = (passes.model(), preset(passes, "balanced"))
-        plain, own = (sample(passes, model, name, steps=STEPS // 2, captions=1) for model in models)
+        plain, own = (sample(passes, model, name, steps=STEPS // 2, captions=1, **SMALL) for model in models)
         assert torch.equal(own, plain), name
         assert passes.core.why_nothing(passes.run).reason in {"new noise", "sampler"}, name
 
@@ -103,7 +105,7 @@ def test_every_sampler_meets_a_target(passes):
     names = passes.comfy.module("comfy.samplers")
     wrong = {}
     for name, scheduler in [*((n, "simple") for n in samplers(passes)), *(("euler", s) for s in names.SCHEDULER_NAMES)]:
-        sample(passes, passes.cached(threshold=1.0, target="2x"), name, scheduler, captions=1)
+        sample(passes, passes.cached(threshold=1.0, target="2x"), name, scheduler, captions=1, **SMALL)
         lanes = len({key.stream for key in passes.run.lanes()})
         if name not in ERRATIC and off_target(passes.run) > lanes:
             wrong[name, scheduler] = computed_share(passes.run)
@@ -118,11 +120,11 @@ def test_own_presets_give_pictures_under_every_sampler(passes):
     for name in samplers(passes):
         if name in ERRATIC or is_noisy(passes, name):
             continue
-        cached = sample(passes, preset(passes, "balanced"), name)
+        cached = sample(passes, preset(passes, "balanced"), name, **LOOKED_AT)
         if name.endswith("_cfg_pp"):  # each step starts from the picture anew: forecasts ruin it, so none is made
             assert computed_share(passes.run) == 1
             continue
-        plain = sample(passes, passes.model(), name)
+        plain = sample(passes, passes.model(), name, **LOOKED_AT)
         assert 0.4 <= computed_share(passes.run) <= 0.7, name  # half, and what the veto adds
         psnr = -10 * (cached - plain).square().mean().log10().item()
         if psnr < 20 or abs(total_variation(cached) / total_variation(plain) - 1) > GRAIN:
