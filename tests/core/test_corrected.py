@@ -72,7 +72,7 @@ def test_the_audit_sets_the_shrinkage():
 
 
 def test_where_outputs_turned_back_the_new_way_is_followed_whole():
-    """The third call came out where the first was: the old line was wrong, and says nothing of the one from there on."""
+    """The third call came out where the first was: the old line was wrong; it says nothing of the one from there on."""
     found = outputs("1110111111", lambda i: {1: 1.0}.get(i, 0.0))
     reach = (LAMBDA[3] - LAMBDA[2]) / (LAMBDA[2] - LAMBDA[1])
     assert found[3] == pytest.approx(reach * (0.0 - 1.0), rel=1e-5)
