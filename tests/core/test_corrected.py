@@ -78,6 +78,16 @@ def test_where_outputs_turned_back_the_new_way_is_followed_whole():
     assert found[3] == pytest.approx(reach * (0.0 - 1.0), rel=1e-5)
 
 
+def test_the_account_trusts_a_line_behind_a_turn_less_than_forecasts_do():
+    """Of four values each the fourth output moved by 0.5, as the line said; the account takes it as not forecast."""
+    predictor = predictor_class("corrected_line")(CacheConfig(threshold=1.0))
+    for index, value in enumerate((0.0, 1.0, 0.0)):
+        predictor.record(Observation(TEN.step_at(TEN.sigmas[index])), torch.full((2, 2), value))
+    off = predictor._audit(torch.full((2, 2), -0.5), LAMBDA[3])
+    assert off.item() == pytest.approx(4 * 0.5**2)
+    assert 0 < predictor.shrinkage.item() <= 1
+
+
 def test_one_anchor_is_held():
     assert outputs("1011111111", lambda i: i)[1] == 0
 
