@@ -79,7 +79,7 @@ def test_where_outputs_turned_back_the_new_way_is_followed_whole():
 
 
 def test_the_account_trusts_a_line_behind_a_turn_less_than_forecasts_do():
-    """Of four values each the fourth output moved by 0.5, as the line said; the account takes it as not forecast."""
+    """The fourth output went on by 0.5 the way the line led; the account takes it as if nothing had been forecast."""
     predictor = predictor_class("corrected_line")(CacheConfig(threshold=1.0))
     for index, value in enumerate((0.0, 1.0, 0.0)):
         predictor.record(Observation(TEN.step_at(TEN.sigmas[index])), torch.full((2, 2), value))
