@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Risks up to which a picture is called so; beyond, it may be off visibly.  On the testbed's six models 93% of the very
-# close ones have 40 dB and more, 95% of the close ones 31 dB and more: bench/results/risk.json.
+# close ones have 40 dB and more, 93% of the close ones 31 dB and more: bench/results/risk.json.
 CLOSENESS = {"very close": 0.04, "close": 0.12}
 VISIBLE = "visible"
 
