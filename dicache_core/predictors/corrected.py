@@ -20,7 +20,8 @@ LARGEST_FACTOR = 8.0  # of a debt in a computed output: a call that weighs less 
 class CorrectedLine(Predictor):
     """Forecast, with ``l`` for log-SNR: ``v = v_b + w g (v_b - v_a)``, ``g = (l - l_b) / (l_b - l_a)``.
 
-    ``w`` is learnt by self-audit, see ``OutputLine``; the same audit says what a skip risks, see ``Account``.
+    ``w`` is learnt by self-audit, see ``OutputLine``, but is 1 where the outputs have just turned back; the same audit
+    says what a skip risks, see ``Account``.
 
     The corrector is what a multistep ODE solver does: when a call is computed, the outputs of the calls skipped before
     it are no longer a forecast but lie *between* computed ones.  The parabola through ``a``, ``b`` and the new output
@@ -154,7 +155,7 @@ class CorrectedLine(Predictor):
         """
         if self.shrinkage is None:
             return self.FIRST_SHRINKAGE
-        return torch.where(self.shrinkage > 0, self.shrinkage, torch.ones_like(self.shrinkage))
+        return self.shrinkage.masked_fill(self.shrinkage == 0, 1.0)
 
     def _audit(self, value: Tensor, place: float) -> Tensor | None:
         """How far off this call's forecast was, a sum of squares; and the factor that would have been best for it.
