@@ -2,21 +2,31 @@
 # ~/.cache/comfyui-dicache). COMFYUI_PATH=... uses your own ComfyUI instead.
 PYTHON ?= python3
 RUN := $(PYTHON) tests/host/run.py
+HOST_TESTS := $(RUN) --require-host -n 3 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
-.PHONY: help demo picture test test-hosts test-web test-ray browser lint format bench-speed bench-quality bench-settings bench-oracle bench-compile bench-tune bench-risk models soak clean
+.PHONY: help demo picture pictures test test-fast test-all test-hosts test-web test-ray browser lint pages format bench-speed bench-quality bench-settings bench-compile bench-tune bench-risk models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-demo:  ## sample without DiCache, as published and with the default in a real ComfyUI; report in output/demo
-	$(RUN) --script demo/demo.py $(ARGS)
+demo:  ## sample tiny models with and without DiCache in a real ComfyUI; images and report in output/demo
+	$(RUN) --script tools/demo/demo.py $(ARGS)
 
-picture:  ## the picture at the head of the README
-	$(RUN) --script demo/picture.py
+picture:  ## the image at the head of the README
+	$(RUN) --script tools/demo/picture.py $(ARGS)
 
-test:  ## all tests against a real ComfyUI; more pytest arguments in ARGS
-	$(RUN) --require-host -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+pictures:  ## the images of README, help pages, registry and template browser; needs a browser
+	$(RUN) --script tests/web/make_pictures.py $(ARGS)
+
+test:  ## before a commit, in minutes: a real ComfyUI, its server, a browser, Ray; more pytest arguments in ARGS
+	$(HOST_TESTS) --tier test $(ARGS)
+
+test-fast:  ## while you write, in seconds: core, schema and one family; brings torch, but no ComfyUI
+	$(RUN) --at-hand --tier fast -n 2 --dist loadfile $(ARGS)
+
+test-all:  ## everything: every family, sampler, policy and fault
+	$(HOST_TESTS) $(ARGS)
 
 test-hosts:  ## host and patcher tests against six ComfyUI versions
 	$(PYTHON) tests/host/matrix.py $(ARGS)
@@ -28,43 +38,45 @@ test-ray:  ## only the tests over Ray: two and four actors on the CPU
 	$(RUN) tests/host/test_over_ray.py --require-ray $(ARGS)
 
 browser:  ## find a browser for the front end's tests, or bring one
-	$(RUN) --script tests/host/chromium.py
+	$(RUN) --script tests/host/chromium.py $(ARGS)
 
-lint:  ## ruff, as in CI
-	$(RUN) --module ruff check .
-	$(RUN) --module ruff format --check .
+lint:  ## ruff, and what tests see in files alone: imports, links, what the pack must not call
+	$(RUN) --at-hand --module ruff check .
+	$(RUN) --at-hand --module ruff format --check .
+	$(RUN) --at-hand --tier lint -q $(ARGS)
+
+pages:  ## menus, tables of pages and English texts, from the registries of policies and presets
+	$(RUN) --at-hand --script tools/pages.py
+	$(RUN) --script tests/web/make_locales.py
 
 format:  ## let ruff format and fix
-	$(RUN) --module ruff check --fix .
-	$(RUN) --module ruff format .
+	$(RUN) --at-hand --module ruff check --fix .
+	$(RUN) --at-hand --module ruff format .
 
 bench-speed:  ## wall time against the share of blocks that ran
-	$(RUN) --script bench/speed.py $(ARGS)
+	$(RUN) --script tools/bench/speed.py $(ARGS)
 
 bench-quality:  ## quality against speed
-	$(RUN) --script bench/quality.py $(ARGS)
+	$(RUN) --script tools/bench/quality.py $(ARGS)
 
 models:  ## the table in docs/models.md, from what the tests of every family show
-	DICACHE_SHOWN=bench/results/families.json $(RUN) tests/patchers $(ARGS)
-	$(RUN) --script bench/models_table.py
+	DICACHE_SHOWN=tools/bench/results/families.json $(RUN) tests/patchers $(ARGS)
+	$(RUN) --script tools/bench/models_table.py
 
-bench-settings:  ## the own presets under the settings that people sample with, all trained models
-	$(RUN) --script bench/settings.py $(ARGS)
-
-bench-oracle:  ## what the best choice of skipped calls would win where the own presets do not
-	$(RUN) --script bench/oracle.py $(ARGS)
+bench-settings:  ## the forecast presets under the settings that people sample with, all trained models
+	$(RUN) --script tools/bench/settings.py $(ARGS)
 
 bench-compile:  ## torch.compile with and without the cache
-	$(RUN) --script bench/compiled.py $(ARGS)
+	$(RUN) --script tools/bench/compiled.py $(ARGS)
 
 bench-tune:  ## DiCache Tune on every testbed model, judged on other captions
-	$(RUN) --script bench/tune.py $(ARGS)
+	$(RUN) --script tools/bench/tune.py $(ARGS)
 
-bench-risk:  ## does a run know how close its picture is?
-	$(RUN) --script bench/risk.py $(ARGS)
+bench-risk:  ## does a run know how close its image is?
+	$(RUN) --script tools/bench/risk.py $(ARGS)
 
 soak:  ## many runs in one server: memory and results stay put
-	$(RUN) --script bench/soak.py $(ARGS)
+	$(RUN) --script tools/bench/soak.py $(ARGS)
 
 clean:  ## remove what demo, benches and tests wrote here; the cache of environments stays
 	$(PYTHON) -c "import shutil; [shutil.rmtree(d, ignore_errors=True) for d in ('output', '.pytest_cache', '.ruff_cache', '.hypothesis')]"

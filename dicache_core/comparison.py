@@ -1,4 +1,4 @@
-"""The settings that DiCache Compare is asked for, read from one line of text."""
+"""The settings that DiCache Compare is asked for, read from one line of text, and what each sampling gave."""
 
 from __future__ import annotations
 
@@ -6,12 +6,33 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from .config import CacheConfig, check_threshold
-from .limits import limit_text
+from .effective_settings import limit_text
 from .policies import POLICIES
 from .presets import PRESETS, PUBLISHED_PRESET, TUNED_PRESET, own_config, resolve
+from .run_statistics import RunStatistics
 from .target import Target
-from .tuned import TunedSettings
+from .tuning.store import TunedSettings
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out, and what it took.
+
+    Attributes:
+        label: the setting in the user's words; the first outcome of a comparison has no cache.
+        samples: ``(B, C, [T,] H, W)`` latent.
+        seconds: time of the sampler alone, without loading the model.
+        runs: what the cache did, one for each model that took part; empty without one.
+    """
+
+    label: str
+    samples: Tensor
+    seconds: float
+    runs: tuple[RunStatistics, ...] = ()
+
 
 WRITE = (
     f"presets ({', '.join([*PRESETS, TUNED_PRESET])}), speeds (2x), numbers of computed steps (12), thresholds (0.2) "
@@ -26,7 +47,7 @@ class Setting:
     preset: str = ""
     policy: str = ""
     target: str = ""
-    threshold: float = -1.0
+    threshold: float | None = None
 
     def resolved(
         self, architecture: str, tuned: Callable[[], TunedSettings] | None = None
@@ -37,7 +58,7 @@ class Setting:
         if self.target:
             config = own_config(self.target, architecture)
             return limit_text(config), config
-        if self.threshold != -1:
+        if self.threshold is not None:
             return f"threshold {self.threshold:g}", resolve(architecture, PUBLISHED_PRESET, threshold=self.threshold)
         if self.policy:
             config = resolve(architecture, policy=POLICIES[self.policy])
@@ -47,10 +68,13 @@ class Setting:
 
 
 def parse_settings(text: str) -> tuple[Setting, ...]:
-    """``"published, 2x, 12, 0.2, fbcache"`` -> settings in order, each once; a ``ValueError`` says what to write.
+    """``"published, 2x, 12, 0.2, fbcache"`` -> settings in order, each once.
 
     A number with an x is a speed and a whole number of 2 or more written without a point a count of computed steps,
     both of this pack's own policy; any other number is a threshold of the paper's.
+
+    Raises:
+        ValueError: says what to write.
     """
     words = [word.strip().lower() for word in text.replace("\n", ",").split(",") if word.strip()]
     if not words:
@@ -70,7 +94,9 @@ def _setting(word: str) -> Setting:
         return Setting(preset=word)
     if word in POLICIES:
         if POLICIES[word].calibrated:
-            raise ValueError(f"settings has {word!r}, which needs a curve: use DiCache Policy and DiCache Apply for it")
+            raise ValueError(f"settings has {word!r}, which needs a calibration: use DiCache Policy with DiCache Apply")
+        if POLICIES[word].limited_by == "mask":
+            raise ValueError(f"settings has {word!r}, which needs a mask: use DiCache Policy with DiCache Apply")
         return Setting(policy=word)
     if re.fullmatch(r"[\d.]+\s*x", word) or (re.fullmatch(r"\d{1,5}", word) and int(word) >= 2):
         Target.parse(word)

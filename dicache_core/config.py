@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .schedule import Step
+from .reasons import Reason
+from .schedule import ModelCall
 from .target import FEW_STEPS, Target
 
 CACHE_DEVICES = ("auto", "gpu", "cpu")
@@ -19,15 +20,15 @@ WARMUP_FRACTION = 0.2  # Bu et al., arXiv 2508.17356, section 4.1: the first 20%
 class CacheConfig:
     """Everything a cache has to know before the first step.
 
-    Slots:
+    Attributes:
         threshold: largest accumulated error of a reused step, in the indicator's own scale; not read where a target
             steers, or where the rule has another limit (``Indicator.limited_by``). 0 never reuses, whatever the rule.
         interval: for rules that count: every ``interval``-th step is computed.
         probe_depth: blocks ``m`` that run on every step, at least 1.
         warmup_steps: steps at the start of the whole schedule that are always computed; ``None``: see ``warmup_of``.
         gamma_max: upper bound of the trajectory's extrapolation factor (1 means plain reuse).
-        indicator: name of the rule that says *when* to reuse, see ``dicache_core.indicators``.
-        predictor: name of the rule that says *how* to rebuild, see ``dicache_core.predictors``.
+        indicator: name of the rule that says *when* to reuse, see ``dicache_core.methods.indicators``.
+        predictor: name of the rule that says *how* to rebuild, see ``dicache_core.methods.predictors``.
         start_percent, end_percent: part of the whole schedule, in [0, 1], in which steps may be reused.
         max_consecutive: longest run of reused steps; 0 means no limit.
         few_steps: schedules of up to this many steps are computed in full, as a distilled model's are; 0 for none.
@@ -36,10 +37,12 @@ class CacheConfig:
         residual_bits: 16 keeps residuals in the model's dtype, 8 packs them into one byte per value.
         architecture: name of the model's architecture, for rules with a table of their own; empty for none.
         target: speed ("2x") or number of computed steps ("12") to meet, instead of the threshold; empty for neither.
-        earned: whether skips are earned in the run, which makes a target's speed an upper bound, see ``Target``.
+        adaptive: whether the run itself decides how many skips it bears, which makes a target's speed an upper bound,
+            see ``Target``.
         mask: for the rule "mask": "1,1,0,1", per step of the whole schedule, whether it is computed.
-        curve: for the rule "magcache": per step of a calibrating run, magnitude of its residual over the one before.
-        residual_errors, velocity_errors: for calibrated rules, from the same run, see ``dicache_core.curve``.
+        magnitude_ratios: for the rule "magcache": per step of a calibrating run, magnitude of its residual over the one
+            before.
+        residual_errors, velocity_errors: for calibrated rules, from the same run, see ``dicache_core.calibration``.
     """
 
     threshold: float = 1.0
@@ -58,9 +61,9 @@ class CacheConfig:
     residual_bits: int = 16
     architecture: str = ""
     target: str = ""
-    earned: bool = False
+    adaptive: bool = False
     mask: str = ""
-    curve: tuple[float, ...] = ()
+    magnitude_ratios: tuple[float, ...] = ()
     residual_errors: tuple[tuple[float, ...], ...] = ()
     velocity_errors: tuple[tuple[float, ...], ...] = ()
 
@@ -72,7 +75,7 @@ class CacheConfig:
         _require(
             1 <= self.interval <= LARGEST_COUNT,
             f"interval is {self.interval}: write 1 (every step is computed) to {LARGEST_COUNT}; 3 computes every third "
-            "step, -1 leaves it to the policy",
+            "step, -1 uses the method's number",
         )
         _require(
             1 <= self.probe_depth <= LARGEST_COUNT,
@@ -89,12 +92,12 @@ class CacheConfig:
         )
         _require(
             0 <= self.start_percent <= self.end_percent <= 1,
-            f"start_percent {self.start_percent} to end_percent {self.end_percent} is no part of the schedule: "
+            f"start_percent {self.start_percent} to end_percent {self.end_percent} is not a part of the schedule: "
             "write two numbers between 0 and 1, the smaller one first",
         )
         _require(
             self.max_consecutive >= 0,
-            f"max_consecutive is {self.max_consecutive}: write 0 (no limit) or the longest run of skipped steps",
+            f"max_consecutive is {self.max_consecutive}: write 0 (no limit) or the most steps to skip in a row",
         )
         _require(
             self.few_steps >= 0,
@@ -117,43 +120,56 @@ class CacheConfig:
             Target.parse(self.target)
 
     @property
-    def goal(self) -> Target | None:
+    def speed_target(self) -> Target | None:
         """The target, read."""
-        return Target.parse(self.target, self.earned) if self.target else None
+        return Target.parse(self.target, self.adaptive) if self.target else None
 
-    def allowed_strain(self, total: int) -> float:
-        """How much strain skipping may put on a schedule of ``total`` steps, see ``Account``."""
-        return self.goal.strain(total) if self.goal else math.inf
+    def allowed_latent_error(self, total: int) -> float:
+        """The latent error that skipping may cause in a schedule of ``total`` steps, see ``ErrorEstimator``."""
+        return self.speed_target.allowed_latent_error(total) if self.speed_target else math.inf
 
     def warmup_of(self, total: int) -> int:
         """Steps of a whole schedule of ``total`` steps that are computed before anything may be reused.
 
         With a target, at most half of the steps that it computes: the rest is for where the error is largest.  Left
-        automatic where skips are earned it is one step, as the audits say how it goes on, and where steps are few just
-        that half: the first ones lay out the picture.
+        automatic where the target is adaptive it is one step, as the audits say how it goes on, and where steps are few
+        just that half: the first ones lay out the image.
         """
         steps = self._first_steps(total) if self.warmup_steps is None else self.warmup_steps
-        return steps if self.goal is None else min(steps, math.ceil(self.goal.computed(total) / 2))
+        return steps if self.speed_target is None else min(steps, math.ceil(self.speed_target.computed(total) / 2))
 
     def _first_steps(self, total: int) -> int:
         """The automatic warm-up, before a target takes its half."""
-        if self.goal is None or not self.earned:
+        if self.speed_target is None or not self.adaptive:
             return math.ceil(WARMUP_FRACTION * total - 1e-9)
-        return total if self.goal.earned and total <= FEW_STEPS else 1
+        return total if self.speed_target.adaptive and total <= FEW_STEPS else 1
 
-    def closed(self, step: Step) -> str | None:
+    def block_reason(self, step: ModelCall) -> Reason | None:
         """Why no sample may be reused at ``step``, known before anything is measured; ``None`` when it is open."""
         if self.threshold == 0:
-            return "threshold 0"
+            return Reason.THRESHOLD_ZERO
         if step.total <= self.few_steps:
-            return "few steps"
-        if step.place < self.warmup_of(step.total):
-            return "warm-up"
-        if step.final:
-            return "last step"
-        if not self.start_percent <= step.progress < self.end_percent:
-            return "outside start and end percent"
+            return Reason.FEW_STEPS
+        if step.global_step < self.warmup_of(step.total):
+            return Reason.WARM_UP
+        if step.is_last:
+            return Reason.LAST_STEP
+        if self.excludes(step):
+            return Reason.OUTSIDE_RANGE
         return None
+
+    def excludes(self, step: ModelCall) -> bool:
+        """Whether ``step`` lies outside of the start and end percent."""
+        return not self.start_percent <= step.progress < self.end_percent
+
+    def opens_after(self, step: ModelCall) -> bool:
+        """Whether ``step`` is closed and the next call of its sequence is not."""
+        ahead = step.call_index + 1
+        return (
+            self.block_reason(step) is not None
+            and ahead < len(step.sequence.sigmas)
+            and self.block_reason(step.at(ahead)) is None
+        )
 
 
 def check_threshold(threshold: float) -> None:

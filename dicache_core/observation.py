@@ -7,34 +7,37 @@ from functools import cached_property
 
 from torch import Tensor
 
-from .schedule import Step
+from .schedule import ModelCall
 
 
 @dataclass
 class Observation:
     """One sample in one forward pass; ``K`` probe tokens of width ``D``.
 
-    Slots:
+    Attributes:
         step: place in the schedule.
         latent: ``(C, ...)`` input of the whole model, owned by the host: copy what is kept.
-        picture: ``(C, ...)`` what the model sees in the latent, ``x - sigma d``; known behind a computed call.
+        denoised: ``(C, ...)`` what the model sees in the latent, ``x - sigma d``; known after a computed call.
         h0: ``(K, D)`` hidden state that enters the block stack, an own copy.
         hm: ``(K, D)`` hidden state after the probe's blocks, an own copy; ``None`` without a probe.
         modulated: ``(K, D)`` modulated input of the first block, for indicators that ask for it.
-        follows, leads: whether this is the unconditional row of a pair in one pass, or its conditional one.
-        leader: ``(C, ...)`` output of the conditional row, for an unconditional one, where it was computed or this row
-            is forecast; the host's: copy what is kept.
+        displaced: ``(C, ...)`` what the skips before a computed call have displaced in the image, by its audit;
+            ``None`` without skips, and from predictors without an error estimate.
+        is_uncond, is_cond: whether this is the unconditional row of a pair in one pass, or its conditional one.
+        cond_output: ``(C, ...)`` output of the conditional row, for an unconditional one, where it was computed or this
+            row is forecast; the host's: copy what is kept.
     """
 
-    step: Step
+    step: ModelCall
     latent: Tensor | None = None
-    picture: Tensor | None = None
+    denoised: Tensor | None = None
     h0: Tensor | None = None
     hm: Tensor | None = None
     modulated: Tensor | None = None
-    follows: bool = False
-    leads: bool = False
-    leader: Tensor | None = None
+    is_uncond: bool = False
+    is_cond: bool = False
+    cond_output: Tensor | None = None
+    displaced: Tensor | None = None
 
     @cached_property
     def probe_residual(self) -> Tensor:

@@ -1,85 +1,166 @@
 """The policies that go by a name: the paper's, the known training-free caches and this pack's own, under one engine.
 
-A method's source and equation stand with its indicator and its predictor.
+A method's source, equation, numbers and texts stand in its file of ``methods``.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from .config import check_threshold
-from .curve import Curve
-from .known.policies import KNOWN, everywhere
-from .policy import Policy
+from .calibration import Calibration
+from .config import check_threshold, parse_mask
+from .methods import (
+    cachequant,
+    deepcache,
+    dicache,
+    easycache,
+    fastercache,
+    fbcache,
+    foca,
+    forecast,
+    freqca,
+    hicache,
+    hyca,
+    magcache,
+    meancache,
+    output_line,
+    planned,
+    procache,
+    seacache,
+    sensitivity,
+    smoothcache,
+    spectrum,
+    taylorseer,
+    tcpade,
+    teacache,
+    trajectory_error,
+    worldcache,
+)
+from .policy import Group, NamedPolicy, Policy
 from .registry import lookup
 
-# In groups, in the order of the menu.
-POLICIES: dict[str, Policy] = {
-    # The paper, and its variant, with the published thresholds.
-    "dicache": Policy("delta_y", "trajectory"),
-    "dicache_delta_minus": Policy("delta_minus", "trajectory"),
-    # This pack's own: better gates, and the output in place of the stack's residual.
-    "foreseen": Policy("foreseen", "corrected_line"),
-    "corrected_line": Policy("fixed", "corrected_line", interval=2, warmup_steps=2),
-    "trajectory_error": Policy("trajectory_error", "trajectory", thresholds=everywhere(0.1)),
-    "trajectory_error_output": Policy("trajectory_error", "output_line", thresholds=everywhere(0.1)),
-    "output_line": Policy("fixed", "output_line", interval=2, warmup_steps=3),
-    "output_reuse": Policy("fixed", "output_reuse", interval=2, warmup_steps=3),
-    **KNOWN,
+WRITE_MASK = "write 1 for a computed and 0 for a skipped step, such as 1,1,1,0,1,0,0,1"
+
+
+@dataclass(frozen=True)
+class GroupTexts:
+    """What people are told of a group: on the menu, above its table on a help page, and after a title in a report."""
+
+    label: str
+    heading: str
+    remark: str = ""
+
+
+GROUPS: dict[Group, GroupTexts] = {
+    Group.PAPER: GroupTexts("the paper", "From the paper:", "the paper's method"),
+    Group.OWN: GroupTexts("developed here", "Developed here:", "developed here"),
+    Group.EVERY_STEP: GroupTexts("judges every step", "Published methods that judge every step:"),
+    Group.CALIBRATED: GroupTexts("by calibration", "Published methods that need a calibration by *DiCache Calibrate*:"),
+    Group.INTERVAL: GroupTexts("every n-th step", "Published methods that compute every n-th step:"),
+    Group.PLAN: GroupTexts("by hand", "Your own plan:"),
 }
+
+METHODS = (  # within each group, in the order of the menu
+    dicache,
+    forecast,
+    trajectory_error,
+    output_line,
+    fbcache,
+    teacache,
+    easycache,
+    sensitivity,
+    seacache,
+    worldcache,
+    magcache,
+    smoothcache,
+    procache,
+    meancache,
+    spectrum,
+    taylorseer,
+    foca,
+    hyca,
+    hicache,
+    freqca,
+    tcpade,
+    cachequant,
+    fastercache,
+    planned,
+    deepcache,
+)
+# In the order of the menu, a group after the other.
+NAMED: dict[str, NamedPolicy] = {
+    row.id: row for group in Group for method in METHODS for row in method.POLICIES if row.group is group
+}
+POLICIES: dict[str, Policy] = {name: row.policy for name, row in NAMED.items()}
+
+
+def title(name: str | None) -> str:
+    """A policy's name for people, with whose it is; rules that no policy has are a method of one's own."""
+    if name is None:
+        return "a custom method"
+    if name not in NAMED:
+        return name
+    row = NAMED[name]
+    remark = GROUPS[row.group].remark
+    return f"{row.title} ({remark})" if remark else row.title
 
 
 def named_policy(name: str) -> Policy:
-    """The policy of that name, or a ``ValueError`` that lists the known ones."""
+    """The policy of that name.
+
+    Raises:
+        ValueError: there is none; lists the known ones.
+    """
     return lookup(POLICIES, name, "policy")
 
 
 def check_companions(name: str, mask: str, curve: str) -> None:
-    """Raise a ``ValueError`` for a mask or a curve (its name) that a policy does not read, or for a curve it lacks."""
+    """Raise a ``ValueError`` for a mask or a curve (its name) that a policy does not read, or for one that it lacks."""
     policy = named_policy(name)
+    if policy.limited_by == "mask" and not parse_mask(mask):
+        raise ValueError(f"{name} needs a mask: {WRITE_MASK}")
     if mask and policy.limited_by != "mask":
-        raise ValueError(f"mask is {mask!r}, but {name} reads none: clear it, or choose step_mask")
+        raise ValueError(f"mask is {mask!r}, but {name} uses none: clear it, or choose step_mask")
     if policy.calibrated and not curve:
-        raise ValueError(f"{name} needs a curve: make one with DiCache Calibrate, and write its name into curve")
+        raise ValueError(f"{name} needs a calibration: run DiCache Calibrate and choose its result here")
     if curve and not policy.calibrated:
         calibrated = ", ".join(other for other, rules in POLICIES.items() if rules.calibrated)
-        raise ValueError(f"curve is {curve!r}, but {name} reads none: clear it, or choose one of {calibrated}")
+        raise ValueError(f"calibration is {curve!r}, but {name} uses none: clear it, or choose one of {calibrated}")
 
 
 def chosen_policy(
     name: str,
     *,
     target: str = "",
-    threshold: float = -1.0,
-    interval: int = -1,
-    warmup_steps: int = -1,
+    threshold: float | None = None,
+    interval: int | None = None,
+    warmup_steps: int | None = None,
     mask: str = "",
-    curve: Curve | None = None,
+    calibration: Calibration | None = None,
 ) -> Policy:
-    """The policy of that name with the numbers that the user typed; -1 and "" were not typed.
+    """The policy of that name with the numbers that the user typed; ``None`` and "" were not typed.
 
-    A threshold typed for a policy that counts steps is its interval, as it was in graphs from before there was one.
-    ``mask`` and ``curve`` go to the policies that read them and to no other.  Raises ``ValueError``.
+    ``mask`` and ``curve`` go to the policies that read them and to no other.
+
+    Raises:
+        ValueError: there is no such policy, or it does not use a value.
     """
-    policy, typed = named_policy(name), {}
-    if threshold != -1:
+    policy = named_policy(name)
+    if threshold is not None:
         check_threshold(threshold)
-    if threshold not in (-1, 0) and policy.limited_by == "interval" and interval == -1:
-        interval, threshold = math.ceil(threshold), -1
-    if threshold != -1:
-        typed["threshold"] = threshold
-    if interval != -1:
-        typed["interval"] = interval
+    numbers = {"threshold": threshold, "interval": interval, "warmup_steps": warmup_steps}
+    typed: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     if target.strip():
-        if typed.get("threshold") or "interval" in typed:
-            number = " and ".join(f"{limit} {value:g}" for limit, value in typed.items())
-            raise ValueError(f"target is {target.strip()!r} beside {number}: write one of them, as each ends the other")
+        for limit in ("threshold", "interval"):
+            if typed.get(limit):
+                raise ValueError(
+                    f"target is {target.strip()!r} and {limit} is {typed[limit]:g}: "
+                    f"set either target or {limit}, not both"
+                )
         typed["target"] = target.strip()
-    if warmup_steps != -1:
-        typed["warmup_steps"] = warmup_steps
     if mask and policy.limited_by == "mask":
         typed["mask"] = mask
-    if curve is not None and policy.calibrated:
-        typed["curve"] = curve
+    if calibration is not None and policy.calibrated:
+        typed["calibration"] = calibration
     return replace(policy, **typed)

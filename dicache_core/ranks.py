@@ -8,7 +8,7 @@ from datetime import timedelta
 import torch.distributed as dist
 from torch import Tensor
 
-from .measure import Reducer
+from .reductions import Reducer
 
 PATIENCE = timedelta(minutes=2)  # between two ranks that come to the same decision; more than any block takes
 
@@ -21,8 +21,11 @@ def summed_over(groups: Sequence[dist.ProcessGroup], patience: timedelta = PATIE
     """A reducer that adds up sums ``(S,)`` over one group of ranks after another; ``None`` without any.
 
     Where each sample is shared in two ways, tokens by some ranks and conds by others, one group after the other makes
-    the sum over all of them.  It waits ``patience`` for the other ranks of a group, then raises ``RankLostError``: a
-    rank that died must not leave the others waiting for ever.
+    the sum over all of them.  It waits ``patience`` for the other ranks of a group: a rank that died must
+    not leave the others waiting for ever.
+
+    Raises:
+        RankLostError: by the reducer, after that time.
     """
     if not groups:
         return None
@@ -33,8 +36,8 @@ def summed_over(groups: Sequence[dist.ProcessGroup], patience: timedelta = PATIE
                 dist.all_reduce(sums, group=group, async_op=True).wait(patience)
             except RuntimeError as error:
                 raise RankLostError(
-                    "DiCache waited for the other ranks of this run, and one of them is gone or stuck "
-                    f"(waited up to {patience.total_seconds():.0f} s): its own log says why; start the run again"
+                    "another rank of this run is gone or stuck "
+                    f"(DiCache waited {patience.total_seconds():.0f} s). Its log says why. Start the run again."
                 ) from error
         return sums
 

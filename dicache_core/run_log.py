@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .statistics import RunStatistics
+from .run_statistics import RunStatistics
 
 MOST_RUNS = 100
 
@@ -14,20 +14,27 @@ class RunLog:
     otherwise it would grow for as long as the host runs.  In a script, where there are no prompts, and in a prompt that
     samples in a loop, it is the number that bounds it.
 
-    Slots:
+    Attributes:
         runs: earliest first.
         dropped: how many earlier ones of the same prompt are not kept.
+        overridden: whether another node has sampled in this one's place since the last run.
     """
 
     def __init__(self) -> None:
         self.runs: list[RunStatistics] = []
         self.dropped = 0
+        self.overridden = False
 
     def append(self, run: RunStatistics) -> None:
         """Enter a run that begins now."""
+        self.overridden = False
         same = [earlier for earlier in self.runs if earlier.prompt == run.prompt]
         self.dropped = self.dropped + max(len(same) + 1 - MOST_RUNS, 0) if same else 0
         self.runs = [*same, run][-MOST_RUNS:]
+
+    def give_way(self) -> None:
+        """Another node samples in this one's place: there is no run."""
+        self.runs, self.dropped, self.overridden = [], 0, True
 
     def take(self) -> list[RunStatistics]:
         """The runs, which are no longer kept here."""

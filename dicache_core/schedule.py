@@ -25,27 +25,30 @@ def rectified_flow(sigma: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class CallSequence:
     """Calls of the model whose sigmas never rise: all that most samplers make, or one of each stage where some go back.
 
-    Slots:
+    Attributes:
         sigmas: of the calls; two in a row are equal where a sampler looks at a noise level twice, as Heun's method.
         weights: per call, what its value weighs in the sampler's result; an Euler step's is its own dsigma. Empty where
             nobody knows.
         noise: per call, what is left of the noise that the run began with, 1 where the sampler adds none. Empty: 1.
-        looks_back: whether values are used again with later steps, as by multistep samplers: a value weighs other than
-            the way to the next call.
+        next_weights: per call, under a sampler that adds noise, what its value weighs in the ``x`` of the call after
+            it, after the last one in the result. Empty where nobody knows.
+        is_multistep: whether values are used again with later steps, as by multistep samplers: a value weighs other
+            than the way to the next call.
     """
 
     sigmas: tuple[float, ...]
     weights: tuple[float, ...] = ()
     noise: tuple[float, ...] = ()
-    looks_back: bool = field(init=False, compare=False, repr=False)
+    next_weights: tuple[float, ...] = ()
+    is_multistep: bool = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         ways = (after - before for before, after in pairwise(self.sigmas))
         same = (math.isclose(w, way, rel_tol=SAME_WEIGHT) for w, way in zip(self.weights, ways, strict=False))
-        object.__setattr__(self, "looks_back", not all(same))
+        object.__setattr__(self, "is_multistep", not all(same))
 
     def find(self, sigma: float, first: int = 0) -> int | None:
         """The call at this sigma, the first one from ``first`` on; ``None`` if there is none."""
@@ -64,29 +67,29 @@ def same_sigma(a: float, b: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One call of the model, in the interval ``sigmas[index] >= sigma > sigmas[index + 1]`` of the schedule.
+class ModelCall:
+    """One call of the model, in the interval ``sigmas[step_index] >= sigma > sigmas[step_index + 1]`` of the schedule.
 
-    Slots:
+    Attributes:
         schedule: the run's.
-        index: position of the interval in this run, from 0.
+        step_index: position of the interval in this run, from 0.
         sigma: noise level of this forward pass, in the model's own units.
-        lane: the calls that this one belongs to.
-        call: its place among them; of a call that nobody expected, the step's.
+        sequence: the calls that this one belongs to.
+        call_index: its place among them; of a call that nobody expected, the step's.
         planned: whether it was expected.
     """
 
     schedule: Schedule
-    index: int
+    step_index: int
     sigma: float
-    lane: Lane
-    call: int
+    sequence: CallSequence
+    call_index: int
     planned: bool = True
 
     @property
-    def place(self) -> int:
-        """Position in the whole schedule, from 0; larger than ``index`` when a run starts mid-schedule."""
-        return self.schedule.steps_before + self.index
+    def global_step(self) -> int:
+        """Position in the whole schedule, from 0; larger than ``step_index`` when a run starts mid-schedule."""
+        return self.schedule.steps_before + self.step_index
 
     @property
     def total(self) -> int:
@@ -99,26 +102,26 @@ class Step:
         return self.schedule.sigmas
 
     @property
-    def final(self) -> bool:
-        """Whether this is the last call of its lane; of calls that nobody expected, the last interval."""
-        last = len(self.lane.sigmas) if self.planned else self.schedule.steps
-        return self.call == last - 1
+    def is_last(self) -> bool:
+        """Whether this is the last call of its sequence; of calls that nobody expected, the last interval."""
+        last = len(self.sequence.sigmas) if self.planned else self.schedule.steps
+        return self.call_index == last - 1
 
     @property
     def progress(self) -> float:
         """Share of the whole schedule that lies before this step, in [0, 1)."""
-        return self.place / self.total
+        return self.global_step / self.total
 
     @property
     def next_sigma(self) -> float:
         """Where this interval ends."""
-        return self.sigmas[self.index + 1]
+        return self.sigmas[self.step_index + 1]
 
     @property
     def time(self) -> float:
-        """``index`` and the part of the interval that is already behind: a time that grows by 1 per step."""
-        start, end = self.sigmas[self.index], self.next_sigma
-        return self.index + (start - self.sigma) / (start - end) if start > end else float(self.index)
+        """``step_index`` and the part of the interval that is already behind: a time that grows by 1 per step."""
+        start, end = self.sigmas[self.step_index], self.next_sigma
+        return self.step_index + (start - self.sigma) / (start - end) if start > end else float(self.step_index)
 
     @property
     def log_snr(self) -> float:
@@ -126,64 +129,75 @@ class Step:
         return self.schedule.log_snr(self.sigma)
 
     @property
-    def signal(self) -> float:
-        """How much of the picture ``x`` holds, ``x = signal picture + sigma noise``, softened where that is nothing."""
-        share = self.schedule.noise_share(self.sigma)
-        return (max(0.0, 1.0 - share) + EDGE) * self.sigma / share
+    def alpha(self) -> float:
+        """How much of the image ``x`` holds, ``x = alpha image + sigma noise``, softened where that is nothing."""
+        return self.schedule.alpha(self.sigma)
 
     @property
-    def next_in_lane(self) -> float:
-        """Sigma of the lane's next call; behind the last one the run's end."""
-        ahead = self.call + 1
-        return self.lane.sigmas[ahead] if ahead < len(self.lane.sigmas) else self.sigmas[-1]
+    def next_call_sigma(self) -> float:
+        """Sigma of the sequence's next call; after the last one the run's end."""
+        ahead = self.call_index + 1
+        return self.sequence.sigmas[ahead] if ahead < len(self.sequence.sigmas) else self.sigmas[-1]
 
     @property
-    def width(self) -> float:
-        """How far the lane goes on from here to its next call, in sigma."""
-        return self.sigma - self.next_in_lane
+    def dsigma(self) -> float:
+        """How far the sequence goes on from here to its next call, in sigma."""
+        return self.sigma - self.next_call_sigma
 
     @property
-    def stake(self) -> float:
+    def clamped_weight(self) -> float:
         """How far ``x`` goes, in sigma, by this call's value: what it weighs, or the whole way where nobody knows.
 
         Predictor-correctors give a call a large weight and its neighbour one that takes it back: hence twice the way at
         most.
         """
         if self.weight is None:
-            return self.width
-        weight = max(abs(self.weight), LEAST_WEIGHT * self.width)
-        return min(weight, LARGEST_WEIGHT * self.width) if self.width > 0 else weight
+            return self.dsigma
+        weight = max(abs(self.weight), LEAST_WEIGHT * self.dsigma)
+        return min(weight, LARGEST_WEIGHT * self.dsigma) if self.dsigma > 0 else weight
 
-    def calls_since(self, earlier: Step) -> int:
+    def calls_since(self, earlier: ModelCall) -> int:
         """How many calls ago another one was, in steps where either was not expected."""
-        return self.call - earlier.call if self.planned and earlier.planned else self.index - earlier.index
+        return (
+            self.call_index - earlier.call_index
+            if self.planned and earlier.planned
+            else self.step_index - earlier.step_index
+        )
 
-    def at(self, call: int) -> Step:
-        """Another call of the same lane."""
-        sigma = self.lane.sigmas[call]
-        return Step(self.schedule, self.schedule.index_of(sigma), sigma, self.lane, call, self.planned)
+    def at(self, call_index: int) -> ModelCall:
+        """Another call of the same sequence."""
+        sigma = self.sequence.sigmas[call_index]
+        return ModelCall(self.schedule, self.schedule.index_of(sigma), sigma, self.sequence, call_index, self.planned)
 
     @property
     def noise_is_new(self) -> bool:
         """Whether the sampler adds noise in this run, so that little is left of the one that it began with."""
-        return self.planned and bool(self.lane.noise) and min(self.lane.noise) < SAME_NOISE
+        return self.planned and bool(self.sequence.noise) and min(self.sequence.noise) < SAME_NOISE
+
+    @property
+    def image_share(self) -> float | None:
+        """How much of the image in the next call's ``x`` this call's value is; ``None`` where nobody knows."""
+        if not self.planned or not self.sequence.next_weights:
+            return None
+        return self.sequence.next_weights[self.call_index] / self.schedule.alpha(self.next_call_sigma)
 
     @property
     def weight(self) -> float | None:
         """What this call's value weighs in the sampler's result; ``None`` where nobody knows."""
-        return self.lane.weights[self.call] if self.planned and self.lane.weights else None
+        return self.sequence.weights[self.call_index] if self.planned and self.sequence.weights else None
 
 
 @dataclass(frozen=True)
 class Schedule:
     """The sigmas of one sampling run, falling, with the last one (usually 0) as its end.
 
-    Slots:
+    Attributes:
         steps_before, steps_after: how many steps of the whole schedule other runs take, so that a second expert that
-            starts mid-schedule knows that the structure of the picture is already settled.
-        lanes: the calls that the sampler will make; without them, one per step, each weighing its dsigma.
-        of_pictures: whether the values that are forecast are the pictures that the model sees, as under samplers that
-            add noise; directions ``d`` otherwise.
+            starts mid-schedule knows that the structure of the image is already laid out.
+        sequences: the calls that the sampler will make; without them, one per step, each weighing its dsigma.
+        predicts_denoised: whether the values that are forecast are the images that the model sees, as under samplers
+            that add noise; directions ``d`` otherwise.
+        sampler_known: whether it is known what the sampler does with the values; ``sequences`` are a guess otherwise.
         noise_share: sigma -> the noise's share of ``x``, in [0, 1]: what log-SNR is reckoned from.
         unplanned: where calls stand that nobody expected, one per step.
     """
@@ -191,18 +205,19 @@ class Schedule:
     sigmas: tuple[float, ...]
     steps_before: int = 0
     steps_after: int = 0
-    lanes: tuple[Lane, ...] = ()
-    of_pictures: bool = False
+    sequences: tuple[CallSequence, ...] = ()
+    predicts_denoised: bool = False
+    sampler_known: bool = True
     noise_share: Callable[[float], float] = field(default=rectified_flow, compare=False)
-    unplanned: Lane = field(init=False, compare=False, repr=False)
+    unplanned: CallSequence = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.sigmas) < 2:
             raise ValueError(f"a schedule needs at least two sigmas (one step), got {len(self.sigmas)}")
-        if not self.lanes:
+        if not self.sequences:
             widths = [b - a for a, b in zip(self.sigmas, self.sigmas[1:], strict=False)]
-            object.__setattr__(self, "lanes", in_lanes(self.sigmas[:-1], widths))
-        object.__setattr__(self, "unplanned", Lane(self.sigmas[:-1]))
+            object.__setattr__(self, "sequences", in_sequences(self.sigmas[:-1], widths))
+        object.__setattr__(self, "unplanned", CallSequence(self.sigmas[:-1]))
 
     @property
     def steps(self) -> int:
@@ -222,17 +237,23 @@ class Schedule:
         share = self.noise_share(sigma)
         return math.log((max(0.0, 1.0 - share) + EDGE) / (share + EDGE))
 
-    def step_at(self, sigma: float, lane: int = 0, call: int | None = None) -> Step:
+    def alpha(self, sigma: float) -> float:
+        """``a`` of ``x = a image + sigma noise`` at ``sigma``, softened where that is nothing."""
+        share = self.noise_share(sigma)
+        return (max(0.0, 1.0 - share) + EDGE) * sigma / share if share > 0 else 1.0
+
+    def step_at(self, sigma: float, sequence: int = 0, call_index: int | None = None) -> ModelCall:
         """The step that ``sigma`` falls into; samplers also evaluate between and slightly above schedule points.
 
-        ``lane`` and ``call`` are what a ``LaneBook`` says of it; without ``call`` it is the lane's first at this sigma.
+        ``sequence`` and ``call_index`` are what a ``CallTracker`` says of it; without ``call_index`` it is the
+        sequence's first at this sigma.
         """
         index = self.index_of(sigma)
-        if lane < len(self.lanes):
-            found = self.lanes[lane].find(sigma) if call is None else call
+        if sequence < len(self.sequences):
+            found = self.sequences[sequence].find(sigma) if call_index is None else call_index
             if found is not None:
-                return Step(self, index, sigma, self.lanes[lane], found)
-        return Step(self, index, sigma, self.unplanned, index, planned=False)
+                return ModelCall(self, index, sigma, self.sequences[sequence], found)
+        return ModelCall(self, index, sigma, self.unplanned, index, planned=False)
 
     def index_of(self, sigma: float) -> int:
         """The interval that ``sigma`` falls into."""
@@ -244,47 +265,54 @@ class Schedule:
         return min(max(index, 0), self.steps - 1)
 
 
-class LaneBook:
-    """Sorts the calls of a run into lanes, each call into the first lane that it continues.
+class CallTracker:
+    """Sorts the calls of a run into sequences, each call into the first sequence that it continues.
 
     Calls that are expected find their place in ``expected``, each place taken once: where a sampler looks at a noise
-    level once and something else calls the model again, that is another lane.  Those nobody expects are sorted into
-    lanes of their own, behind the expected ones, in which sigmas fall.
+    level once and something else calls the model again, that is another sequence.  Those nobody expects are sorted into
+    sequences of their own, after the expected ones, in which sigmas fall.
     """
 
-    def __init__(self, expected: Sequence[Lane] = ()) -> None:
+    def __init__(self, expected: Sequence[CallSequence] = ()) -> None:
         self._expected = expected
-        self._next = [0] * len(expected)  # per expected lane, the first call that is not behind it
-        self._last: list[float] = []  # per other lane
+        self._next = [0] * len(expected)  # per expected sequence, the first call that is not behind it
+        self._last: list[float] = []  # per other sequence
 
     def enter(self, sigma: float) -> tuple[int, int | None]:
-        """The lane of a call at ``sigma``, and its place there if it was expected."""
-        for number, lane in enumerate(self._expected):
-            call = lane.find(sigma, self._next[number])
-            if call is not None:
-                self._next[number] = call + 1
-                return number, call
-        for lane, last in enumerate(self._last):
+        """The sequence of a call at ``sigma``, and its index there if it was expected."""
+        for number, sequence in enumerate(self._expected):
+            call_index = sequence.find(sigma, self._next[number])
+            if call_index is not None:
+                self._next[number] = call_index + 1
+                return number, call_index
+        for sequence, last in enumerate(self._last):
             if sigma < last and not same_sigma(sigma, last):
-                self._last[lane] = sigma
-                return len(self._expected) + lane, None
+                self._last[sequence] = sigma
+                return len(self._expected) + sequence, None
         self._last.append(sigma)
         return len(self._expected) + len(self._last) - 1, None
 
 
-def in_lanes(sigmas: Sequence[float], weights: Sequence[float] = (), noise: Sequence[float] = ()) -> tuple[Lane, ...]:
-    """The calls of a run at these sigmas, in the order in which they are made; see ``Lane`` for weights and noise.
+def in_sequences(
+    sigmas: Sequence[float],
+    weights: Sequence[float] = (),
+    noise: Sequence[float] = (),
+    next_weights: Sequence[float] = (),
+) -> tuple[CallSequence, ...]:
+    """The calls of a run at these sigmas, in the order in which they are made; see ``CallSequence`` for the rest.
 
-    A call goes into the first lane whose last one is not below it.
+    A call goes into the first sequence whose last one is not below it.
     """
-    last: list[float] = []  # per lane
+    last: list[float] = []  # per sequence
     number: list[int] = []
     for sigma in sigmas:
-        lane = next((i for i, low in enumerate(last) if sigma <= low or same_sigma(sigma, low)), len(last))
-        last[lane:] = [sigma, *last[lane + 1 :]]
-        number.append(lane)
+        sequence = next((i for i, low in enumerate(last) if sigma <= low or same_sigma(sigma, low)), len(last))
+        last[sequence:] = [sigma, *last[sequence + 1 :]]
+        number.append(sequence)
 
-    def of(lane: int, values: Sequence[float]) -> tuple[float, ...]:
-        return tuple(value for value, owner in zip(values, number, strict=False) if owner == lane)
+    def of(sequence: int, values: Sequence[float]) -> tuple[float, ...]:
+        return tuple(value for value, owner in zip(values, number, strict=False) if owner == sequence)
 
-    return tuple(Lane(of(i, sigmas), of(i, weights), of(i, noise)) for i in range(len(last)))
+    return tuple(
+        CallSequence(of(i, sigmas), of(i, weights), of(i, noise), of(i, next_weights)) for i in range(len(last))
+    )

@@ -16,28 +16,29 @@ class Measured:
 
 
 class Stopwatch:
-    """Times the work queued between construction and ``stop`` on one device.
+    """Times the work queued on one device between construction and ``stop``, or from where another one stopped.
 
     On CUDA (and ROCm) two events travel with the work and are read once they have passed, so that measuring costs no
     sync; elsewhere the host's clock is used.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, after: Stopwatch | None = None) -> None:
+        self.device = device
         self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
-        self._end: torch.cuda.Event | float | None = None
-        self._begin = self._now()
+        self.stopped: torch.cuda.Event | float | None = None
+        self._begin = self._now() if after is None else after.stopped
 
     def stop(self) -> None:
-        self._end = self._now()
+        self.stopped = self._now()
 
     @property
     def seconds(self) -> float | None:
         """Measured seconds, ``None`` while the device has not got there yet."""
-        if self._end is None:
+        if self.stopped is None:
             return None
         if self._stream is None:
-            return self._end - self._begin
-        return self._begin.elapsed_time(self._end) / 1000 if self._end.query() else None
+            return self.stopped - self._begin
+        return self._begin.elapsed_time(self.stopped) / 1000 if self.stopped.query() else None
 
     def _now(self) -> torch.cuda.Event | float:
         if self._stream is None:

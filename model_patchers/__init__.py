@@ -1,14 +1,32 @@
 """ComfyUI's side of the cache: the only place that touches the host."""
 
-from .attach import attach, detach
-from .compare import SAMPLERS, SCHEDULERS, Sampling, as_latent, compare, decode, is_video, nothing, picture_part
-from .curves import calibrate, check_curve_name, curve_fingerprint, load_curve
+from .attach import attach, detach, override
+from .calibration_files import (
+    calibrate,
+    calibration_fingerprint,
+    check_calibration_name,
+    load_calibration,
+    saved_curves,
+)
+from .compare import (
+    SAMPLERS,
+    SCHEDULERS,
+    Sampling,
+    as_latent,
+    check_pictures,
+    compare,
+    decode,
+    is_video,
+    nothing,
+    picture_part,
+)
 from .families import FAMILIES
 from .family import Family, Part
 from .ray_actors import attach_to_actors, has_raylight
 from .registry import architecture_of, family_of
-from .tune import Tuned, as_samplings, tell, tune
-from .tuned import forget, forget_all, listing, memory_state, recalled, remembered
+from .server_events import note_again
+from .tuned_files import forget, forget_all, listing, load_tuned, remembered, tuned_digest, tuning_state
+from .tuning_runs import Tuned, as_samplings, tell, tune
 
 __all__ = [
     "FAMILIES",
@@ -24,9 +42,10 @@ __all__ = [
     "attach",
     "attach_to_actors",
     "calibrate",
-    "check_curve_name",
+    "calibration_fingerprint",
+    "check_calibration_name",
+    "check_pictures",
     "compare",
-    "curve_fingerprint",
     "decode",
     "detach",
     "family_of",
@@ -35,12 +54,16 @@ __all__ = [
     "has_raylight",
     "is_video",
     "listing",
-    "load_curve",
-    "memory_state",
+    "load_calibration",
+    "load_tuned",
+    "note_again",
     "nothing",
+    "override",
     "picture_part",
-    "recalled",
     "remembered",
+    "saved_curves",
     "tell",
     "tune",
+    "tuned_digest",
+    "tuning_state",
 ]

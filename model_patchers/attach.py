@@ -6,38 +6,43 @@ adds an ``APPLY_MODEL`` wrapper to the run's options; both end with the run, whi
 
 from __future__ import annotations
 
-import inspect
 import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import comfy.model_patcher
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
 from comfy.samplers import Sampler
-from torch import nn
+from torch import Tensor
 
 from ..dicache_core import (
     CacheConfig,
     CacheSession,
-    Recall,
-    Reducer,
+    Reason,
+    RunContext,
     RunLog,
     RunStatistics,
-    SampleCache,
-    Situation,
     TunedSettings,
-    indicator_class,
     needs_stack,
 )
+from ..dicache_core.engine.sample_cache import SampleCache
+from ..dicache_core.reductions import Reducer
+from ..dicache_core.tuning.context import SamplerFamily, TunedMatch
+from .apply_model import KEY, CachedPass
 from .autoregressive import is_autoregressive
+from .comfy_compiler import beside_compiler, compiler_off
 from .compiling import BlockByBlock
-from .family import Family, class_name
+from .family import Family
 from .memory import MemoryPlan
-from .passes import KEY, CachedPass, bound
-from .place import puts_out_pictures, schedule_of
-from .registry import architecture_of, family_of
-from .reporter import Reporter, current_prompt
-from .sampler import Conduct, SamplerAnswer, ask
+from .other_caches import ONE_CACHE, other_cache_on
+from .registry import architecture_of, check_stack, family_of
+from .run_reporter import RunReporter, current_prompt
+from .run_schedule import predicts_image, schedule_of
+from .sampler_probe import NOT_PROBED, SamplerKind, SamplerProfile, probe_sampler
+from .seams import outer_sample
+from .server_events import ServerEvents
 
 log = logging.getLogger("dicache")
 
@@ -53,8 +58,11 @@ def attach(
 
     ``node_id`` names the node that shows the live view; the statistics of each run are appended to ``runs``.
     Where each process holds a slice of the tokens, ``reduce`` adds up sums ``(S,)`` over all of them, see
-    docs/several_devices.md.  ``TunedSettings`` are decided on when a run begins.  Raises ``ValueError`` for a model of
-    no known family, a probe deeper than its stack, and rules that lack something (a curve, say) or do not go together.
+    docs/several_devices.md.  ``TunedSettings`` are decided on when a run begins.
+
+    Raises:
+        ValueError: for a model of no known family, a probe deeper than its stack, and rules that lack something (a
+            calibration, say) or do not go together.
     """
     family = family_of(model.model.diffusion_model)
     for possible in [config] if isinstance(config, CacheConfig) else [config.fallback, *config.configs.values()]:
@@ -63,8 +71,8 @@ def attach(
         SampleCache(possible)  # rules complain here about what they lack, not in the middle of a run
     patched = detach(model)
     if patched.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY) != model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY):
-        log.info("DiCache: the model already had a DiCache node; the later one's settings are used.")
-    sampling = CachedSampling(family, architecture_of(model), config, node_id, runs, reduce)
+        log.info("DiCache: two DiCache nodes changed this model. The settings of the later one are used.")
+    sampling = CachedSampling(family, architecture_of(model), config, node_id, runs, reduce, _caches_on(model))
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, sampling)
     return patched
 
@@ -76,8 +84,23 @@ def detach(model: ModelPatcher) -> ModelPatcher:
     return plain
 
 
+def override(model: ModelPatcher, node_id: str | None) -> None:
+    """Tell the nodes whose caches ``model`` has that another node samples without them; ``node_id`` names it."""
+    for cache in _caches_on(model):
+        cache.give_way(node_id)
+
+
+def _caches_on(model: ModelPatcher) -> list[CachedSampling]:
+    """The cache that a model has, and those that it took the place of."""
+    found = model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY)
+    return [*found, *(earlier for cache in found for earlier in cache.overridden)]
+
+
 class CachedSampling:
-    """``OUTER_SAMPLE`` wrapper: one session per run."""
+    """``OUTER_SAMPLE`` wrapper: one session per run.
+
+    ``overridden`` are the caches of DiCache nodes before this one, which do not sample here.
+    """
 
     def __init__(
         self,
@@ -87,6 +110,7 @@ class CachedSampling:
         node_id: str | None,
         runs: RunLog | list[RunStatistics] | None,
         reduce: Reducer | None = None,
+        overridden: Sequence[CachedSampling] = (),
     ) -> None:
         self.family = family
         self.architecture = architecture
@@ -94,57 +118,98 @@ class CachedSampling:
         self.node_id = node_id
         self.runs = runs
         self.reduce = reduce
+        self.overridden = overridden
         self._run_count = 0
+        self._sampled_in: str | None = None  # the latest prompt
+
+    def give_way(self, node_id: str | None) -> None:
+        """Say that another node samples in this one's place, where this one has not sampled in the same prompt too."""
+        prompt = current_prompt()
+        if prompt is not None and prompt == self._sampled_in:
+            return
+        if isinstance(self.runs, RunLog):
+            self.runs.give_way()
+        if self.node_id is not None:
+            ServerEvents().overridden(self.node_id, node_id)
 
     def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
-        run = bound(inspect.signature(executor.original), args, kwargs).arguments
+        run = outer_sample().bind(executor.original, args, kwargs).arguments
         sigmas = run["sigmas"]
         if len(sigmas) < 2:
             return executor(*args, **kwargs)
         guider = executor.class_obj
         sampling = guider.model_patcher.get_model_object("model_sampling")
-        answer = ask(run["sampler"], sigmas, sampling)
-        schedule = schedule_of(sigmas, sampling, answer.lanes, answer.forecasts_denoised)
-        situation = Situation(
-            sampler_family(answer, schedule.steps), schedule.total, patched=bool(guider.model_patcher.patches)
+        off = isinstance(self.config, CacheConfig) and self.config.threshold == 0
+        other = other_cache_on(guider.model_patcher, guider.model_options)
+        reason = Reason.OTHER_CACHE if other else unsound(run["sampler"], sigmas, sampling)
+        dimensions = run["noise"].ndim if "noise" in run else 4
+        profile = NOT_PROBED if off or reason else probe_sampler(run["sampler"], sigmas, guider, dimensions)
+        if profile.kind is SamplerKind.ADAPTIVE:
+            log.info("DiCache: this sampler needs every step, so no step is skipped.")
+            reason = Reason.NEEDS_EVERY_CALL
+        schedule = schedule_of(sigmas, sampling, profile)
+        context = RunContext(
+            sampler_family(profile),
+            schedule.total,
+            patched=bool(guider.model_patcher.patches),
+            begin=round(schedule.steps_before / schedule.total, 2),
+            end=round(1 - schedule.steps_after / schedule.total, 2),
+            calls=max(1, round(sum(len(sequence.sigmas) for sequence in profile.sequences) / schedule.steps)),
         )
-        config, recall = self._decided(situation)
+        config, tuned_match = self._decided(context)
+        device = guider.model_patcher.load_device
+        config, compiler = beside_compiler(config, device)
         session = CacheSession(config, schedule, self.reduce)
-        session.statistics.situation, session.statistics.recall = situation, recall
-        if reason := unsound(run["sampler"], sampling, answer):
+        session.statistics.run_context, session.statistics.tuned_match = None if off else context, tuned_match
+        session.statistics.sampler_known = profile.known or profile is NOT_PROBED
+        if reason:
             session.abandon(reason)
+        if other:
+            session.statistics.other_cache = other
+            log.warning("DiCache: %s is on the same model. %s", other, ONE_CACHE)
+        session.statistics.compiler = None if session.never_reuses else compiler
         reporter = self._reporter(session)
         original = guider.model_options
         try:
             guider.model_options = comfy.model_patcher.create_model_options_clone(original)
-            self._wrap(guider, session, CachedPass(self.family, session, reporter))
-            result = executor(*args, **kwargs)
-            session.settle()
+            self._wrap(guider, session, CachedPass(session, reporter))
+            with nullcontext() if session.needs_no_stack else compiler_off(device):
+                result = executor(*args, **kwargs)
+            session.finalize()
             return result
+        except BaseException:
+            session.statistics.stopped = True
+            raise
         finally:
             guider.model_options = original
             session.statistics.finished = True
             reporter.end()
 
-    def _decided(self, situation: Situation) -> tuple[CacheConfig, Recall | None]:
+    def _decided(self, context: RunContext) -> tuple[CacheConfig, TunedMatch | None]:
         if isinstance(self.config, CacheConfig):
             return self.config, None
-        return self.config.for_run(situation)
+        return self.config.for_run(context)
 
-    def _reporter(self, session: CacheSession) -> Reporter:
+    def _reporter(self, session: CacheSession) -> RunReporter:
         session.statistics.architecture = self.architecture
-        session.statistics.prompt = current_prompt()
+        session.statistics.prompt = self._sampled_in = current_prompt()
+        for cache in self.overridden:
+            cache.give_way(self.node_id)
         if self.runs is not None:
             self.runs.append(session.statistics)
         self._run_count += 1
-        reporter = Reporter(session.statistics, self.node_id, self._run_count)
+        reporter = RunReporter(session.statistics, self.node_id, self._run_count)
         reporter.begin()
         return reporter
 
     def _wrap(self, guider: Any, session: CacheSession, passes: CachedPass) -> None:
         """Put this run's wrappers into the guider's options, which are a copy of the run's own."""
         options = guider.model_options
-        wrappers = [(WrappersMP.APPLY_MODEL, passes)]
+        wrappers = [
+            (WrappersMP.PREDICT_NOISE, passes.evaluate),
+            (WrappersMP.CALC_COND_BATCH, passes.controls),
+            (WrappersMP.APPLY_MODEL, passes),
+        ]
         if not session.needs_no_stack:
             wrappers += [
                 (WrappersMP.APPLY_MODEL, BlockByBlock(options)),
@@ -154,53 +219,25 @@ class CachedSampling:
             add_wrapper_with_key(kind, KEY, wrapper, options, is_model_options=True)
 
 
-def sampler_family(answer: SamplerAnswer, steps: int) -> str:
-    """What kind of sampler it is, in words: those of a kind are alike to what can be skipped, whatever their names."""
-    if answer.conduct is Conduct.PLAIN and not any(lane.weights for lane in answer.lanes):
-        kind = "starts each step from the picture"
-    else:
-        kind = {
-            Conduct.PLAIN: "adds no noise",
-            Conduct.NOISY: "adds noise",
-            Conduct.UNKNOWN: "of another pack",
-            Conduct.ERRATIC: "chooses its steps",
-        }[answer.conduct]
-    calls = round(sum(len(lane.sigmas) for lane in answer.lanes) / steps)
-    return f"{kind}, {calls} calls a step" if calls > 1 else kind
+def sampler_family(profile: SamplerProfile) -> SamplerFamily:
+    """What is alike to what can be skipped."""
+    if profile.kind is SamplerKind.DETERMINISTIC and not any(sequence.weights for sequence in profile.sequences):
+        return SamplerFamily.FROM_THE_IMAGE
+    return SamplerFamily(profile.kind.value)
 
 
-def unsound(sampler: Sampler, model_sampling: Any, answer: SamplerAnswer) -> str | None:
+def unsound(sampler: Sampler, sigmas: Tensor, model_sampling: Any) -> Reason | None:
     """Why nothing can be skipped in a run, whatever the rules; ``None`` where it can. Said in the log."""
     if is_autoregressive(sampler):
         log.warning(
-            "DiCache: the sampler ar_video makes a video block by block and needs every call of the model: all is "
-            "computed. Causal Wan is cached under the other samplers."
+            "DiCache: the sampler ar_video makes a video block by block and needs every step, so no step is skipped. "
+            "Causal Wan is cached under the other samplers."
         )
-        return "sampler"
-    if answer.conduct is Conduct.ERRATIC:
-        log.info("DiCache: this sampler chooses its steps by what it sees, so none is skipped: all is computed.")
-        return "sampler"
-    if puts_out_pictures(model_sampling):
-        log.info("DiCache: this model puts out the picture itself, so nothing can be forecast: all is computed.")
-        return "pictures"
+        return Reason.NEEDS_EVERY_CALL
+    if sigmas[-1] > sigmas[0]:
+        log.info("DiCache: the noise rises in this run (unsampling), so no step is skipped.")
+        return Reason.RISING_NOISE
+    if predicts_image(model_sampling):
+        log.info("DiCache: unsupported model type, so no step is skipped.")
+        return Reason.PREDICTS_IMAGE
     return None
-
-
-def check_stack(family: Family | None, network: nn.Module, config: CacheConfig) -> None:
-    """Raise a ``ValueError`` where a rule looks at blocks that are not known, or at more of them than there are."""
-    if family is None:
-        raise ValueError(
-            f"DiCache has not seen the model class {class_name(network)} before and does not know its blocks, which "
-            "this method looks at: choose the preset fidelity, balanced or fast, which work with any model"
-        )
-    blocks = family.depth(network)
-    if config.probe_depth >= blocks:
-        raise ValueError(
-            f"probe_depth is {config.probe_depth}, but this {family.name} model has {blocks} blocks: "
-            f"write 1 to {blocks - 1}, or -1 (automatic)"
-        )
-    if indicator_class(config.indicator).wants_modulated and family.modulated is None:
-        raise ValueError(
-            f"TeaCache looks at the modulated input of the first block, which DiCache does not know of {family.name}: "
-            "choose another policy, such as dicache or fbcache"
-        )

@@ -1,14 +1,16 @@
-"""Sampling the same picture again and again with other settings, and timing it fairly."""
+"""Sampling the same image again and again with other settings, and timing it fairly."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import comfy.sample
 import comfy.samplers
 import comfy.utils
 import comfy_extras.nodes_custom_sampler as custom
@@ -28,6 +30,8 @@ from .attach import attach, detach
 
 BASELINE = "without DiCache"
 KEY = "dicache_compare"
+# In the host's order, in which it calls samplers of other packs too, whatever those call them.
+SAMPLER_ARGUMENTS = list(inspect.signature(comfy.samplers.KSAMPLER.sample).parameters)[1:]
 SAMPLERS, SCHEDULERS = comfy.samplers.KSampler.SAMPLERS, comfy.samplers.KSampler.SCHEDULERS
 
 Latent = Mapping[str, Any]  # the host's LATENT: "samples" and what belongs to them
@@ -53,11 +57,16 @@ class Sampling:
     guider: CFGGuider | None = None
     sampler: Any = None
     sigmas: Tensor | None = None
-    switch_at: int = -1  # -1: half of the steps
+    switch_at: int | None = None  # half of the steps
 
     def __post_init__(self) -> None:
         if self.guider is None and (self.positive is None or self.negative is None):
             raise ValueError("connect positive and negative, or a guider")
+        if self.total < 1 or (self.sigmas is None and self.denoise <= 0):
+            raise ValueError(
+                "no steps to sample: denoise is 0, or sigmas is empty. Set denoise above 0, or connect at least two "
+                "sigmas"
+            )
 
     @property
     def total(self) -> int:
@@ -66,7 +75,7 @@ class Sampling:
 
     def run(self, *models: ModelPatcher, last_step: int | None = None) -> Tensor:
         """The latent that the host's own sampler nodes make; of two models each samples its part of the schedule."""
-        switch = self.total // 2 if self.switch_at == -1 else self.switch_at
+        switch = self.total // 2 if self.switch_at is None else self.switch_at
         end = self.total if last_step is None else last_step
         marks = [0, *([min(switch, end)] if len(models) > 1 else []), end]
         latent = self.latent
@@ -112,9 +121,11 @@ class TimedSampler:
         self.steps = 0
 
     def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
-        model_wrap, sigmas, extra_args, _callback, *rest = args
+        given = dict(zip(SAMPLER_ARGUMENTS, args, strict=False)) | kwargs
+        sigmas, given["callback"] = given["sigmas"], self._step
+        named = [given.pop(name) for name in SAMPLER_ARGUMENTS[: len(args)]]
         begin = time.perf_counter()
-        samples = executor(model_wrap, sigmas, extra_args, self._step, *rest, **kwargs)
+        samples = executor(*named, *args[len(SAMPLER_ARGUMENTS) :], **given)
         samples.flatten()[:1].tolist()  # reading one number waits for the device, whichever it is
         self.seconds += time.perf_counter() - begin
         self.steps += len(sigmas) - 1
@@ -163,15 +174,26 @@ def is_video(latent: Latent) -> bool:
     return samples.ndim == 5 and samples.shape[2] > 1
 
 
+def check_pictures(model: ModelPatcher, latent: Latent, vae: VAE) -> None:
+    """Raise a ``ValueError`` where a VAE makes no images of a latent: before a long run, by a small part of it."""
+    samples = picture_part(comfy.sample.fix_empty_latent_channels(model, latent["samples"]))
+    if samples.ndim >= 4 and decode(vae, samples[:1, :, :1] if samples.ndim == 5 else samples[:1]).shape[-1] in (3, 4):
+        return
+    raise ValueError(
+        f"this VAE cannot decode a latent of shape {tuple(samples.shape)}, which may be sound or a 3D shape: "
+        "disconnect the VAE, and the latents are compared"
+    )
+
+
 def decode(vae: VAE, samples: Tensor) -> Tensor:
-    """Pictures ``(N, H, W, 3)`` in [0, 1] of a latent; the frames of a video count as pictures."""
+    """Images ``(N, H, W, 3)`` in [0, 1] of a latent; the frames of a video count as images."""
     throw_exception_if_processing_interrupted()
     pictures = vae.decode(picture_part(samples))
     return pictures.reshape(-1, *pictures.shape[-3:])
 
 
 def nothing(message: str) -> ExecutionBlocker:
-    """In place of an output: nodes behind it do not run, and say why."""
+    """In place of an output: nodes after it do not run, and say why."""
     return ExecutionBlocker(message)
 
 

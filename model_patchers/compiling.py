@@ -16,7 +16,7 @@ import torch
 from comfy.patcher_extension import WrapperExecutor
 from torch import nn
 
-from .exclusive import exclusively
+from .method_patching import exclusively
 
 SETTINGS = "torch_compile_kwargs"  # where the host's helper leaves them in model_options
 FILTER = "guard_filter_fn"  # what takes transformer_options out

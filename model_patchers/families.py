@@ -5,7 +5,7 @@ Classes that an older ComfyUI does not have match nothing there.
 
 from __future__ import annotations
 
-from . import traits
+from . import family_hooks
 from .family import Family, Part
 
 FLUX_PARTS = (
@@ -22,8 +22,8 @@ WAN_PLAIN = ("comfy.ldm.wan.model.WanModel", "comfy.ldm.wan.model.CameraWanModel
 WAN = {
     "parts": (Part("blocks", "x", key="double_block"),),
     "width": "dim",
-    "modulated": traits.wan_modulated,
-    "side_work": traits.wan_side_work,
+    "modulated": family_hooks.wan_modulated,
+    "side_work": family_hooks.wan_side_work,
     "batched": ("x", "e", "freqs", "context"),
     "sliced": WAN_PLAIN,
 }
@@ -38,6 +38,7 @@ WAN_ENTANGLED = (
     "comfy.ldm.wan.ar_model.CausalWanModel",
 )
 SCAIL = ("comfy.ldm.wan.model.SCAILWanModel", "comfy.ldm.wan.model.SCAIL2WanModel")
+WAN_ANIMATE_2 = ("comfy.ldm.wan.model_animate2.WanAnimate2Model",)
 
 LUMINA_PARTS = (Part("layers", "x"),)
 
@@ -46,50 +47,73 @@ FAMILIES: list[Family] = [
         "flux",
         ("comfy.ldm.flux.model.Flux",),
         FLUX_PARTS,
-        picture=traits.first("patch_size"),
-        modulated=traits.flux_modulated,
+        image_tokens=family_hooks.first("patch_size"),
+        modulated=family_hooks.flux_modulated,
         batched=FLUX_BATCHED,
     ),
     Family(
         "chroma",
         ("comfy.ldm.chroma.model.Chroma",),
         FLUX_PARTS,
-        picture=traits.first("patch_size"),
-        left_out=traits.chroma_leaves_out,
-        modulated=traits.chroma_modulated,
+        image_tokens=family_hooks.first("patch_size"),
+        left_out=family_hooks.chroma_leaves_out,
+        modulated=family_hooks.chroma_modulated,
         batched=FLUX_BATCHED,
     ),
     Family(
         "chroma_radiance",
         ("comfy.ldm.chroma_radiance.model.ChromaRadiance",),
         FLUX_PARTS,
-        picture=traits.first("patch_size"),
-        left_out=traits.chroma_leaves_out,
-        modulated=traits.chroma_modulated,
+        image_tokens=family_hooks.first("patch_size"),
+        left_out=family_hooks.chroma_leaves_out,
+        modulated=family_hooks.chroma_modulated,
     ),
     Family(
         "hunyuan_video",
         ("comfy.ldm.hunyuan_video.model.HunyuanVideo",),
         FLUX_PARTS,
-        picture=traits.behind_the_reference,
-        modulated=traits.hunyuan_modulated,
+        image_tokens=family_hooks.behind_the_reference,
+        modulated=family_hooks.hunyuan_modulated,
         batched=FLUX_BATCHED,
     ),
-    Family("wan", WAN_PLAIN + WAN_ENTANGLED, picture=traits.wan, entangled=WAN_ENTANGLED, **WAN),
-    Family("wan", SCAIL, called="Wan SCAIL", picture=traits.scail, entangled=SCAIL, **WAN),
+    Family("wan", WAN_PLAIN + WAN_ENTANGLED, image_tokens=family_hooks.wan, entangled=WAN_ENTANGLED, **WAN),
+    Family("wan", SCAIL, called="Wan SCAIL", image_tokens=family_hooks.scail, entangled=SCAIL, **WAN),
+    Family(  # the reference is a frame of the latent; the pose's branch runs beside the stack, block by block
+        "wan",
+        WAN_ANIMATE_2,
+        called="Wan Animate 2",
+        image_tokens=family_hooks.wan,
+        entangled=WAN_ANIMATE_2,
+        **WAN
+        | {
+            "parts": (Part("blocks", "x", key="double_block", method="forward_gen"),),
+            "side_work": family_hooks.pose_branch,
+            "sliced": (),
+        },
+    ),
     Family(
         "qwen_image",
         ("comfy.ldm.qwen_image.model.QwenImageTransformer2DModel",),
         QWEN_PARTS,
         width="inner_dim",
-        picture=traits.first("patch_size"),
+        image_tokens=family_hooks.first("patch_size"),
+    ),
+    Family(
+        "qwen_image_2_1",
+        ("comfy.ldm.qwen_image21.model.QwenImage21Transformer2DModel",),
+        (Part("transformer_blocks", "x", key="single_block"),),
+        width="inner_dim",
+        patch=1,
+        image_tokens=family_hooks.last(1),
+        aside=family_hooks.fills_the_prefix,
+        streams_weights=True,
     ),
     Family(
         "mage_flow",
         ("comfy.ldm.mage_flow.model.MageFlowTransformer2DModel",),
         QWEN_PARTS,
         width="inner_dim",
-        picture=traits.first(1),
+        image_tokens=family_hooks.first(1),
     ),
     Family("lens", ("comfy.ldm.lens.model.LensTransformer2DModel",), QWEN_PARTS, patch=1, width="inner_dim"),
     Family(
@@ -97,7 +121,7 @@ FAMILIES: list[Family] = [
         ("comfy.ldm.joyimage.model.JoyImageTransformer3DModel",),
         (Part("double_blocks", "hidden_states", ("hidden_states", "encoder_hidden_states"), key="double_block"),),
         width="img_in.out_channels",
-        picture=traits.joyimage,
+        image_tokens=family_hooks.joyimage,
     ),
     Family(
         "ltxv",
@@ -120,9 +144,17 @@ FAMILIES: list[Family] = [
         ("comfy.ldm.minimax.model.MiniMaxH3Model",),
         (Part("blocks", "x", key="double_block"),),
         values="latents_dim",
-        picture=traits.minimax,
+        image_tokens=family_hooks.minimax,
         batch_dim=None,
         streams_weights=True,
+    ),
+    Family(  # longer pieces run the stack once per window, which ends the cache
+        "minimax_music",
+        ("comfy.ldm.minimax_music.dit.MiniMaxMusic3DiT",),
+        (Part("diffusion_transformer.transformer.layers", "x"),),
+        width="diffusion_transformer.transformer.project_in.out_features",
+        patch=1,
+        image_tokens=family_hooks.last(1),
     ),
     Family(
         "sd3",
@@ -134,7 +166,7 @@ FAMILIES: list[Family] = [
         ("comfy.ldm.aura.mmdit.MMDiT",),
         (Part("double_layers", "x", ("c", "x"), key="double_block"), Part("single_layers", "cx", key="single_block")),
         width="init_x_linear.out_features",
-        picture=traits.last("patch_size"),
+        image_tokens=family_hooks.last("patch_size"),
     ),
     Family(
         "mochi",
@@ -147,7 +179,7 @@ FAMILIES: list[Family] = [
         ("comfy.ldm.audio.dit.AudioDiffusionTransformer",),
         (Part("transformer.layers", "x", key="double_block"),),
         width="transformer.dim",
-        picture=traits.last("patch_size"),
+        image_tokens=family_hooks.last("patch_size"),
     ),
     Family(  # skip connections begin and end inside the stack, so that skipped blocks need none of them
         "hunyuan_dit",
@@ -162,15 +194,15 @@ FAMILIES: list[Family] = [
             Part("single_blocks", "x", key="single_block"),
         ),
         width="latent_in.out_features",
-        picture=traits.last(1),
+        image_tokens=family_hooks.last(1),
         patch=1,
     ),
     Family(
         "hunyuan3d_2_1",
         ("comfy.ldm.hunyuan3dv2_1.hunyuandit.HunYuanDiTPlain",),
         (Part("blocks", "hidden_states", key="block", patched=""),),
-        picture=traits.last(1),
-        rows=traits.swapped_halves,
+        image_tokens=family_hooks.last(1),
+        rows=family_hooks.swapped_halves,
         patch=1,
     ),
     Family(
@@ -180,7 +212,7 @@ FAMILIES: list[Family] = [
         patch="vid_in.patch_size",
         width="vid_in.proj.out_features",
         batch_dim=None,
-        rows=traits.swapped_conds,
+        rows=family_hooks.swapped_conds,
         opening=1,  # repeats the time's embedding per token, for the head too
     ),
     Family(
@@ -193,8 +225,8 @@ FAMILIES: list[Family] = [
         "hidream_o1",
         ("comfy.ldm.hidream_o1.model.HiDreamO1Transformer",),
         (Part("language_model.layers", "x", ("x", "past_key_value"), key="double_block", patched="x"),),
-        picture=traits.hidream_o1,
-        must_run=traits.fills_its_cache,
+        image_tokens=family_hooks.hidream_o1,
+        must_run=family_hooks.fills_its_cache,
     ),
     Family(
         "hidream",
@@ -210,7 +242,7 @@ FAMILIES: list[Family] = [
         ("comfy.ldm.lumina.model.NextDiT", "comfy.ldm.lumina.model.NextDiTPixelSpace"),
         LUMINA_PARTS,
         width="dim",
-        picture=traits.before_padding,
+        image_tokens=family_hooks.before_padding,
     ),
     Family(
         "krea2",
@@ -218,14 +250,14 @@ FAMILIES: list[Family] = [
         (Part("blocks", "x"),),
         patch="patch",
         width="first.out_features",
-        picture=traits.behind_the_text,
+        image_tokens=family_hooks.behind_the_text,
     ),
     Family(
         "ideogram4",
         ("comfy.ldm.ideogram4.model.Ideogram4Transformer2DModel",),
         (Part("layers", "x"),),
         width="input_proj.out_features",
-        picture=traits.last(1),
+        image_tokens=family_hooks.last(1),
         patch=1,
     ),
     Family(
@@ -252,7 +284,7 @@ FAMILIES: list[Family] = [
         "omnigen2",
         ("comfy.ldm.omnigen.omnigen2.OmniGen2Transformer2DModel",),
         (Part("layers", "hidden_states"),),
-        picture=traits.last("patch_size"),
+        image_tokens=family_hooks.last("patch_size"),
     ),
     Family(
         "boogu",
@@ -261,13 +293,13 @@ FAMILIES: list[Family] = [
             Part("double_stream_layers", "img_hidden_states", ("img_hidden_states", "instruct_hidden_states")),
             Part("single_stream_layers", "hidden_states"),
         ),
-        picture=traits.last("patch_size"),
+        image_tokens=family_hooks.last("patch_size"),
     ),
     Family(
         "ernie",
         ("comfy.ldm.ernie.model.ErnieImageModel",),
         (Part("layers", "x"),),
-        picture=traits.first("patch_size"),
+        image_tokens=family_hooks.first("patch_size"),
     ),
     Family(
         "ace_step",
@@ -295,7 +327,7 @@ FAMILIES: list[Family] = [
         (Part("blocks", "x"),),
         width="model_channels",
         values="in_channels",
-        side_work=traits.triposplat_positions,
+        side_work=family_hooks.triposplat_positions,
         patch=1,
     ),
     Family(

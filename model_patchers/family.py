@@ -1,4 +1,4 @@
-"""What is known of a family of models: which blocks form the stack, and where the picture's tokens are.
+"""What is known of a family of models: which blocks form the stack, and where the image's tokens are.
 
 A family is a row of data in ``families.py``; the cache around its stack (``stack.py``) is the same for all.
 """
@@ -36,7 +36,7 @@ class SideWork:
 class Part:
     """A list of blocks that run one after another.
 
-    Slots:
+    Attributes:
         path: where the list is in the network, "transformer_blocks" or "decoder.layers".
         hidden: argument of a block's forward that is the hidden state; a number where the host gives no names.
         returns: the arguments that a block's result consists of, in its order; empty for the hidden state alone.
@@ -44,6 +44,7 @@ class Part:
             before it see the image alone.
         key: first half of its key in ``patches_replace["dit"]``; empty where the host takes no replacements.
         patched: name of the hidden state for such a replacement, in and out; empty where its result is a bare tensor.
+        method: the block's method that the host calls.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Part:
     joined: str = ""
     key: str = ""
     patched: str = "img"
+    method: str = "forward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +76,37 @@ class Block:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return parameter_names(type(getattr(self.module, "_orig_mod", self.module)).forward)  # a compiled block's own
+        own = type(getattr(self.module, "_orig_mod", self.module))  # a compiled block's own
+        return parameter_names(getattr(own, self.part.method))
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
     """A row of the table.
 
-    Slots:
+    Attributes:
         architecture: name of its published settings and thresholds, and in ``dicache_core.names``.
         models: full names of the host's classes.
         parts: the stack's blocks in the order in which they run.
         patch: attribute with the edge of a patch, or its edges, of the last dimensions of a latent; 1 for none.
         width: attribute with the channels of a hidden state.
         values: attribute with the values of a latent per token, where the host hands several latents over as one.
-        picture: tokens of the picture that is being made, from the network and a call's arguments; ``None`` for all.
-            Others take part in the blocks, but the host drops them behind the stack.
+        image_tokens: tokens of the image that is being made, from the network and a call's arguments; ``None`` for
+            all.  Others take part in the blocks, but the host drops them after the stack.
         batch_dim: of a hidden state, whose last dimension is the channels; ``None`` where samples follow one another.
         rows: order of the samples in a hidden state, where it is not that of the model's output.
         left_out: keys of blocks that a network has and does not run.
+        aside: whether a call of a block is not the stack's, from its arguments.
         must_run: whether a block's other results are needed even on a skipped pass, from its arguments.
         opening: blocks that run on every pass, as what is behind the stack needs something that they leave behind.
         modulated: modulated input of the first block, from its arguments: what TeaCache looks at.
-        side_work: work beside the stack that a skipped pass must not pay for; what the host adds behind the last block
-            acts on the estimate as on a computed output, so that has to stay.
+        side_work: work beside the stack that a skipped pass must not pay for, from the network, the number of its last
+            block and a block's arguments; what the host adds after the last block acts on the estimate as on a
+            computed output, so that has to stay.
         batched: arguments of a block with one row per sample, where a batch may be split; empty where it may not.
         entangled: those of ``models`` whose loop needs the whole batch beside the blocks.
-        sliced: those of ``models`` whose blocks all hold the same slice of the picture where ranks share its tokens
-            (raylight, xDiT): one stream from the first block to the last, with nothing in front of the picture.
+        sliced: those of ``models`` whose blocks all hold the same slice of the image where ranks share its tokens
+            (raylight, xDiT): one stream from the first block to the last, with nothing in front of the image.
         unet: whether it is a U-Net, whose deep part has the place of a stack; ``parts`` is empty then.
         streams_weights: whether the host may load the weights of skipped blocks all the same.
         called: its name for people where several families have one architecture.
@@ -113,14 +118,15 @@ class Family:
     patch: str | int = "patch_size"
     width: str = "hidden_size"
     values: str = ""
-    picture: Callable[[nn.Module, Arguments], slice] | None = None
+    image_tokens: Callable[[nn.Module, Arguments], slice] | None = None
     batch_dim: int | None = 0
     rows: Callable[[Arguments, int], Sequence[int] | None] | None = None
     left_out: Callable[[nn.Module], set[tuple[str, int]]] | None = None
+    aside: Callable[[Arguments], bool] | None = None
     must_run: Callable[[Arguments], bool] | None = None
     opening: int = 0
     modulated: Callable[[nn.Module, Arguments], Tensor] | None = None
-    side_work: Callable[[nn.Module, int], list[SideWork]] | None = None
+    side_work: Callable[[nn.Module, int, Arguments], list[SideWork]] | None = None
     batched: tuple[str, ...] = ()
     entangled: tuple[str, ...] = ()
     sliced: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,10 @@ from comfy.model_management import get_free_memory
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
 
-from ..dicache_core import CacheSession, fits, peak_bytes
+from ..dicache_core import CacheSession
+from ..dicache_core.engine.memory import fits, peak_bytes
 from .family import Family
+from .seams import prepare_sampling
 
 KEY = "dicache"
 
@@ -26,10 +29,10 @@ class MemoryRequest(ControlBase):
         super().__init__()
         self.wanted = wanted
 
-    def inference_memory_requirements(self, dtype: Any) -> int:
+    def inference_memory_requirements(self, *_: Any, **__: Any) -> int:
         return self.wanted
 
-    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> MemoryRequest:
+    def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False, **_: Any) -> MemoryRequest:
         """The host asks each control for a copy per device where it splits conds over several."""
         copy = MemoryRequest(self.wanted)
         if autoregister:
@@ -48,24 +51,18 @@ class MemoryPlan:
         self.session = session
         self.guider = guider
 
-    def __call__(
-        self,
-        executor: WrapperExecutor,
-        model: ModelPatcher,
-        shape: Sequence[int],
-        conds: Conds,
-        *args: Any,
-        **kwargs: Any,
-    ) -> tuple[Any, Conds, list[Any]]:
+    def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         if self.session.never_reuses:
-            return executor(model, shape, conds, *args, **kwargs)
+            return executor(*args, **kwargs)
+        call = prepare_sampling().bind(executor.original, args, kwargs)
+        model, shape, conds = (call.arguments[name] for name in ("model", "noise_shape", "conds"))
         wanted = self.wanted(model, shape, conds)
         # As a cond of its own, which only the memory estimate sees: the run gets its conds back as they were.
-        asked = {**conds, KEY: [{"control": MemoryRequest(wanted)}]}
-        real_model, _, models = executor(model, shape, asked, *args, **kwargs)
+        call.arguments["conds"] = {**conds, KEY: [{"control": MemoryRequest(wanted)}]}
+        real_model, _, *others = executor(*call.args, **call.kwargs)
         if self.session.config.cache_device == "auto" and not _has_room(model, shape, wanted):
-            self.session.storage.in_main_memory = True
-        return real_model, conds, models
+            self.session.run.storage.in_main_memory = True
+        return real_model, conds, *others
 
     def wanted(self, model: ModelPatcher, shape: Sequence[int], conds: Conds) -> int:
         """Bytes on the device for every cond that is sampled, ``shape`` being the noise's ``(N, C, [T,] H, W)``.
@@ -75,8 +72,9 @@ class MemoryPlan:
         tokens, width = self.family.size(model.model.diffusion_model, shape)
         streams = sum(len(conds[name]) for name in conds if name != "negative" or not self._leaves_out_negative())
         dtype = model.model.get_dtype_inference()
-        batch, elsewhere = streams * shape[0], self.session.storage.in_main_memory
-        return peak_bytes(self.session.config, tokens, width, dtype, batch, in_main_memory=elsewhere)
+        batch, elsewhere = streams * shape[0], self.session.run.storage.in_main_memory
+        sizes = (tokens, width, dtype, batch, math.prod(shape[1:]))
+        return peak_bytes(self.session.config, *sizes, in_main_memory=elsewhere)
 
     def _leaves_out_negative(self) -> bool:
         at_one = getattr(self.guider, "cfg", None) == 1.0  # guiders of other kinds have no such number

@@ -15,7 +15,8 @@ import torch.distributed as dist
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from ..dicache_core import CacheConfig, RunLog, RunStatistics, summed_over
+from ..dicache_core import CacheConfig, RunLog, RunStatistics
+from ..dicache_core.ranks import summed_over
 from .attach import KEY, attach
 from .family import class_name
 from .registry import architecture_of, family_of
@@ -27,9 +28,9 @@ GROUPS = "xfuser.core.distributed"  # xDiT's module of groups, which raylight ha
 class Shared:
     """How a rank shares the work on its model.
 
-    Slots:
+    Attributes:
         architecture: of the model.
-        sliced: whether all blocks hold the same slice of the picture on a rank, see ``Family.sliced``.
+        sliced: whether all blocks hold the same slice of the image on a rank, see ``Family.sliced``.
         tokens, conds, stages: ranks over which the tokens of a sample, the conds of a batch and the blocks are split;
             1 where they are not.
     """
@@ -44,9 +45,9 @@ class Shared:
     def breaks_stack(self) -> str | None:
         """Why a rule that looks at blocks cannot work here; ``None`` where it can."""
         if self.conds > 1:
-            return f"the conds are split over {self.conds} ranks behind the point where it decides for all of them"
+            return f"positive and negative are split over {self.conds} ranks"
         if self.tokens > 1 and not self.sliced:
-            return f"the tokens are split over {self.tokens} ranks, and not every block holds the same ones"
+            return f"the tokens are split over {self.tokens} ranks, and not every block has the same ones"
         return None
 
 
@@ -54,7 +55,7 @@ def shared(model: ModelPatcher) -> Shared:
     """How this rank shares the work on ``model``."""
     network = model.model.diffusion_model
     family = family_of(network)
-    # A reference in front of the picture (Wan Fun) would be on the first rank alone.
+    # A reference in front of the image (Wan Fun) would be on the first rank alone.
     sliced = family is not None and class_name(network) in family.sliced and getattr(network, "ref_conv", None) is None
     sizes = {name: 1 if (group := _group(name)) is None else group.world_size for name in ("sp", "cfg", "pp")}
     return Shared(architecture_of(model), sliced, sizes["sp"], sizes["cfg"], sizes["pp"])
@@ -80,7 +81,7 @@ def sharing_groups(model: ModelPatcher) -> list[dist.ProcessGroup]:
 def taken_runs(model: ModelPatcher) -> list[RunStatistics]:
     """The runs through this rank's cache since they were last asked for."""
     wrappers = model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY)
-    return [run.settled() for sampling in wrappers for run in sampling.runs.take()]
+    return [run.detached() for sampling in wrappers for run in sampling.runs.take()]
 
 
 def _group(name: str) -> Any:

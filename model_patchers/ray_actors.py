@@ -17,7 +17,7 @@ import folder_paths
 
 from ..dicache_core import DEFAULT_PRESET, CacheConfig, Policy, RunLog, RunStatistics, needs_stack, resolve
 from .ranks import Shared
-from .reporter import current_prompt
+from .run_reporter import current_prompt
 
 PACK = Path(__file__).absolute().parents[1]  # not resolved: its name in custom_nodes is what other machines share
 PACK_NAME = __package__.rpartition(".")[0]
@@ -42,8 +42,8 @@ def has_raylight() -> bool:
 def attach_to_actors(actors: Actors, preset: str, policy: Policy | None, **numbers: Any) -> tuple[Actors, RankZeroLog]:
     """Put a cache around the model of every actor; ``numbers`` as ``resolve`` takes them.
 
-    Raises ``ValueError`` for what ``resolve`` and ``attach`` refuse, and for rules that cannot work as the work is
-    split.
+    Raises:
+        ValueError: for what ``resolve`` and ``attach`` refuse, and for rules that cannot work as the work is split.
     """
     from raylight.comfy_extra_dist.ray_patch_decorator import ray_patch, ray_patch_with_return
 
@@ -67,8 +67,8 @@ def usable(ways: Shared, preset: str, policy: Policy | None, **numbers: Any) -> 
     """
     if ways.stages > 1:
         raise ValueError(
-            f"the model's blocks are split over {ways.stages} ranks (PipeFusion), which reuse parts of earlier steps "
-            "themselves: take the DiCache node out, or set pp_degree to 1"
+            f"the model's blocks are split over {ways.stages} ranks (PipeFusion), which already reuse parts of earlier "
+            "steps: remove the DiCache node, or set pp_degree to 1"
         )
     config = resolve(ways.architecture, preset, policy, **numbers)
     if not needs_stack(config) or (reason := ways.breaks_stack) is None:
@@ -76,7 +76,7 @@ def usable(ways: Shared, preset: str, policy: Policy | None, **numbers: Any) -> 
     if policy is not None:
         raise ValueError(f"the connected policy looks at the model's blocks, but {reason}: {WORKING}")
     for name in ("threshold", "probe_depth"):
-        if numbers.get(name, -1) != -1:
+        if numbers.get(name) is not None:
             raise ValueError(f"{name} belongs to a method that looks at the model's blocks, but {reason}: {WORKING}")
     log.warning(
         "DiCache: the preset %s looks at the model's blocks, but %s: %s is used.", preset, reason, DEFAULT_PRESET

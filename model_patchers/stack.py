@@ -1,7 +1,7 @@
 """A cache around a network's stack of blocks, for the length of one call.
 
 Each block of the stack gets a ``forward`` of its own while the network runs, and the network one that learns the call's
-arguments.  Nothing of the host's forward is copied: on a skipped pass the blocks behind the probe hand their arguments
+arguments.  Nothing of the host's forward is copied: on a skipped pass the blocks after the probe hand their arguments
 through, and the last one hands over the estimate.  Replacements of other packs' in ``patches_replace`` are blocks too,
 as they may never call what they replace.
 """
@@ -18,10 +18,9 @@ from torch import nn
 
 from ..dicache_core import ForwardPass
 from .block_call import BlockCall, ForwardCall, ReplacementCall
-from .exclusive import exclusively
 from .family import Block, Family
-from .forwards import by_name, end_of_cache, replace, set_options, signature_in
-from .picture import Picture
+from .image_tokens import ImageTokens
+from .method_patching import by_name, end_of_cache, exclusively, replace, set_options, signature_in
 from .subbatch import SubBatch, can_split
 from .unet import CachedUNet
 
@@ -57,7 +56,7 @@ class CachedStack:
         self.family = family
         self.network = network
         self.cache = cache
-        self.depth = cache.session.probe_depth
+        self.depth = cache.run.probe_depth
         self.entered = False
         self.decided = False
         self.skipping = False  # from the decision on: every sample is reused
@@ -71,13 +70,14 @@ class CachedStack:
         call = by_name(bound)
         self.blocks = self.family.blocks(self.network)
         self.last = len(self.blocks) - 1
-        self.picture = Picture(self.family, self.network, call, samples=len(self.cache.keys))
+        self.tokens = ImageTokens(self.family, self.network, call, samples=len(self.cache.keys))
         options = call.get("transformer_options") or {}
         self.can_split = can_split(self.family, self.network, call, options)
         set_options(bound, self._around_patches(self._around_replacements(options)))
         with self._side_work, ExitStack() as restored:
             for index, block in enumerate(self.blocks):
-                replace(block.module, "forward", functools.partial(self._around_forward, index, block), restored)
+                around = functools.partial(self._around_forward, index, block)
+                replace(block.module, block.part.method, around, restored)
             return original(*bound.args, **bound.kwargs)
 
     def _around_forward(self, index: int, block: Block, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,13 +102,13 @@ class CachedStack:
     def _around_patches(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The options with patches that the host calls between blocks, such as control models, idle on a skipped pass.
 
-        What one does behind the last block acts on the estimate as on a computed output, so that has to stay.
+        What one does after the last block acts on the estimate as on a computed output, so that has to stay.
         """
-        places = options.get("patches", {})
-        if len(self.family.parts) > 1 or not places.get("double_block"):
+        places, kind = options.get("patches", {}), self.family.parts[0].key or "double_block"
+        if len(self.family.parts) > 1 or not places.get(kind):
             return options  # of several parts the host numbers each anew
-        between = [functools.partial(self._between, patch) for patch in places["double_block"]]
-        return {**options, "patches": {**places, "double_block": between}}
+        between = [functools.partial(self._between, patch) for patch in places[kind]]
+        return {**options, "patches": {**places, kind: between}}
 
     def _between(self, patch: Callable[[Any], Any], args: dict[str, Any]) -> Any:
         return args if self.skipping and args["block_index"] != self.last else patch(args)
@@ -124,6 +124,8 @@ class CachedStack:
         return self._visit(index, ReplacementCall(block, run, args, extra))
 
     def _visit(self, index: int, call: BlockCall) -> Any:
+        if self.family.aside is not None and self.family.aside(call.arguments):
+            return call.run()
         if index == 0 and not self.ended:
             self._enter(call)
         if self.ended or not self.entered:
@@ -131,7 +133,7 @@ class CachedStack:
         if index < self.depth:
             result = call.run()
             if index == self.depth - 1:
-                self.cache.probe(self.picture.read(call.hidden_of(result), call.part))
+                self.cache.probe(self.tokens.read(call.hidden_of(result), call.part))
                 self._decide(call)
             return result
         if not self.decided or index < self.family.opening:
@@ -147,9 +149,9 @@ class CachedStack:
             return
         self.entered = True
         modulated = None
-        if self.cache.session.wants_modulated:
-            modulated = self.picture.read(self.family.modulated(self.network, call.arguments), call.part)
-        self.cache.enter(self.picture.read(call.hidden, call.part), modulated)
+        if self.cache.run.indicator.wants_modulated:
+            modulated = self.tokens.read(self.family.modulated(self.network, call.arguments), call.part)
+        self.cache.enter(self.tokens.read(call.hidden, call.part), modulated)
         if self.depth == 0:
             if not self.cache.decisions:
                 self.cache.decide()
@@ -169,12 +171,11 @@ class CachedStack:
                 self.split = SubBatch(self.cache.reuse, self.family.batched)
             return
         if self.family.side_work is not None:
-            for work in self.family.side_work(self.network, self.last):
-                self._side_work.callback(setattr, work.owner, work.attribute, getattr(work.owner, work.attribute))
-                setattr(work.owner, work.attribute, work.idle)
+            for work in self.family.side_work(self.network, self.last, call.arguments):
+                replace(work.owner, work.attribute, lambda _own, idle=work.idle: idle, self._side_work)
 
     def _rest(self, call: BlockCall, last: bool) -> Any:
-        """A block behind the probe, for the samples that are computed."""
+        """A block after the probe, for the samples that are computed."""
         if self.split is not None and not self.split.started and not self.split.fits(call.arguments):
             self.split = None  # an argument whose rows nobody knows: the whole batch, as if all were computed
         if self.split is None:
@@ -184,15 +185,15 @@ class CachedStack:
 
     def _completed(self, call: BlockCall, result: Any) -> Any:
         hidden = call.hidden_of(result)
-        tokens = self.picture.read(hidden, call.part)
+        tokens = self.tokens.read(hidden, call.part)
         self.cache.complete(tokens)
         if not any(self.cache.reuse):
             return result
-        return call.with_hidden(result, self.picture.write(hidden, call.part, tokens))
+        return call.with_hidden(result, self.tokens.write(hidden, call.part, tokens))
 
     def _estimated(self, call: BlockCall) -> Any:
-        """The last block's hidden state with the picture's tokens rebuilt, in memory of its own."""
-        hidden = self.picture.copy(call.hidden)
-        tokens = self.picture.read(hidden, call.part)
+        """The last block's hidden state with the image's tokens rebuilt, in memory of its own."""
+        hidden = self.tokens.copy(call.hidden)
+        tokens = self.tokens.read(hidden, call.part)
         self.cache.estimate(tokens)
-        return self.picture.write(hidden, call.part, tokens)
+        return self.tokens.write(hidden, call.part, tokens)

@@ -28,7 +28,7 @@ def can_split(family: Family, network: nn.Module, call: Arguments, options: Mapp
 
 
 class SubBatch:
-    """The rows of one forward pass that are computed behind the probe.
+    """The rows of one forward pass that are computed after the probe.
 
     ``batched`` names the arguments of a block with one row per sample, or one for all.
     """

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..dicache_core import ForwardPass
 from .family import Family
-from .forwards import by_name, end_of_cache, replace
+from .method_patching import by_name, end_of_cache, replace
 
 
 class CachedUNet:
@@ -30,7 +30,7 @@ class CachedUNet:
         self.family = family
         self.network = network
         self.cache = cache
-        self.outer = cache.session.config.probe_depth
+        self.outer = cache.run.config.probe_depth
         self.control: dict[str, list[Tensor | None]] = {}
         self.entered = False
         self.ended = False  # the cache cannot follow this call
@@ -76,7 +76,7 @@ class CachedUNet:
             deep = original(h, *args, **kwargs)
             if self.entered and not self.ended:
                 if not any(self.cache.reuse):
-                    self.cache.renew_misfits("deep", deep)
+                    self.cache.reset_on_layout_change("deep", deep)
                 self.cache.complete(tokens_of(deep))
             return deep
 
@@ -90,7 +90,7 @@ class CachedUNet:
         nothing = probe.new_zeros(1, 1, 1).expand_as(probe)
         self.cache.enter(nothing, keeps_whole=True)
         self.entered = True
-        if self.cache.session.probe_depth:
+        if self.cache.run.probe_depth:
             self.cache.probe(probe)
         elif not self.cache.decisions:
             self.cache.decide()

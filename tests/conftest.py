@@ -1,5 +1,6 @@
 """Fixtures of all tests.  Start them with ``make test``; see host/run.py for what that sets up."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,13 +12,16 @@ TESTS = Path(__file__).parent
 sys.path.extend([str(TESTS), str(TESTS / "host"), str(TESTS.parent)])
 
 from chromium import HOW, find_browser  # noqa: E402
-from kinds import Kind, Kinds  # noqa: E402
 from provision import NO_RAY  # noqa: E402
+from required_tests_plugin import Kind, Kinds  # noqa: E402
+from tiers import Tiers, add_tier_options  # noqa: E402
 
 NO_BROWSER, NO_GPU, SLOW = "needs a Chromium", "needs a CUDA device", "slow: run with --slow"
+NO_HOST = "needs a ComfyUI"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    add_tier_options(parser)
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
     parser.addoption("--require-host", action="store_true", help="fail unless tests against a real ComfyUI ran")
     parser.addoption("--require-ray", action="store_true", help="fail unless tests over Ray ran")
@@ -25,7 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    without_host = os.environ.get("DICACHE_TEST_COMFY") == ""  # run.py --at-hand found none
     for item in items:
+        if without_host and "host" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason=NO_HOST))
         if item.get_closest_marker("gpu") and not _has_gpu():
             item.add_marker(pytest.mark.skip(reason=NO_GPU))
         if item.get_closest_marker("browser") and not find_browser():
@@ -39,12 +46,12 @@ def _marked(name: str):
 
 
 def _uses_host(item: pytest.Item) -> bool:
-    return bool({"comfy", "server"} & set(getattr(item, "fixturenames", ())))
+    return bool({"comfy", "server", "site", "installed"} & set(getattr(item, "fixturenames", ())))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     kinds = [
-        Kind("against a real ComfyUI", _uses_host, "start them with `make test`", "--require-host"),
+        Kind("against a real ComfyUI", _uses_host, "start them with `make test`", "--require-host", NO_HOST),
         Kind("of the front end", _marked("browser"), HOW, "--require-browser", NO_BROWSER),
         Kind("over Ray", _marked("ray"), "`make test-ray` says what is missing", "--require-ray", NO_RAY),
         Kind(
@@ -56,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         Kind("marked slow", _marked("slow"), "with --slow", reason=SLOW),
     ]
     config.pluginmanager.register(Kinds(kinds), "dicache-kinds")
+    config.pluginmanager.register(Tiers(config), "dicache-tiers")
 
 
 def _has_gpu() -> bool:
@@ -84,9 +92,9 @@ def comfy(host, tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(host):
     """ComfyUI's own server on a loopback port with the pack installed; see host/comfy_server.py."""
-    from comfy_server import ComfyServer
+    from comfy_server import CELLS, ComfyServer
 
-    with ComfyServer(host) as server:
+    with ComfyServer(host, cells=CELLS) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-// A run as columns, one per sampling step: below a cell in the state's colour and shape, above it a bar. The strip and
+// A run as columns, one per sampling step (or evaluation of the model, where there are more): below a cell in the state's colour and shape, above it a bar. The strip and
 // the report draw with it.
 
 const STATES = "wcrml";
@@ -31,8 +31,8 @@ export const PLOT_STYLE = `
     font-variant-numeric: tabular-nums;
   }
   .small { font-size: 10px; color: var(--soft); }
-  .legend { display: flex; gap: 10px; align-items: baseline; white-space: nowrap; }
-  .legend b { overflow: hidden; text-overflow: ellipsis; font-weight: 500; color: var(--ink); }
+  .legend { display: flex; flex-wrap: wrap; gap: 0 10px; align-items: baseline; }
+  .legend b { font-weight: 500; color: var(--ink); }
   .legend span { display: inline-flex; align-items: center; gap: 4px; }
   .legend .cell { width: 9px; }
   .plot {
@@ -40,7 +40,13 @@ export const PLOT_STYLE = `
   }
   .plot[data-dense="true"] { gap: 0; }
   .column { min-width: 0; display: flex; flex-direction: column; gap: 2px; }
-  .column:hover { background: var(--faint); }
+  .column:hover, .column[data-chosen] { background: var(--faint); }
+  :focus-visible { outline: 2px solid var(--reused); outline-offset: 1px; }
+  .chosen {
+    position: absolute; inset: 0 0 auto auto; padding: 1px 5px; border-radius: 4px; background: var(--paper);
+    border: 1px solid var(--soft); pointer-events: none;
+  }
+  .chosen:empty { display: none; }
   .room { flex: 1; min-height: 0; display: flex; align-items: flex-end; }
   .bar { width: 100%; height: 0; border-radius: 1.5px 1.5px 0 0; background: var(--state); opacity: 0.7; }
   .cell {
@@ -79,11 +85,27 @@ export function legendOf(states, words) {
   return [...states].map(entry);
 }
 
-/** Columns of steps. `values` are the bars' (null draws none), `say` names a value in the column's tooltip. */
+/** Keys -> the column they choose, of `last + 1` columns. */
+const MOVES = {
+  ArrowLeft: (at) => at - 1,
+  ArrowRight: (at) => at + 1,
+  Home: () => 0,
+  End: (_, last) => last,
+};
+
+/**
+ * Columns of steps. `values` are the bars' (null draws none), `say` names a value in the column's tooltip. By keyboard the
+ * arrow keys go from column to column, and what its tooltip says is shown and read out.
+ */
 export class Plot {
   constructor(words) {
     this.words = words;
-    this.element = make("div", { class: "plot" });
+    this.unit = words.units.step; // what a column is
+    this.element = make("div", { class: "plot", tabindex: "0", role: "group" });
+    this.told = make("div", { class: "small chosen", role: "status" });
+    this.at = null; // the chosen column
+    this.element.addEventListener("keydown", (event) => this.move(event));
+    this.element.addEventListener("blur", () => this.choose(null));
     this.thresholdLine = make("div", { class: "line-at" });
   }
 
@@ -91,9 +113,26 @@ export class Plot {
   draw(cells, values, threshold, say = this.words.error) {
     this.top = threshold ? threshold / THRESHOLD_AT : Math.max(0, ...values) || 1;
     const columns = [...cells].map((cell, step) => this.column(step, cell, values[step] ?? null, say));
+    this.columns = columns;
     this.thresholdLine.hidden = !threshold;
     this.element.dataset.dense = String(cells.length > 80);
-    this.element.replaceChildren(...columns, this.thresholdLine);
+    this.element.replaceChildren(...columns, this.thresholdLine, this.told);
+    this.choose(this.at);
+  }
+
+  move(event) {
+    const last = this.columns.length - 1;
+    const to = MOVES[event.key]?.(this.at ?? (event.key === "ArrowLeft" ? last + 1 : -1), last);
+    if (to === undefined) return;
+    event.preventDefault();
+    event.stopPropagation(); // else it moves what is selected on the canvas
+    this.choose(Math.min(last, Math.max(0, to)));
+  }
+
+  choose(at) {
+    this.at = at;
+    this.columns?.forEach((column, step) => column.toggleAttribute("data-chosen", step === at));
+    this.told.textContent = this.columns?.[at]?.title ?? "";
   }
 
   column(step, cell, value, say) {
@@ -106,7 +145,7 @@ export class Plot {
       make("div", { class: "room" }, bar),
       make("div", { class: "cell" }),
     );
-    column.title = this.words.column(step + 1, this.words.states[state]);
+    column.title = this.unit.column(step + 1, this.words.states[state]);
     if (value !== null) column.title += ` · ${say(short(value))}`;
     return column;
   }

@@ -1,7 +1,7 @@
 // What DiCache Report shows on its node: each run in words (the server's own in English), then step by step the error of
 // every lane and the seconds. An element of the page and not a picture, so it follows theme and size and its text can be copied.
 import { legendOf, make, Plot, PLOT_STYLE, short } from "./plot.js";
-import { told } from "./told.js";
+import { summaryOf, unitOf } from "./summary.js";
 import { wordsFor } from "./words.js";
 
 /** Least height of the report in pixels. */
@@ -34,7 +34,7 @@ export class Report {
   constructor(locale = "en") {
     this.words = wordsFor(locale);
     this.translated = this.words !== wordsFor("en");
-    this.box = make("div", { class: "report" });
+    this.box = make("div", { class: "report", tabindex: "0" });
     this.element = make("div", { class: "dicache-report" });
     this.element.attachShadow({ mode: "open" }).append(make("style", {}, STYLE), this.box);
     this.show({ text: [this.words.hint], dicache: [] });
@@ -46,40 +46,40 @@ export class Report {
   }
 
   run(run, text) {
-    const lanes = run.lanes.slice(0, MOST_LANES);
-    const drawn = lanes.flatMap((lane) => this.lane(run, lane, run.lanes.length > 1));
+    const measured = run.samples.filter((lane) => lane.steps.some((step) => step.accumulated > 0));
+    const drawn = measured.slice(0, MOST_LANES).flatMap((lane) => this.lane(run, lane, run.samples.length > 1));
     return make(
       "div",
       { class: "run" },
-      make("p", { class: "text" }, this.translated ? told(run, this.words) : text),
+      make("p", { class: "text" }, this.translated ? summaryOf(run, this.words) : text),
       ...drawn,
       ...this.seconds(run),
-      make("div", { class: "small ticks" }, make("span", {}, "1"), make("span", {}, String(run.steps))),
+      make("div", { class: "small ticks" }, make("span", {}, "1"), make("span", {}, String(run.cells.length))),
       make("div", { class: "small legend" }, ...legendOf("wcr" + (run.cells.includes("m") ? "m" : ""), this.words)),
     );
   }
 
-  /** The error of one lane; a threshold that is not in force, or another at every step, has no line. */
+  /** The error of one lane, of a rule that measures one; a threshold that is not in force, or another at every step, has no line. */
   lane(run, lane, several) {
-    const cells = Array(run.steps).fill("-");
-    const errors = Array(run.steps).fill(null);
+    const cells = Array(run.cells.length).fill("-");
+    const errors = Array(run.cells.length).fill(null);
     for (const { step, accumulated, ...decision } of lane.steps) {
       cells[step] = cellOf(decision);
       errors[step] = accumulated;
     }
-    if (errors.every((error) => error === null)) return []; // a rule that looks at no error
-    const threshold = run.in_force.threshold;
-    const name = several ? ` · ${this.words.report.lane(lane.stream + 1, lane.row + 1)}` : "";
+    const threshold = run.effective.threshold;
+    const name = several ? ` · ${this.words.report.lane(this.words.report.roles[lane.role] ?? lane.role, lane.number, lane.row + 1)}` : "";
     const line = threshold ? ` · ${this.words.settings.threshold(short(threshold))}` : "";
-    return this.plot(this.words.report.errors + name + line, cells.join(""), errors, threshold);
+    return this.plot(run, this.words.report.errors + name + line, cells.join(""), errors, threshold);
   }
 
   seconds(run) {
-    return this.plot(this.words.report.seconds, run.cells, run.seconds_per_step, null, this.words.report.second);
+    return this.plot(run, this.words.report.seconds, run.cells, run.seconds_per_step, null, this.words.report.second);
   }
 
-  plot(title, ...drawing) {
+  plot(run, title, ...drawing) {
     const plot = new Plot(this.words);
+    plot.unit = unitOf(run, this.words);
     plot.draw(...drawing);
     return [make("div", { class: "small title" }, title), plot.element];
   }

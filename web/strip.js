@@ -1,11 +1,11 @@
 // One DOM element that shows a run of DiCache: a column per sampling step, its colour the step's state, its bar the
 // error accumulated by then against the threshold. It imports nothing of the frontend, so a bare page can test it.
 import { legendOf, make, Plot, PLOT_STYLE } from "./plot.js";
-import { headline, usedSettings, whatWasVetoed, whyNothing } from "./told.js";
+import { headline, howClose, unitOf, usedSettings, whatWasVetoed, whyNothing } from "./summary.js";
 import { wordsFor } from "./words.js";
 
 /** Least height of the strip in pixels, before and after a run alike: a node must not jump when a run begins. */
-export const STRIP_HEIGHT = 128;
+export const STRIP_HEIGHT = 146;
 
 const IDLE_COLUMNS = 30;
 
@@ -23,15 +23,14 @@ const STYLE = `
     border-radius: 8px;
     background: var(--paper);
   }
-  .text {
-    display: flex; justify-content: space-between; align-items: baseline; gap: 8px; white-space: nowrap;
-    min-height: 16px;
-  }
-  .text > :first-child, .settings { overflow: hidden; text-overflow: ellipsis; }
+  .text { flex: none; display: flex; justify-content: space-between; align-items: baseline; gap: 8px; min-height: 16px; }
+  .text, .settings, .legend b, .note { overflow-wrap: anywhere; } /* two lines before anything is cut */
   .speedup { font-size: 13px; font-weight: 600; }
   .speedup[data-faster="true"] { color: color-mix(in srgb, var(--reused) 50%, var(--ink)); }
-  .settings { flex: none; min-height: 13px; white-space: nowrap; }
-  .note { flex: none; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+  .speedup { white-space: nowrap; }
+  .settings { flex: none; min-height: 13px; }
+  .legend, .note { flex: none; }
+  .plot { min-height: 24px; }
   .note:empty { display: none; }
   [data-idle="true"] .text { color: var(--soft); }
   [data-idle="true"] .bar { display: none; }
@@ -41,7 +40,7 @@ const STYLE = `
 export class Strip {
   constructor(locale = "en") {
     this.words = wordsFor(locale);
-    this.element = make("div", { class: "dicache-strip", role: "img" });
+    this.element = make("div", { class: "dicache-strip", role: "group" });
     this.text = make("span");
     this.speedup = make("span", { class: "speedup" });
     this.plot = new Plot(this.words);
@@ -64,35 +63,46 @@ export class Strip {
   /** Back to the state before the first run. */
   idle() {
     this.box.dataset.idle = "true";
+    this.plot.unit = this.words.units.step;
     this.plot.draw("-".repeat(IDLE_COLUMNS), [], null);
-    this.drawText(this.words.hint, "", "");
+    this.drawText(this.words.hint, "", "", "");
     delete this.speedup.dataset.faster;
-    this.settings.removeAttribute("title");
     this.drawLegend("wcr", null);
     this.note.textContent = "";
   }
 
-  show(event) {
-    this.box.dataset.idle = "false";
-    this.plot.draw(event.cells, event.history, event.threshold);
-    const [text, speedup] = headline(event, this.words);
-    this.drawText(text, speedup, usedSettings(event, this.words));
-    this.settings.title = usedSettings(event, this.words);
-    this.speedup.dataset.faster = String(event.speedup > 1.005);
-    const reason = whyNothing(event, this.words);
-    this.drawLegend("wcr" + (event.cells.includes("m") ? "m" : ""), reason);
-    this.note.textContent = reason === null ? whatWasVetoed(event, this.words) : "";
+  /** Before any run of its own: another node samples in this one's place; `by` names it, null where it is not known. */
+  overridden(by) {
+    this.idle();
+    this.drawText(this.words.overridden(by ?? this.words.laterNode), "", "", this.words.removeOne);
+    this.drawLegend("", this.words.removeOne);
   }
 
-  drawText(text, speedup, settings) {
+  show(event) {
+    this.box.dataset.idle = "false";
+    this.plot.unit = unitOf(event, this.words);
+    this.plot.draw(event.cells, event.history, event.threshold);
+    const [text, speedup] = headline(event, this.words);
+    const reason = whyNothing(event, this.words);
+    const note = reason === null ? whatWasVetoed(event, this.words) : "";
+    const close = howClose(event, this.words);
+    const settings = [close, usedSettings(event, this.words)].filter(Boolean).join(" · ");
+    this.drawText(text, speedup, settings, [close, reason ?? note].filter(Boolean).join(" · "));
+    this.speedup.dataset.faster = String(event.speedup > 1.005);
+    this.drawLegend("wcr" + (event.cells.includes("m") ? "m" : ""), reason, event.history.some(Boolean));
+    this.note.textContent = note;
+  }
+
+  drawText(text, speedup, settings, remark) {
     this.text.textContent = text;
     this.speedup.textContent = speedup;
     this.settings.textContent = settings;
-    this.element.setAttribute("aria-label", ["DiCache", text, speedup].filter(Boolean).join(" · "));
+    this.element.setAttribute("aria-label", ["DiCache", text, speedup, remark].filter(Boolean).join(" · "));
   }
 
-  drawLegend(states, reason) {
-    if (reason !== null) return this.legend.replaceChildren(make("b", { title: reason }, reason));
-    this.legend.replaceChildren(...legendOf(states, this.words));
+  drawLegend(states, reason, bars = false) {
+    if (reason !== null) return this.legend.replaceChildren(make("b", {}, reason));
+    const bar = make("span", { class: "of-bars", title: this.words.barHeight }, this.words.bar);
+    this.legend.replaceChildren(...legendOf(states, this.words), ...(bars ? [bar] : []));
   }
 }

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dicache_core import RankLostError, summed_over
+from dicache_core.ranks import RankLostError, summed_over
 
 
 def main(rank: int, store: str, way: str) -> None:

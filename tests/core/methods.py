@@ -1,9 +1,12 @@
 """Steps of ten, and what a method makes of them; every entry of a tensor being the number given."""
 
 import torch
-from core.toys import hidden, schedule
+from core.toys import error_of, hidden, schedule
 
-from dicache_core import CacheConfig, Observation, indicator_class, predictor_class
+from dicache_core import CacheConfig
+from dicache_core.methods.indicators import indicator_class
+from dicache_core.methods.predictors import predictor_class
+from dicache_core.observation import Observation
 
 TEN = schedule()  # sigmas 1, 0.9, ... 0.1, 0
 
@@ -18,7 +21,7 @@ def errors(name: str, *steps: tuple[Observation, object], **settings) -> list[fl
     """Errors along steps of (observation, value learnt or None where the step is reused)."""
     indicator, found = indicator_class(name)(CacheConfig(threshold=1.0, **settings)), []
     for observation, value in steps:
-        found.append(indicator.error(observation, [s.item() for s in indicator.measure(observation)]))
+        found.append(error_of(indicator, observation))
         indicator.follow(observation)
         if value is not None:
             indicator.learn(observation, value if isinstance(value, torch.Tensor) else hidden(float(value))[0])

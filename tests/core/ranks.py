@@ -14,7 +14,8 @@ import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dicache_core import CacheConfig, CacheSession, SampleKey, Schedule
+from dicache_core import CacheConfig, CacheSession, SampleKey
+from dicache_core.schedule import Schedule
 
 STEPS, WIDTH, BLOCKS = 16, 16, 4
 RUNS = {  # settings, and tokens; 509 is a prime: no two ranks hold the same number

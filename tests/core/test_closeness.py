@@ -7,28 +7,39 @@ import pytest
 import torch
 from core.toys import schedule
 
-from dicache_core import CacheConfig, CacheSession, Nothing, SampleKey, Stopwatch, closeness_of, resolve, why_nothing
+from dicache_core import CacheConfig, CacheSession, SampleKey, resolve
+from dicache_core.explain import Nothing, why_nothing
+from dicache_core.quality import closeness_of
 from dicache_core.schedule import EDGE
+from dicache_core.timing import Stopwatch
 
 SKIPPED = "1101111111"  # the third of ten steps
 
 
-def run(config: CacheConfig, steps: int, truth, streams=("cond",), pictures=True, settled=True):
-    """Statistics of a run of two samples that put out ``truth(stream, row, index)``; their pictures are all 2."""
+SHOWN = torch.full((2, 1, 2, 2), 2.0)  # the denoised latents of both samples
+
+
+def run(config: CacheConfig, steps: int, truth, streams=("cond",), guided=True, settled=True, way=0.0):
+    """Statistics of a run of two samples that put out ``truth(stream, row, index)``; their images are all 2.
+
+    Guidance takes the first stream twice, less the second; ``way`` is how far each call moves the denoised latents.
+    """
     session = CacheSession(config, schedule(steps))
     for sigma in session.schedule.sigmas[:-1]:
-        step = session.schedule.step_at(sigma)
-        for stream in streams:
+        step, parts = session.schedule.step_at(sigma), []
+        for weight, stream in zip((2.0, -1.0), streams, strict=False):
             cache = session.forward([SampleKey(stream, row) for row in (0, 1)], step, torch.zeros(2, 1, 2, 2))
             if all(cache.decide()):
                 cache.forecast()
             else:
-                values = torch.tensor([float(truth(stream, row, step.index)) for row in (0, 1)])
-                shown = torch.full((2, 1, 2, 2), 2.0) if pictures else None
-                cache.observe(values.view(2, 1, 1, 1).repeat(1, 1, 2, 2), shown)
-            session.close(cache, Stopwatch(torch.device("cpu")))
+                values = torch.tensor([float(truth(stream, row, step.step_index)) for row in (0, 1)])
+                cache.observe(values.view(2, 1, 1, 1).repeat(1, 1, 2, 2), SHOWN)
+            session.close(cache, Stopwatch(torch.device("cpu")), step.step_index)
+            parts += cache.parts(SHOWN, (weight, weight))
+        if guided:
+            session.image_error_estimator.add(sigma, SHOWN + way * step.step_index, parts)
     if settled:
-        session.settle()
+        session.finalize()
     return session.statistics
 
 
@@ -56,27 +67,41 @@ def put_right(amount: float) -> float:
 
 
 def test_the_risk_is_what_the_audit_behind_a_skip_says():
-    # a tenth of the noise was skipped, and forecasts were off by 2 there: 0.1 * 2 / 2; the other row's were right
-    found = masked(off_by(2.0, 0.0))
-    assert put_right(2.0) == pytest.approx(2.27, abs=0.01)
-    assert found.risks == pytest.approx({0: 0.1 * put_right(2.0) / 2, 1: 0.0})
-    assert found.risk == found.risks[0]
+    # a tenth of the noise was skipped, and forecasts were off by a half there; the other row's were right
+    found = masked(off_by(0.5, 0.0))
+    assert put_right(0.5) == pytest.approx(0.567, abs=0.001)
+    assert {row: error.displaced for row, error in found.image_errors.items()} == pytest.approx(
+        {0: 0.1 * put_right(0.5), 1: 0.0}
+    )
+    assert found.image_error == pytest.approx(0.1 * put_right(0.5))
     assert found.closeness == "close"
     assert found.summary()["closeness"] == "close"
 
 
-def test_of_several_streams_the_worst_one_counts():
-    found = masked(
-        lambda stream, _row, index: 1 + (4 if stream == "cond" else 2) * (index == 3), streams=("uncond", "cond")
-    )
-    assert found.risks == pytest.approx({0: 0.1 * put_right(4.0) / 2, 1: 0.1 * put_right(4.0) / 2})
-    assert found.closeness == "visible"
+def test_under_guidance_it_is_what_the_guided_output_was_off_by():
+    """Twice the positive stream's less the negative one's, where both are off alike and where they are not."""
+
+    def differ(stream, _row, index):
+        return 1 + {"cond": 0.5, "uncond": -0.5}[stream] * (index == 3)
+
+    alike = masked(off_by(0.5, 0.5), streams=("cond", "uncond"))
+    assert alike.image_error == pytest.approx(0.1 * put_right(0.5))
+    found = masked(differ, streams=("cond", "uncond"))
+    assert found.image_error == pytest.approx(0.3 * put_right(0.5))
+    assert (alike.closeness, found.closeness) == ("close", "visible")
+
+
+def test_a_denoised_latent_that_still_goes_far_costs_the_word():
+    still, goes = (masked(off_by(0.1, 0.0), way=way) for way in (0.0, 0.4))
+    assert still.image_error == pytest.approx(0.1 * put_right(0.1))
+    assert (still.closeness, goes.closeness) == ("very close", "close")
+    assert goes.image_errors[0].moved == pytest.approx(5 * 0.4), "five calls of the second half"
 
 
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"pictures": False}, "no picture"),
+        ({"guided": False}, "no guided output seen"),
         ({"settled": False}, "not at its end"),
         ({"mask": "1" * 10}, "all computed"),
     ],
@@ -87,7 +112,7 @@ def test_where_nobody_knows_nothing_is_said(options, why):
 
 @pytest.mark.parametrize(
     ("risk", "word"),
-    [(None, None), (0.0, "very close"), (0.04, "very close"), (0.041, "close"), (0.12, "close"), (0.121, "visible"),
+    [(None, None), (0.0, "very close"), (0.03, "very close"), (0.031, "close"), (0.06, "close"), (0.061, "visible"),
      (math.inf, "visible"), (math.nan, "visible")],
 )  # fmt: skip
 def test_words(risk, word):

@@ -5,7 +5,11 @@ import math
 
 import pytest
 
-from dicache_core import PUBLISHED, CacheConfig, Schedule, indicator_class, predictor_class
+from dicache_core import CacheConfig
+from dicache_core.methods.indicators import indicator_class
+from dicache_core.methods.predictors import predictor_class
+from dicache_core.presets import PUBLISHED
+from dicache_core.schedule import Schedule
 
 
 @pytest.mark.parametrize(
@@ -60,5 +64,5 @@ def test_unknown_names_list_the_known_ones():
 def test_closed_steps_are_known_beforehand(step, reason):
     config = CacheConfig(threshold=0.5, warmup_steps=2, start_percent=0.3, end_percent=0.8)
     schedule = Schedule(tuple(1 - i / 10 for i in range(11)))
-    closed = config.closed(schedule.step_at(schedule.sigmas[step]))
+    closed = config.block_reason(schedule.step_at(schedule.sigmas[step]))
     assert closed is None if reason is None else closed.startswith(reason)

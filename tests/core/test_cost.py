@@ -16,13 +16,13 @@ TOKENS, WIDTH = 4096, 16
 FULL = TOKENS * WIDTH * 4
 # Every place that may read a tensor's value; the first two are the syncs of a pass, the others are outside of one.
 READINGS = {
-    ("dicache_core/measure.py", "tolist"): 1,
+    ("dicache_core/reductions.py", "tolist"): 1,
     ("model_patchers/sigma.py", "tolist"): 1,
-    ("model_patchers/place.py", "tolist"): 1,
-    ("model_patchers/sampler.py", "cpu"): 1,
+    ("model_patchers/run_schedule.py", "tolist"): 1,
+    ("model_patchers/sampler_probe.py", "cpu"): 1,
     ("model_patchers/fingerprint.py", "numpy"): 1,
-    ("model_patchers/tune.py", "cpu"): 2,
-    ("model_patchers/sampler.py", "tolist"): 2,
+    ("model_patchers/tuning_runs.py", "cpu"): 2,
+    ("model_patchers/sampler_probe.py", "tolist"): 3,
     ("model_patchers/compare.py", "tolist"): 1,
 }
 

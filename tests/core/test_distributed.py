@@ -12,19 +12,16 @@ import torch
 from core import ranks
 from core.toys import hidden, run_pass, schedule, session
 
-from dicache_core import (
-    POLICIES,
-    CacheConfig,
-    CacheSession,
-    SampleCache,
-    SampleKey,
-    Stopwatch,
-    named_policy,
-    needs_stack,
-    summed_over,
-)
+from dicache_core import CacheConfig, CacheSession, SampleKey, needs_stack
+from dicache_core.engine.sample_cache import SampleCache
+from dicache_core.methods.base import AuditedPredictor
+from dicache_core.methods.predictors import predictor_class
+from dicache_core.policies import POLICIES, named_policy
+from dicache_core.ranks import summed_over
+from dicache_core.timing import Stopwatch
 
 SCRIPT = Path(ranks.__file__)
+ONE_OF_8_BITS = 2e-3  # a value between two of 256 is rounded by its last bit, which the order of a sum decides
 LOST = SCRIPT.with_name("lost_rank.py")
 
 
@@ -71,7 +68,9 @@ def test_ranks_decide_alike_and_as_one_process_does(alone, tmp_path, world):
         assert choices(ours) == choices(theirs), name
         assert numbers(ours) == pytest.approx(numbers(theirs), rel=1e-4, abs=1e-6)
         whole = torch.cat([rank[0][name] for rank in found], dim=1)
-        assert torch.allclose(whole, results[name], atol=1e-4), name
+        apart = (whole - results[name]).abs()
+        assert apart.max() < (ONE_OF_8_BITS if name == "8 bits" else 1e-4), name
+        assert (apart >= 1e-4).float().mean() < 1e-3, name
 
 
 def test_the_runs_skip_some_and_compute_some(alone):
@@ -161,7 +160,7 @@ WHOLE = [
     for name, policy in POLICIES.items()
     if not policy.calibrated and not needs_stack(policy.applied_to(CacheConfig())) and policy.limited_by != "mask"
 ]
-KEEP_ACCOUNT = {"foreseen", "corrected_line"}
+ESTIMATE_ERRORS = {name for name in WHOLE if issubclass(predictor_class(POLICIES[name].predictor), AuditedPredictor)}
 
 
 def in_output(policy: str, reduce=None) -> tuple[list[bool], float | None]:
@@ -175,10 +174,12 @@ def in_output(policy: str, reduce=None) -> tuple[list[bool], float | None]:
         cache = run.forward([SampleKey("cond", row) for row in range(2)], run.schedule.step_at(sigma), x)
         output = torch.sin(x * (1 + sigma))
         v = cache.forecast() if all(cache.decide()) else cache.observe(output, x - sigma * output)
+        if run.image_error_estimator is not None:
+            run.image_error_estimator.add(sigma, x - sigma * v, cache.parts(x - sigma * v, [1.0, 1.0]))
         x = x + (after - sigma) * v
         run.close(cache, Stopwatch(torch.device("cpu")))
-    run.settle()
-    return [d.reuse for passed in run.statistics.passes for d in passed.decisions], run.statistics.risk
+    run.finalize()
+    return [d.reuse for passed in run.statistics.passes for d in passed.decisions], run.statistics.image_error
 
 
 @pytest.mark.parametrize("policy", WHOLE)
@@ -187,7 +188,7 @@ def test_ranks_with_whole_outputs_may_add_up_their_sums(policy):
     alone = in_output(policy)
     assert in_output(policy, lambda sums: 4 * sums) == alone
     assert {True, False} == set(alone[0])
-    assert (alone[1] is not None) == (policy in KEEP_ACCOUNT)
+    assert (alone[1] is not None) == (policy in ESTIMATE_ERRORS)
 
 
 # ---------------------------------------------------------------- a rank that is gone
@@ -211,7 +212,7 @@ def test_a_lost_rank_ends_the_others_with_an_error(tmp_path, way):
         processes[1].kill()
         processes[1].communicate()
     first, waited = out.split("|")
-    assert "one of them is gone or stuck" in first, error
+    assert "another rank of this run is gone or stuck" in first, error
     assert float(waited) < 20
 
 

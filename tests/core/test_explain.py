@@ -6,25 +6,16 @@ import pytest
 import torch
 from core.toys import schedule
 
-from dicache_core import (
-    POLICIES,
-    TITLES,
-    CacheConfig,
-    CacheSession,
-    Nothing,
-    SampleKey,
-    Stopwatch,
-    chosen_policy,
-    interval_of,
-    method_of,
-    named_policy,
-    probe_depth_of,
-    published,
-    resolve,
-    threshold_of,
-    title,
-    why_nothing,
-)
+from dicache_core import CacheConfig, CacheSession, Reason, RunStatistics, SampleKey, method_of, resolve, threshold_of
+from dicache_core.effective_settings import interval_of, probe_depth_of
+from dicache_core.engine.decision import Decision
+from dicache_core.explain import Nothing, why_nothing
+from dicache_core.policies import NAMED, POLICIES, chosen_policy, named_policy, title
+from dicache_core.presets import published
+from dicache_core.reasons import NoSkip
+from dicache_core.run_statistics import PassRecord
+from dicache_core.schedule import Schedule
+from dicache_core.timing import Stopwatch
 
 
 def run(config: CacheConfig, steps: int, passes: int | None = None, stream=lambda step: "cond"):
@@ -55,8 +46,8 @@ def run(config: CacheConfig, steps: int, passes: int | None = None, stream=lambd
         (resolve("flux", "balanced"), 2, "few steps"),
         (resolve("no such model", "published"), 8, "few steps"),
         (resolve("flux", "fast", threshold=5.0), 8, "few steps"),
-        (resolve("flux", policy=chosen_policy("foreseen", target="1x")), 12, "target"),
-        (resolve("flux", policy=chosen_policy("foreseen", target="12")), 12, "target"),
+        (resolve("flux", policy=chosen_policy("forecast", target="1x")), 12, "target"),
+        (resolve("flux", policy=chosen_policy("forecast", target="12")), 12, "target"),
         (resolve("flux", "balanced", warmup_steps=12), 12, None),  # a target leaves half of its steps
         (replace(published("flux"), warmup_steps=11), 12, "closed"),
         (replace(published("flux"), end_percent=0.1), 12, "closed"),
@@ -79,21 +70,60 @@ def test_a_run_of_ever_new_streams_has_no_history():
     assert why_nothing(run(published("flux"), 12, stream=lambda step: step)) == Nothing("no history")
 
 
+def of_one_step(evaluations: int) -> RunStatistics:
+    found = RunStatistics(Schedule((0.5, 0.4), steps_before=8, steps_after=7), resolve("flux", "balanced"))
+    for _ in range(evaluations):
+        step = found.schedule.step_at(0.5)
+        last = (Decision(reuse=False, reason=Reason.LAST_STEP),)
+        found.record(PassRecord(step, (SampleKey(0, 0),), last, Stopwatch(torch.device("cpu"))))
+    found.finished = True
+    return found
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "reason"), [(1, NoSkip.ONE_STEP), (2, NoSkip.ONE_STEP), (24, NoSkip.OWN_STEPS)]
+)
+def test_a_run_of_one_step_has_nothing_to_skip_between(evaluations, reason):
+    """Samplers that go step by step sample like that; one that evaluates the model often has a schedule of its own."""
+    assert why_nothing(of_one_step(evaluations)) == Nothing(reason)
+
+
+@pytest.mark.parametrize(
+    ("decided", "known", "reason"),
+    [
+        (Reason.RISING_NOISE, True, NoSkip.RISING_NOISE),
+        (Reason.IMAGE_CHANGED, True, NoSkip.IMAGE_CHANGED),
+        (Reason.VETO, True, NoSkip.VETO),
+        (Reason.VETO, False, NoSkip.UNKNOWN_SAMPLER),
+        (Reason.LAST_STEP, True, NoSkip.NOT_OPEN),
+    ],
+)
+def test_what_was_decided_explains_it(decided, known, reason):
+    found = RunStatistics(schedule(12), resolve("flux", "balanced"))
+    for sigma in found.schedule.sigmas[:-1]:
+        step, decisions = found.schedule.step_at(sigma), (Decision(reuse=False, reason=decided),)
+        found.record(PassRecord(step, (SampleKey(0, 0),), decisions, Stopwatch(torch.device("cpu"))))
+    found.sampler_known = known
+    assert why_nothing(found) == Nothing(reason)
+
+
 def test_a_run_that_was_stopped_is_not_explained():
     assert why_nothing(run(published("flux"), 12, passes=5)) is None
 
 
-@pytest.mark.parametrize("name", POLICIES)
-def test_every_policy_is_told_by_its_rules_and_has_a_title(name):
-    assert method_of(resolve("flux", policy=named_policy(name))) == name
-    assert title(name) == TITLES[name]
-    assert set(TITLES) == set(POLICIES)
+def test_every_policy_is_told_by_its_rules_and_has_a_title():
+    for name in POLICIES:
+        assert method_of(resolve("flux", policy=named_policy(name))) == name
+        assert title(name).startswith(NAMED[name].title)
+    assert [title(name) for name in ("dicache", "output_line", "fbcache")] == [
+        "DiCache (the paper's method)", "output line (developed here)", "FBCache",
+    ]  # fmt: skip
 
 
 def test_presets_and_rules_of_ones_own():
-    assert [method_of(resolve("wan", preset)) for preset in ("published", "balanced")] == ["dicache", "foreseen"]
+    assert [method_of(resolve("wan", preset)) for preset in ("published", "balanced")] == ["dicache", "forecast"]
     assert method_of(resolve("wan", "balanced", threshold=0.2)) == "dicache"
-    assert title(method_of(CacheConfig(indicator="fixed", predictor="trajectory"))) == "a method of your own"
+    assert title(method_of(CacheConfig(indicator="fixed", predictor="trajectory"))) == "a custom method"
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,14 @@ import math
 
 import pytest
 import torch
+from core.toys import error_of
 
-from dicache_core import CacheConfig, Observation, Schedule, indicator_class
-from dicache_core.gate import Gate
-from dicache_core.measure import abs_sum, distance, fetch, probe_token_count, probe_token_index, ratio
+from dicache_core import CacheConfig
+from dicache_core.engine.gates import Gate
+from dicache_core.methods.indicators import indicator_class
+from dicache_core.observation import Observation
+from dicache_core.reductions import abs_sum, l1_distance, probe_token_count, probe_token_index, ratio, to_host
+from dicache_core.schedule import Schedule
 
 STEP = Schedule((1.0, 0.5, 0.0)).step_at(1.0)
 
@@ -19,7 +23,7 @@ def seen(h0: list[float], hm: list[float], dtype=torch.float32) -> Observation:
 def errors(name: str, *steps: Observation) -> list[float]:
     indicator, found = indicator_class(name)(CacheConfig(threshold=1.0)), []
     for observation in steps:
-        found.append(indicator.error(observation, [s.item() for s in indicator.measure(observation)]))
+        found.append(error_of(indicator, observation))
         indicator.follow(observation)
     return found
 
@@ -47,7 +51,7 @@ def test_means_are_float32(dtype):
     # 70000 values of 1 overflow float16 (65504) and stick at 256 in bfloat16 when summed in the model's dtype
     ones = torch.ones(70, 1000, dtype=dtype)
     assert abs_sum(ones).item() == 70000
-    assert distance(ones * 3, ones).item() == 140000
+    assert l1_distance(ones * 3, ones).item() == 140000
     assert abs_sum(ones).dtype == torch.float32
 
 
@@ -61,22 +65,22 @@ def test_ratio(numerator, denominator, quotient):
 
 def test_gate_by_hand():
     gate = Gate(threshold=0.5)
-    assert [gate.admits(e, STEP) for e in (0.2, 0.2, 0.2)] == [True, True, False]  # 0.2, 0.4, 0.6
+    assert [gate.accepts(e, STEP) for e in (0.2, 0.2, 0.2)] == [True, True, False]  # 0.2, 0.4, 0.6
     gate.computed(STEP)
     assert gate.accumulated == 0
-    assert gate.admits(0.49, STEP)
-    assert not gate.admits(0.01, STEP)  # 0.5 is not below 0.5
+    assert gate.accepts(0.49, STEP)
+    assert not gate.accepts(0.01, STEP)  # 0.5 is not below 0.5
 
 
 def test_gate_never_admits_the_unknown():
     for error in (math.inf, math.nan):
         gate = Gate(threshold=1e9)
-        assert not gate.admits(error, STEP)
+        assert not gate.accepts(error, STEP)
 
 
 def test_gate_of_single_errors():
     gate = Gate(threshold=0.5, accumulates=False)
-    assert [gate.admits(e, STEP) for e in (0.4, 0.4, 0.6, 0.4)] == [True, True, False, True]
+    assert [gate.accepts(e, STEP) for e in (0.4, 0.4, 0.6, 0.4)] == [True, True, False, True]
 
 
 def test_fetch_is_one_transfer_and_reduces_first():
@@ -86,9 +90,9 @@ def test_fetch_is_one_transfer_and_reduces_first():
         calls.append(sums.shape)
         return sums * 2  # two ranks that hold the same
 
-    assert fetch([torch.tensor(1.0), torch.tensor(2.5)], reduce) == [2.0, 5.0]
+    assert to_host([torch.tensor(1.0), torch.tensor(2.5)], reduce) == [2.0, 5.0]
     assert calls == [torch.Size([2])]
-    assert fetch([]) == []
+    assert to_host([]) == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import torch
 from core.toys import session
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dicache_core import CacheConfig, SampleKey, Storage, expected_bytes, fits, peak_bytes
+from dicache_core import CacheConfig, SampleKey
+from dicache_core.engine.memory import expected_bytes, fits, peak_bytes
+from dicache_core.engine.storage import Storage
 
 # image tokens and width: (H/8/2) (W/8/2) of a picture, (frames+3)/4 (H/16) (W/16) of a video
 REAL = {
@@ -62,6 +64,39 @@ def test_figures_by_hand():
     assert expected_bytes(config, 1024, 3072, torch.float32) == 5 * 1024 * 3072 * 4
 
 
+@pytest.mark.parametrize("names", [["positive"], ["positive", "negative"]], ids=["alone", "a pair"])
+@pytest.mark.parametrize("allowed", [None, torch.ones(())], ids=["unasked", "asked"])
+def test_of_the_models_input_a_sample_is_held(names, allowed):
+    """Whoever asks for it, how far it moved or whether it goes on: 4096 values of a picture's 262144."""
+    run, latent, state = session(warmup_steps=4), torch.randn(1, 16, 128, 128), torch.randn(1, 300, 32)
+    for step in range(8):
+        for name in names:
+            keys = [SampleKey(name, 0, "image")]
+            cache = run.forward(keys, run.schedule.step_at(run.schedule.sigmas[step]), latent, allowed=allowed)
+            cache.enter(state)
+            cache.probe(state + 1)
+            cache.complete(state + 2)
+            run.close(cache, run.stopwatch(state.device))
+    config, sizes, streams = run.config, (300, 32, torch.float32), len(names)
+    without = expected_bytes(config, *sizes, streams)
+    assert run.statistics.held_bytes == without + streams * 4096 * 4
+    assert run.statistics.held_bytes == expected_bytes(config, *sizes, streams, latent[0].numel())
+    assert peak_bytes(config, *sizes, streams, latent[0].numel()) == peak_bytes(config, *sizes, streams) + (
+        streams * 2 * 4096 * 4
+    )
+    # of an input of no round size at most 8191 values, of a small one all
+    assert expected_bytes(config, *sizes, 1, 8191) - expected_bytes(config, *sizes) == 8191 * 4 < 32 * 1024
+    assert expected_bytes(config, *sizes, 1, 4 * 8 * 8) - expected_bytes(config, *sizes) == 4 * 8 * 8 * 4
+
+
+def test_nothing_is_held_of_an_input_that_nobody_asks_for():
+    latent = torch.randn(1, 16, 128, 128)
+    for threshold, group in [(0.0, "image"), (0.5, None)]:
+        run = session(warmup_steps=4, threshold=threshold)
+        cache = run.forward([SampleKey("cond", 0, group)], run.schedule.step_at(1.0), latent)
+        assert cache.samples[0].held == []
+
+
 def test_fits_leaves_some_room():
     assert fits(100, 120)
     assert not fits(100, 105)
@@ -71,7 +106,7 @@ def test_fits_leaves_some_room():
 class PeakBytes(TorchDispatchMode):
     """The most bytes that tensors made inside of it held at once, each storage counted once.
 
-    Slots:
+    Attributes:
         elsewhere: addresses of memory that is not the model's.
     """
 
@@ -119,9 +154,7 @@ def test_what_is_asked_for_is_what_the_peak_takes(predictor, bits, elsewhere, to
     """Computed and skipped passes of a toy, all memory counted but the model's own state."""
     width, peak = 64, PeakBytes()
     settings = dict(threshold=1e9, warmup_steps=3, predictor=predictor, residual_bits=bits, probe_tokens=0)
-    run = session(**settings)
-    if elsewhere:
-        run.storage = MainMemory(peak, bits=bits)
+    run = session(**settings, storage=MainMemory(peak, bits=bits) if elsewhere else None)
     state, reused = torch.empty(batch, tokens, width), 0
     peak.elsewhere.add(state.untyped_storage().data_ptr())
     with torch.inference_mode():
@@ -155,5 +188,5 @@ def test_three_full_size_tensors_at_the_probe():
     packed = 4096 * (3072 + 2)
     bits8 = CacheConfig(threshold=0.4, residual_bits=8)
     assert peak_bytes(bits8, *sizes) == 2 * packed + full + 6 * probe + 2 * full
-    output = CacheConfig(threshold=0.4, indicator="foreseen", predictor="corrected_line")
+    output = CacheConfig(threshold=0.4, indicator="forecast", predictor="corrected_line")
     assert peak_bytes(output, *sizes) == 0

@@ -1,6 +1,5 @@
 """The Pareto plots: a name beside each line that matters, and none on another."""
 
-import json
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -8,11 +7,13 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("matplotlib")
-sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tools" / "bench"))
 import pareto
-from quality_table import OWN, TITLES, shown_models
+from bench import results
+from cells import TITLES
+from quality import OWN, models_of
 
-ROWS = json.loads((Path(__file__).resolve().parents[2] / "bench/results/quality.json").read_text(encoding="utf-8"))
+ROWS = results("quality.json")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_names_that_meet_move_as_little_as_they_must(heights, moved):
     assert pareto.apart(heights, 4) == pytest.approx(moved)
 
 
-@pytest.mark.parametrize("architecture", shown_models(ROWS))
+@pytest.mark.parametrize("architecture", models_of(ROWS, OWN))
 def test_every_line_that_matters_has_its_name_and_no_two_overlap(architecture):
     rows = [row for row in ROWS if row["architecture"] == architecture]
     figure = pareto.drawn(rows, TITLES[architecture], OWN)

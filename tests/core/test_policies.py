@@ -4,22 +4,16 @@ import math
 
 import pytest
 import torch
-from core.toys import hidden, schedule
+from core.toys import error_of, hidden, schedule
 
-from dicache_core import (
-    CacheConfig,
-    CacheSession,
-    Curve,
-    Observation,
-    SampleKey,
-    Stopwatch,
-    calibration,
-    curve_of,
-    indicator_class,
-    predictor_class,
-)
-from dicache_core.known.extrapolation import adams_bashforth2, bdf2, bdf2_heun, hold, linear, taylor2
-from dicache_core.known.hyca import CLUSTERS, cluster_channels, describe
+from dicache_core import CacheConfig, CacheSession, Calibration, SampleKey
+from dicache_core.calibration import calibration_of, recording_config
+from dicache_core.methods.extrapolation import adams_bashforth2, bdf2, bdf2_heun, hold, linear, taylor2
+from dicache_core.methods.hyca import CLUSTERS, cluster_channels, describe
+from dicache_core.methods.indicators import indicator_class
+from dicache_core.methods.predictors import predictor_class
+from dicache_core.observation import Observation
+from dicache_core.timing import Stopwatch
 
 TEN = schedule()  # sigmas 1, 0.9, ... 0.1, 0
 
@@ -34,7 +28,7 @@ def errors(name: str, *steps: tuple[Observation, float | None], **settings) -> l
     """Errors along steps of (observation, value learnt or None where the step is reused)."""
     indicator, found = indicator_class(name)(CacheConfig(threshold=1.0, **settings)), []
     for observation, value in steps:
-        found.append(indicator.error(observation, [s.item() for s in indicator.measure(observation)]))
+        found.append(error_of(indicator, observation))
         indicator.follow(observation)
         if value is not None:
             indicator.learn(observation, hidden(float(value))[0])
@@ -111,14 +105,14 @@ def test_sensitivity_by_hand():
 def test_magcache_by_hand():
     curve = (0.0, 0.9, 0.9, 0.8, 0.5, 0.5, 0.5, 0.5, 0.5, 0.0)
     steps = [(seen(1), 1), (seen(2), None), (seen(3), None), (seen(4), 1), (seen(5), None), (seen(9), None)]
-    found = errors("magcache", *steps, curve=curve)
+    found = errors("magcache", *steps, magnitude_ratios=curve)
     # 0.9 computed; 0.9; 0.9 * 0.8; 0.9 * 0.8 * 0.5 computed; 0.5; not measured
     assert found == [pytest.approx(e) for e in (0.1, 0.1, 0.28, 0.64, 0.5)] + [math.inf]
 
 
 def test_magcache_at_another_number_of_steps():
     # a curve of 5 steps in a run of 10: half the change per step
-    assert errors("magcache", (seen(2), None), curve=(0.0, 0.81, 0.5, 0.5, 0.5)) == [pytest.approx(0.1)]
+    assert errors("magcache", (seen(2), None), magnitude_ratios=(0.0, 0.81, 0.5, 0.5, 0.5)) == [pytest.approx(0.1)]
 
 
 def test_magcache_without_a_curve_says_what_to_do():
@@ -127,34 +121,34 @@ def test_magcache_without_a_curve_says_what_to_do():
 
 
 def test_a_curve_is_recorded_and_read_back():
-    run = CacheSession(calibration(), schedule(5))
+    run = CacheSession(recording_config(), schedule(5))
     for step, stack in enumerate([10.0, 8.0, 4.0, 4.0, 2.0]):
         cache = run.forward([SampleKey("cond", 0)], run.schedule.step_at(run.schedule.sigmas[step]), hidden(0.0))
         cache.enter(hidden(0.0))
         assert cache.decide() == (False,)
         cache.complete(hidden(stack))
         run.close(cache, Stopwatch(torch.device("cpu")))
-    curve = curve_of(run.statistics)
+    curve = calibration_of(run.statistics)
     assert curve.ratios == pytest.approx((0.0, 0.8, 0.5, 0.0, 0.0))
-    assert Curve.from_json(curve.to_json()) == curve
+    assert Calibration.from_json(curve.to_json()) == curve
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("no", "no JSON"),
+        ("no", "not JSON"),
         ("[1]", "architecture"),
-        ('{"architecture": "flux", "ratios": []}', "ratios"),
-        ('{"architecture": "flux", "ratios": [1, "2"]}', "ratios"),
-        ('{"architecture": "flux", "ratios": [true]}', "ratios"),
-        ('{"architecture": "flux", "ratios": [NaN]}', "ratios"),
-        ('{"architecture": "flux", "ratios": [-1]}', "ratios"),
+        ('{"version": 2, "architecture": "flux", "ratios": []}', "ratios"),
+        ('{"version": 2, "architecture": "flux", "ratios": [1, "2"]}', "ratios"),
+        ('{"version": 2, "architecture": "flux", "ratios": [true]}', "ratios"),
+        ('{"version": 2, "architecture": "flux", "ratios": [NaN]}', "ratios"),
+        ('{"version": 2, "architecture": "flux", "ratios": [-1]}', "ratios"),
         (" " * 70000, "characters"),
     ],
 )
 def test_a_bad_curve_is_refused(text, complaint):
     with pytest.raises(ValueError, match=complaint):
-        Curve.from_json(text)
+        Calibration.from_json(text)
 
 
 def test_fixed_interval_and_mask():
@@ -237,7 +231,7 @@ def test_output_line_shrinks_by_what_its_last_forecast_was_worth():
 
 def test_hyca_gives_each_channel_its_solver():
     """32 channels stand still, 32 move on a line, 32 on a parabola: each kind gets a solver that fits it."""
-    from dicache_core.known.hyca import HyCa
+    from dicache_core.methods.hyca import HyCa
 
     scale = torch.linspace(1, 2, 32)
 

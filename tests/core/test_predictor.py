@@ -6,7 +6,10 @@ import pytest
 import torch
 from core.toys import hidden
 
-from dicache_core import CacheConfig, Observation, Schedule, predictor_class
+from dicache_core import CacheConfig
+from dicache_core.methods.predictors import predictor_class
+from dicache_core.observation import Observation
+from dicache_core.schedule import Schedule
 
 STEP = Schedule((1.0, 0.5, 0.0)).step_at(1.0)
 

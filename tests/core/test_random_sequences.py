@@ -16,8 +16,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from dicache_core import INDICATORS, PREDICTORS, CacheConfig, CacheSession, SampleKey, Schedule, Space, expected_bytes
-from dicache_core.predictors import predictor_class
+from dicache_core import CacheConfig, CacheSession, SampleKey
+from dicache_core.engine.memory import expected_bytes
+from dicache_core.methods.indicators import INDICATORS
+from dicache_core.methods.predictors import PREDICTORS, Space, predictor_class
+from dicache_core.schedule import Schedule
 
 STEPS, PASSES = 8, 24
 CHANNELS = 2 + 2 * PASSES  # two that carry the probe's movement, then one per history that a pass of two rows may begin
@@ -30,7 +33,7 @@ LATENTS_KEPT = 6  # per sample, by the rules that look at the model's input and 
 class Pass:
     """One forward pass of a host.
 
-    Slots:
+    Attributes:
         move: how sigma goes on: "next" step, the "same" again, the "middle" of the step, or to any step.
         probes: per row, the size of the probe's state.
         pixels: length of the latent, which need not follow the number of tokens (odd sizes are padded).
@@ -79,7 +82,7 @@ CONFIG = st.builds(
     probe_tokens=st.sampled_from([0, 2]),
     target=st.sampled_from(["", "", "2x", "3"]),
     mask=st.just("1,0,1,0,0,1,0,0"),
-    curve=st.just((0.0, *[1.02] * 6, 0.0)),
+    magnitude_ratios=st.just((0.0, *[1.02] * 6, 0.0)),
     residual_errors=st.just(((0.1, 0.2),) * 8),
     velocity_errors=st.just(((0.1, 0.2),) * 8),
 ).filter(possible)
@@ -114,7 +117,7 @@ class Host:
         keys = [SampleKey(p.stream, row) for row in range(len(p.probes))]
         layout = (0 if self.session.needs_no_stack else p.tokens, p.pixels, p.dtype)  # no stack, no tokens
         channels = [self._channel(key, step, layout) for key in keys]
-        x = _state(p.pixels, p.dtype, [0.5 + step.index] * len(keys)).transpose(1, 2)  # (N, C, pixels)
+        x = _state(p.pixels, p.dtype, [0.5 + step.step_index] * len(keys)).transpose(1, 2)  # (N, C, pixels)
         cache = self.session.forward(keys, step, x)
         if self.session.needs_no_stack:
             out = cache.forecast() if all(cache.decide()) else cache.observe(self._marked(x, cache, channels, -2))
@@ -125,7 +128,7 @@ class Host:
         for row, channel in enumerate(channels):
             self._check(out[row], channel, cache.decisions[row].reuse)
         for key, channel in zip(keys, channels, strict=True):
-            self.lineages[key] = Lineage(step.index, step.sigma, layout, channel)
+            self.lineages[key] = Lineage(step.step_index, step.sigma, layout, channel)
         self._check_memory(step)
         self.seen.append((p.stream, tuple(cache.decisions), self._without_marks(out)))
 
@@ -133,12 +136,12 @@ class Host:
         h0 = _state(p.tokens, p.dtype, [1.0] * len(p.probes))
         hm = _state(p.tokens, p.dtype, p.probes)
         cache.enter(h0, modulated=hm)
-        if self.session.probe_depth:
+        if self.session.run.probe_depth:
             cache.probe(hm)
         else:
             cache.decide()
         h0.fill_(math.nan)  # blocks change their input in place
-        if self.session.space is Space.OUTPUT:
+        if self.session.run.space is Space.OUTPUT:
             return cache.observe(self._marked(x, cache, channels, -2))
         out = self._marked(_state(p.tokens, p.dtype, [1.0] * len(p.probes)), cache, channels, -1)
         cache.estimate(out) if cache.all_reused else cache.complete(out)
@@ -156,14 +159,14 @@ class Host:
     def _channel(self, key: SampleKey, step, layout: tuple) -> int:
         """The mark of the history that this pass may use: a new one where nothing may be carried over."""
         last = self.lineages.get(key)
-        follows = last is not None and 0 <= step.index - last.index <= 1 and step.sigma <= last.sigma * 1.001
+        follows = last is not None and 0 <= step.step_index - last.index <= 1 and step.sigma <= last.sigma * 1.001
         if follows and last.layout == layout:
             return last.channel
         self.channels += 1
         return self.channels - 1
 
     def _check(self, out: torch.Tensor, channel: int, reused: bool) -> None:
-        axis = -2 if self.session.space is Space.OUTPUT else -1
+        axis = -2 if self.session.run.space is Space.OUTPUT else -1
         assert out.isfinite().all()
         marks = out.movedim(axis, -1)[..., 2:]
         own = marks[..., channel - 2]
@@ -172,19 +175,19 @@ class Host:
 
     def _without_marks(self, out: torch.Tensor) -> torch.Tensor:
         """``out`` with its mark moved to one place, whichever channel it had."""
-        out = out.movedim(-2 if self.session.space is Space.OUTPUT else -1, -1)
+        out = out.movedim(-2 if self.session.run.space is Space.OUTPUT else -1, -1)
         return torch.cat([out[..., :2], out[..., 2:].sum(-1, keepdim=True)], -1)
 
     def _shape(self, p: Pass) -> tuple[int, ...]:
         n = len(p.probes)
-        return (n, CHANNELS, p.pixels) if self.session.space is Space.OUTPUT else (n, p.tokens, CHANNELS)
+        return (n, CHANNELS, p.pixels) if self.session.run.space is Space.OUTPUT else (n, p.tokens, CHANNELS)
 
     def _check_memory(self, step) -> None:
         """The formula, for every sample that was there at this step or the one before, at the largest layout."""
-        config, live = self.session.config, [x for x in self.lineages.values() if step.index - x.index <= 1]
+        config, live = self.session.config, [x for x in self.lineages.values() if step.step_index - x.index <= 1]
         most = max(expected_bytes(config, x.layout[0], CHANNELS, DTYPES[x.layout[2]]) for x in live)
         most += LATENTS_KEPT * CHANNELS * 6 * 4
-        assert self.session.held_bytes() <= len(live) * most
+        assert self.session.histories.held_bytes() <= len(live) * most
 
 
 def _moved(sigma: float, move: str | int) -> float:
@@ -192,8 +195,8 @@ def _moved(sigma: float, move: str | int) -> float:
     if isinstance(move, int):
         return SIGMAS[move]
     if move == "next":
-        return SIGMAS[min(step.index + 1, STEPS - 1)]
-    return (step.sigmas[step.index] + step.next_sigma) / 2 if move == "middle" else sigma
+        return SIGMAS[min(step.step_index + 1, STEPS - 1)]
+    return (step.sigmas[step.step_index] + step.next_sigma) / 2 if move == "middle" else sigma
 
 
 def _state(tokens: int, dtype: str, sizes) -> torch.Tensor:
@@ -245,9 +248,9 @@ def test_the_marks_show_a_stolen_history(predictor):
     host = Host(config)
     host.run(Pass("cond", 0, (1.0,), 3, 4, "float32"))
     host.run(Pass("uncond", "same", (1.0,), 3, 4, "float32"))
-    histories = host.session._histories
+    histories = host.session.histories._by_key
     cond, uncond = histories
     histories[cond], histories[uncond] = histories[uncond], histories[cond]
     with pytest.raises(AssertionError, match=r"marked|stream's own"):
         host.run(Pass("cond", "next", (1.0,), 3, 4, "float32"))
-    assert predictor_class(predictor).space is host.session.space
+    assert predictor_class(predictor).space is host.session.run.space

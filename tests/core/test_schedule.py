@@ -2,7 +2,7 @@
 
 import pytest
 
-from dicache_core import Schedule
+from dicache_core.schedule import Schedule
 
 SCHEDULE = Schedule((1.0, 0.9, 0.6, 0.2, 0.0))
 
@@ -24,13 +24,13 @@ SCHEDULE = Schedule((1.0, 0.9, 0.6, 0.2, 0.0))
 )
 def test_step_of_a_sigma(sigma, index, final):
     step = SCHEDULE.step_at(sigma)
-    assert (step.index, step.final) == (index, final)
+    assert (step.step_index, step.is_last) == (index, final)
 
 
 def test_place_counts_the_steps_of_other_runs():
     second_expert = Schedule((0.5, 0.3, 0.1, 0.0), steps_before=7)
     step = second_expert.step_at(0.5)
-    assert (step.index, step.place, step.total) == (0, 7, 10)
+    assert (step.step_index, step.global_step, step.total) == (0, 7, 10)
     assert step.progress == pytest.approx(0.7)
 
 

@@ -9,7 +9,8 @@ import torch
 from core.toys import hidden, run_pass, session
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dicache_core import SampleKey, Stopwatch
+from dicache_core import SampleKey
+from dicache_core.timing import Stopwatch
 
 
 def decisions(session, *probes, stream="cond", **options):
@@ -174,10 +175,10 @@ class Syncs(TorchDispatchMode):
 
 def test_one_sync_where_a_decision_is_open_and_none_elsewhere(monkeypatch):
     fetched = []
-    import dicache_core.forward_pass as module
+    import dicache_core.engine.forward_pass as module
 
-    original = module.fetch
-    monkeypatch.setattr(module, "fetch", lambda sums, reduce: fetched.append(len(sums) > 0) or original(sums, reduce))
+    original = module.to_host
+    monkeypatch.setattr(module, "to_host", lambda sums, reduce: fetched.append(len(sums) > 0) or original(sums, reduce))
     with Syncs() as syncs:
         decisions(session(), *[10] * 10)
     assert fetched == [False, False] + [True] * 7 + [False]  # warm-up, open, last step
@@ -189,7 +190,7 @@ def test_memory_is_two_residuals_per_sample_and_does_not_grow():
     for step in range(39):
         state = torch.randn(3, 2000, 8)
         run_pass(run, step, state, state * (1 + step), torch.randn(3, 2000, 8))
-        sizes.append(run.held_bytes())
+        sizes.append(run.histories.held_bytes())
     residual = 3 * 2000 * 8 * 4
     assert sizes[5:] == sizes[5:6] * len(sizes[5:])
     assert sizes[-1] == pytest.approx(2 * residual, rel=0.1)
@@ -199,13 +200,13 @@ def test_moving_streams_do_not_pile_up():
     run = session(steps=40)
     for step in range(39):
         run_pass(run, step, hidden(0.0), hidden(1.0), hidden(1.0), stream=f"window {step}")
-    assert len(run._histories) <= 2
+    assert len(list(run.histories)) <= 2
 
 
 def test_nothing_of_a_session_outlives_it():
     run = session()
     decisions(run, *[10] * 6)
-    kept = [weakref.ref(t) for sample in run._histories.values() for t in sample.held]
+    kept = [weakref.ref(t) for sample in run.histories for t in sample.held]
     assert kept
     assert all(r() is not None for r in kept)
     del run
@@ -235,8 +236,8 @@ def test_a_pass_that_visits_no_block_counts_as_computed(predictor):
     statistics = run.statistics
     assert statistics.cells[0] == "c"
     assert (statistics.computed, statistics.reused) == (1, 0)
-    assert [[d.reason for _, d in lane] for lane in statistics.lanes().values()] == [["no block seen"]] * 2
-    assert len(statistics.summary()["lanes"]) == 2
+    assert [[d.reason for _, d in lane] for lane in statistics.by_sample().values()] == [["no block seen"]] * 2
+    assert len(statistics.summary()["samples"]) == 2
     assert statistics.undecided == 1
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from core.toys import hidden, run_pass, session
 
-from dicache_core import CacheOutOfMemoryError, SampleKey, Storage
-from dicache_core.storage import OUT_OF_MEMORY
+from dicache_core import SampleKey
+from dicache_core.engine.storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage
 
 
 class Elsewhere(Storage):
@@ -50,9 +50,9 @@ def test_on_one_memory_the_main_memory_is_the_same_memory():
 
 
 def test_results_do_not_depend_on_where_residuals_rest():
-    here, there, main = session(threshold=0.3), session(threshold=0.3), session(threshold=0.3, cache_device="cpu")
-    there.storage = Elsewhere()
-    assert main.storage.in_main_memory
+    here, there = session(threshold=0.3), session(threshold=0.3, storage=Elsewhere())
+    main = session(threshold=0.3, cache_device="cpu")
+    assert main.run.storage.in_main_memory
     expected = outputs(here)
     assert any(all(reuse) for reuse, _ in expected)
     for run in (there, main):
@@ -62,31 +62,31 @@ def test_results_do_not_depend_on_where_residuals_rest():
 
 
 def test_residuals_travel_back_once_per_skipped_step_and_behind_its_decision():
-    run = session(threshold=1e9, warmup_steps=2, steps=6)
-    run.storage = Elsewhere()
+    run = session(threshold=1e9, warmup_steps=2, steps=6, storage=Elsewhere())
+    storage = run.run.storage
     for step in range(2):
         run_pass(run, step, hidden(0.0), hidden(1.0), hidden(2.0 + step))
-    assert run.storage.journeys == ["out", "out"]
+    assert storage.journeys == ["out", "out"]
     for step in range(2, 5):
-        run.storage.journeys.clear()
+        storage.journeys.clear()
         cache = run.forward([SampleKey("cond", 0)], run.schedule.step_at(run.schedule.sigmas[step]))
         state = hidden(0.0)
         cache.enter(state)
         assert all(cache.probe(state.add_(1.0)))
-        assert run.storage.journeys == [], "brought before anybody knew whether it is needed"
+        assert storage.journeys == [], "brought before anybody knew whether it is needed"
         cache.estimate(state)
-        assert run.storage.journeys == ["back", "back"]
-    run.storage.journeys.clear()
+        assert storage.journeys == ["back", "back"]
+    storage.journeys.clear()
     run_pass(run, 5, hidden(0.0), hidden(1.0), hidden(2.0))  # the last step computes: nothing to bring
-    assert "back" not in run.storage.journeys
+    assert "back" not in storage.journeys
 
 
 def test_nothing_is_brought_for_a_step_that_is_computed():
-    run = session(threshold=1e-9, warmup_steps=2, steps=6)
-    run.storage = Elsewhere()
+    run = session(threshold=1e-9, warmup_steps=2, steps=6, storage=Elsewhere())
+    storage = run.run.storage
     for step in range(6):
         run_pass(run, step, hidden(0.0), hidden(1.0 + step), hidden(2.0))
-    assert run.storage.journeys == ["out"] * 6
+    assert storage.journeys == ["out"] * 6
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_8_bits_in_a_run():
 
 
 def test_ordinary_memory_where_no_pinned_is_left(monkeypatch):
-    from dicache_core import storage as module
+    from dicache_core.engine import storage as module
 
     empty = torch.empty
 
@@ -135,20 +135,19 @@ class Full(Storage):
 def test_without_memory_the_run_goes_on_without_a_cache():
     run = session()
     run_pass(run, 0, hidden(0.0), hidden(1.0), hidden(2.0))
-    run.storage = Full()
-    for sample in run._histories.values():
-        sample.predictor.storage = run.storage
+    for sample in run.histories:
+        sample.predictor.storage = Full()
     with pytest.raises(CacheOutOfMemoryError, match="no memory left"):
         run_pass(run, 1, hidden(0.0), hidden(1.0), hidden(2.0))
     run.abandon()
-    assert run.held_bytes() == 0
+    assert run.histories.held_bytes() == 0
     assert run.needs_no_stack
     for step in range(1, 10):
         cache = run.forward([SampleKey("cond", 0)], run.schedule.step_at(run.schedule.sigmas[step]))
         assert cache.decide() == (False,)
         assert cache.decisions[0].reason == "out of memory"
         cache.observe(hidden(1.0))
-    assert run.held_bytes() == 0
+    assert run.histories.held_bytes() == 0
 
 
 @pytest.mark.gpu

@@ -1,75 +1,123 @@
 """What is remembered of a model: which choice serves a run, and what a file has to be like."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from dicache_core import (
-    DEFAULT_PRESET,
-    LARGEST_FILE,
-    RECALLED,
-    CacheConfig,
-    Choice,
-    Recall,
-    Remembered,
-    Situation,
-    TunedSettings,
-    asks_memory,
-    chosen_policy,
-    resolve,
-    settings_of,
-)
-from dicache_core.tuned import MOST_CHOICES
+from dicache_core import DEFAULT_PRESET, TUNED_MATCH_TEXTS, CacheConfig, Choice, RunContext, TunedSettings, resolve
+from dicache_core.calibration import LARGEST_FILE
+from dicache_core.comparison import settings_of
+from dicache_core.policies import chosen_policy
+from dicache_core.presets import needs_tuned
+from dicache_core.tuning.context import SamplerFamily, TunedMatch
+from dicache_core.tuning.store import MOST_CHOICES, TunedModel
 
-PLAIN, NOISY = "adds no noise", "adds noise"
+PLAIN, NOISY = SamplerFamily.DETERMINISTIC, SamplerFamily.STOCHASTIC
 
 
-def choice(steps: int = 30, sampler: str = PLAIN, patched: bool = False, **changes) -> Choice:
-    numbers = dict(wish="close", policy="foreseen", target="2x", speed=1.9, psnr=31.0, ssim=0.95) | changes
-    return Choice(Situation(sampler, steps, patched), **numbers)
+def choice(steps: int = 30, sampler: SamplerFamily = PLAIN, patched: bool = False, **changes) -> Choice:
+    numbers = dict(goal="close", policy="forecast", target="2x", speed=1.9, psnr=31.0, ssim=0.95) | changes
+    return Choice(RunContext(sampler, steps, patched), **numbers)
 
 
-def remembered(*choices: Choice) -> Remembered:
-    return Remembered("flux", "0123456789abcdef", choices)
+def remembered(*choices: Choice) -> TunedModel:
+    return TunedModel("flux", "0123456789abcdef", choices)
 
 
 @pytest.mark.parametrize(("steps", "served"), [(22, False), (23, True), (30, True), (40, True), (41, False)])
 def test_a_choice_serves_up_to_a_third_more_steps_and_as_many_fewer(steps, served):
-    found, recall = remembered(choice(30)).recall(Situation(PLAIN, steps))
+    found, recall = remembered(choice(30)).match(RunContext(PLAIN, steps))
     assert (found is not None) == served
-    assert recall == (Recall("fits", "close", steps) if served else Recall("steps", "", steps))
-    assert Situation(PLAIN, 30).range == (23, 40)
+    assert recall == (TunedMatch("fits", "close", steps) if served else TunedMatch("steps", "", steps))
+    assert RunContext(PLAIN, 30).range == (23, 40)
 
 
 def test_the_nearest_number_of_steps_and_of_those_the_latest():
-    known = remembered(choice(30), choice(24, wish="very close"), choice(30, patched=True))
-    assert known.find(Situation(PLAIN, 28)) == choice(30, patched=True)
-    assert known.find(Situation(PLAIN, 25)) == choice(24, wish="very close")
+    known = remembered(choice(30), choice(24, goal="very close"), choice(30, patched=True))
+    assert known.find(RunContext(PLAIN, 28)) == choice(30, patched=True)
+    assert known.find(RunContext(PLAIN, 25)) == choice(24, goal="very close")
 
 
 def test_another_kind_of_sampler_has_another_choice():
     known = remembered(choice(30))
-    assert known.recall(Situation(NOISY, 30)) == (None, Recall("sampler", "", 30))
-    assert known.with_choice(choice(30, NOISY)).find(Situation(NOISY, 30)) == choice(30, NOISY)
+    assert known.match(RunContext(NOISY, 30)) == (None, TunedMatch("sampler", "", 30))
+    assert known.with_choice(choice(30, NOISY)).find(RunContext(NOISY, 30)) == choice(30, NOISY)
+
+
+def test_a_sampler_with_more_calls_in_a_step_is_another_kind():
+    heun = RunContext(PLAIN, 30, calls=2)
+    assert remembered(choice(30)).match(heun) == (None, TunedMatch("sampler", "", 30))
+    assert heun.sampler_text == "adds no noise, 2 calls a step"
 
 
 def test_a_lora_does_not_lose_it_but_is_said():
-    found, recall = remembered(choice()).recall(Situation(PLAIN, 30, patched=True))
+    found, recall = remembered(choice()).match(RunContext(PLAIN, 30, patched=True))
     assert found == choice()
     assert recall.found == "patched"
-    assert remembered(choice(patched=True)).recall(Situation(PLAIN, 30, patched=True))[1].found == "fits"
+    assert remembered(choice(patched=True)).match(RunContext(PLAIN, 30, patched=True))[1].found == "fits"
 
 
 def test_tuning_again_replaces():
     known = remembered(choice(30), choice(10)).with_choice(choice(30, target="3x"))
     assert known.choices == (choice(10), choice(30, target="3x"))
+    with_lora = choice(30, patched=True)
+    assert known.with_choice(with_lora).choices == (choice(10), with_lora)
+
+
+def part(begin: float, end: float = 1.0, steps: int = 30, **changes) -> Choice:
+    return replace(choice(**changes), context=RunContext(PLAIN, steps, begin=begin, end=end))
+
+
+def test_image_to_image_and_text_to_image_each_keep_their_choice():
+    """Both samplers of a hires fix have schedules of 30 steps; the second one samples the last 6 of them."""
+    whole, last = part(0.0, target="2x"), part(0.8, target="3x")
+    for known in (remembered(whole).with_choice(last), remembered(last).with_choice(whole)):
+        assert set(known.choices) == {whole, last}
+        assert known.find(whole.context) == whole
+        assert known.find(last.context) == last
+        assert known.find(RunContext(PLAIN, 30, begin=0.7)) == whole, "further from the last fifth than it reaches"
+        assert known.find(RunContext(PLAIN, 30, begin=0.75)) == last
+    assert len(remembered(whole, last).describe().splitlines()) == 2
+    assert "80% to 100% of the schedule" in remembered(last).describe()
+    assert "schedule" not in remembered(whole).describe()
+
+
+@pytest.mark.parametrize(
+    ("tuned", "run", "served"),
+    [
+        ((0.0, 1.0), (0.5, 1.0), True),  # image to image, and the second of two experts
+        ((0.0, 1.0), (0.0, 0.5), True),
+        ((0.5, 1.0), (0.0, 1.0), False),
+        ((0.8, 1.0), (0.74, 1.0), True),  # up to a third more
+        ((0.8, 1.0), (0.73, 1.0), False),
+        ((0.0, 0.5), (0.0, 0.66), True),
+        ((0.0, 0.5), (0.0, 0.67), False),
+        ((0.0, 0.5), (0.5, 1.0), False),
+    ],
+)
+def test_a_choice_serves_the_part_of_a_schedule_that_it_was_measured_on(tuned, run, served):
+    found, recall = remembered(part(*tuned)).match(RunContext(PLAIN, 30, begin=run[0], end=run[1]))
+    assert (found is not None) == served
+    assert recall.found == ("fits" if served else "part")
+
+
+def test_the_first_thing_that_does_not_fit_is_said():
+    known = remembered(part(0.8))
+    found = [
+        known.match(RunContext(sampler, steps))[1].found for sampler, steps in ((NOISY, 30), (PLAIN, 9), (PLAIN, 30))
+    ]
+    assert found == ["sampler", "steps", "part"]
+    assert remembered().match(RunContext(PLAIN, 30))[1] == TunedMatch("model", "", 30)
 
 
 def test_every_word_says_what_to_run_and_which_preset_took_its_place():
+    fallbacks = {"model", "sampler", "steps", "part"}
     assert all(
-        DEFAULT_PRESET in RECALLED[found] and "run DiCache Tune" in RECALLED[found] for found in ("sampler", "steps")
+        DEFAULT_PRESET in TUNED_MATCH_TEXTS[found] and "Run DiCache Tune" in TUNED_MATCH_TEXTS[found]
+        for found in fallbacks
     )
-    assert set(RECALLED) == {"fits", "patched", "sampler", "steps"}
+    assert set(TUNED_MATCH_TEXTS) == {"fits", "patched"} | fallbacks
 
 
 # -- the file ------------------------------------------------------------------------------------------------------
@@ -77,17 +125,20 @@ def test_every_word_says_what_to_run_and_which_preset_took_its_place():
 
 def test_there_and_back():
     known = remembered(choice(), choice(12, NOISY, True, policy="dicache", target=""))
-    assert Remembered.from_json(known.to_json()) == known
+    assert TunedModel.from_json(known.to_json()) == known
 
 
 def test_the_largest_file_can_be_read():
-    long = [choice(steps + 1, sampler="s" * 100, wish="w" * 100, psnr=31.123456789012345) for steps in range(200)]
+    long = [
+        choice(steps + 1, sampler=SamplerFamily.FROM_THE_IMAGE, goal="w" * 100, psnr=31.123456789012345)
+        for steps in range(200)
+    ]
     known = remembered()
     for one in long:
         known = known.with_choice(one)
     assert known.choices == tuple(long[-MOST_CHOICES:])
     assert len(known.to_json()) <= LARGEST_FILE
-    assert Remembered.from_json(known.to_json()) == known
+    assert TunedModel.from_json(known.to_json()) == known
 
 
 def changed(**changes) -> str:
@@ -111,8 +162,8 @@ def changed(**changes) -> str:
         "[" * 60_000,
         remembered(choice()).to_json()[:-9],
         '{"architecture": "flux", "ratios": [1.0, 0.9]}',
-        changed(version=2),
-        changed(version="1"),
+        changed(version=1),
+        changed(version="2"),
         changed(architecture=7),
         changed(fingerprint=None),
         changed(choices={}),
@@ -121,7 +172,7 @@ def changed(**changes) -> str:
         changed(choices__n0__policy="no such policy"),
         changed(choices__n0__policy="step_mask"),
         changed(choices__n0__policy="magcache"),
-        changed(choices__n0__policy=["foreseen"]),
+        changed(choices__n0__policy=["forecast"]),
         changed(choices__n0__target="0.5x"),
         changed(choices__n0__target="2" * 400 + "x"),
         changed(choices__n0__speed="2"),
@@ -130,23 +181,29 @@ def changed(**changes) -> str:
         changed(choices__n0__psnr=float("inf")),
         changed(choices__n0__ssim=-1),
         changed(choices__n0__psnr=10**400),
-        changed(choices__n0__wish=""),
-        changed(choices__n0__situation=None),
-        changed(choices__n0__situation__steps=0),
-        changed(choices__n0__situation__steps=30.5),
-        changed(choices__n0__situation__patched=1),
-        changed(choices__n0__situation__sampler="x" * 1000),
+        changed(choices__n0__goal=""),
+        changed(choices__n0__context=None),
+        changed(choices__n0__context__steps=0),
+        changed(choices__n0__context__steps=30.5),
+        changed(choices__n0__context__patched=1),
+        changed(choices__n0__context__begin="0.5"),
+        changed(choices__n0__context__begin=float("nan")),
+        changed(choices__n0__context__begin=-0.5),
+        changed(choices__n0__context__end=1.5),
+        changed(choices__n0__context__sampler="adds no noise"),
+        changed(choices__n0__context__calls=0),
+        changed(choices__n0__context__calls="1"),
         " " * LARGEST_FILE + remembered(choice()).to_json(),
     ],
     ids=lambda text: repr(text[-40:]),
 )
 def test_everything_else_is_refused_with_what_to_do(text):
     with pytest.raises(ValueError, match="delete the file, or run DiCache Tune again"):
-        Remembered.from_json(text)
+        TunedModel.from_json(text)
 
 
 def test_what_a_later_version_adds_to_a_choice_does_not_matter():
-    assert Remembered.from_json(changed(choices__n0__note="more", more=1)) == remembered(choice())
+    assert TunedModel.from_json(changed(choices__n0__note="more", more=1)) == remembered(choice())
 
 
 # -- the preset ----------------------------------------------------------------------------------------------------
@@ -154,7 +211,7 @@ def test_what_a_later_version_adds_to_a_choice_does_not_matter():
 
 @pytest.mark.parametrize("architecture", ["flux", "unet", "qwen_image", "no such model"])
 def test_the_preset_is_the_policy_that_is_handed_in(architecture):
-    policy = chosen_policy("foreseen", target="2.5x")
+    policy = chosen_policy("forecast", target="2.5x")
     assert resolve(architecture, "tuned", tuned=policy) == resolve(architecture, policy=policy)
     assert resolve(architecture, "tuned", tuned=policy).target == "2.5x"
 
@@ -173,10 +230,10 @@ def test_without_one_it_says_what_to_run():
 
 @pytest.mark.parametrize("given", [{"threshold": 0.2}, {"probe_depth": 2}, {"policy": chosen_policy("fbcache")}])
 def test_what_takes_the_place_of_a_presets_method_needs_no_memory(given):
-    assert not asks_memory("tuned", **given)
+    assert not needs_tuned("tuned", **given)
     assert resolve("flux", "tuned", **given) == resolve("flux", DEFAULT_PRESET, **given)
-    assert asks_memory("tuned", warmup_steps=3)
-    assert not asks_memory(DEFAULT_PRESET)
+    assert needs_tuned("tuned", warmup_steps=3)
+    assert not needs_tuned(DEFAULT_PRESET)
 
 
 def test_compare_asks_for_what_was_tuned_only_where_it_is_named():
@@ -192,5 +249,5 @@ def test_compare_asks_for_what_was_tuned_only_where_it_is_named():
 def test_settings_are_chosen_when_the_run_is_known():
     one, fallback = CacheConfig(target="3x"), CacheConfig(target="2x")
     settings = TunedSettings(remembered(choice()), fallback, {choice(): one})
-    assert settings.for_run(Situation(PLAIN, 30)) == (one, Recall("fits", "close", 30))
-    assert settings.for_run(Situation(PLAIN, 12)) == (fallback, Recall("steps", "", 12))
+    assert settings.for_run(RunContext(PLAIN, 30)) == (one, TunedMatch("fits", "close", 30))
+    assert settings.for_run(RunContext(PLAIN, 12)) == (fallback, TunedMatch("steps", "", 12))

@@ -2,16 +2,20 @@
 
 import torch
 
-from dicache_core import CacheConfig, CacheSession, SampleKey, Schedule
+from dicache_core import CacheConfig, CacheSession, SampleKey
+from dicache_core.engine.storage import Storage
+from dicache_core.methods.base import Indicator, MeasuredIndicator
+from dicache_core.observation import Observation
+from dicache_core.schedule import Schedule
 
 
 def schedule(steps: int = 10) -> Schedule:
     return Schedule((*(1.0 - i / steps for i in range(steps)), 0.0))
 
 
-def session(steps: int = 10, **settings) -> CacheSession:
+def session(steps: int = 10, storage: Storage | None = None, **settings) -> CacheSession:
     settings = {"threshold": 0.5, "warmup_steps": 2, **settings}
-    return CacheSession(CacheConfig(**settings), schedule(steps))
+    return CacheSession(CacheConfig(**settings), schedule(steps), storage=storage)
 
 
 def hidden(*values: float, dtype=torch.float32) -> torch.Tensor:
@@ -36,3 +40,10 @@ def run_pass(session, step, h0, hm, stack, stream="cond", in_place=False):
         state += stack
         cache.complete(state)
     return reuse, state
+
+
+def error_of(indicator: Indicator, obs: Observation) -> float:
+    """What the rule says of a step, whether it has to measure for it or not."""
+    if isinstance(indicator, MeasuredIndicator):
+        return indicator.error(obs, [s.item() for s in indicator.measure(obs)])
+    return indicator.planned_error(obs)

@@ -3,6 +3,7 @@
 ``python3 tests/host/run.py --script tests/host/chromium.py`` finds or brings one; CI does that before its tests.
 """
 
+import argparse
 import os
 import platform
 import shutil
@@ -11,7 +12,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -159,13 +160,17 @@ def _say(text: str) -> None:
     print(f"[dicache] {text}", file=sys.stderr, flush=True)
 
 
-def main() -> int:
-    browser = bring_browser()
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="only look whether one is there")
+    quick = parser.parse_args(arguments).quick
+    browser = working_browser() if quick else bring_browser()
     if browser is None:
         _say("no browser, so the tests of the front end cannot run: install a Chromium or Chrome, or set CHROMIUM_PATH")
         return 1
     _say(f"browser: {browser} ({version_of(browser)})")
-    _say(bring_fonts())
+    if not quick:
+        _say(bring_fonts())
     return 0
 
 

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import aiohttp
 import psutil
-from layout import base_directory
+from layout import REPO, base_directory
 from provision import Host
 
+CELLS = 12  # of the testbed's Flux, whose pictures have 32: what the tests of server and front end sample
 Graph = dict[str, dict]  # API format: node id -> {"class_type", "inputs"}
 
 
@@ -59,17 +60,31 @@ class Run:
 
 
 class ComfyServer:
-    """``with ComfyServer(host) as server: server.run(graph)``; the process tree is gone when the block ends."""
+    """``with ComfyServer(host) as server: server.run(graph)``; the process tree is gone when the block ends.
 
-    def __init__(self, host: Host, *, cpu: bool = True, arguments: tuple[str, ...] = (), patience: float = 180.0):
-        self.host, self.cpu, self.arguments, self.patience = host, cpu, arguments, patience
+    ``pack`` is the folder that stands in ``custom_nodes``: this checkout, or what somebody would install.
+    ``cells`` is the width and height of the testbed's latents, for those who do not look at its pictures.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        cpu: bool = True,
+        arguments: tuple[str, ...] = (),
+        patience: float = 180.0,
+        pack: Path = REPO,
+        cells: int | None = None,
+    ) -> None:
+        self.host, self.cpu, self.arguments, self.patience, self.pack = host, cpu, arguments, patience, pack
+        self.cells = cells
         self.client_id = uuid.uuid4().hex
         self.process: subprocess.Popen | None = None
 
     def __enter__(self) -> "ComfyServer":
         self._folder = tempfile.TemporaryDirectory(prefix="comfyui-dicache-", ignore_cleanup_errors=True)
         try:
-            self.base = base_directory(Path(self._folder.name))
+            self.base = base_directory(Path(self._folder.name), self.pack)
             self.log_path = self.base / "server.log"
             self.port = _free_port()
             self.url = f"http://127.0.0.1:{self.port}"
@@ -161,6 +176,8 @@ class ComfyServer:
         command += ["--disable-auto-launch", "--disable-api-nodes", *(["--cpu"] if self.cpu else []), *self.arguments]
         # Spinning worker threads make a busy machine ten times slower than a free one; sleeping ones do not.
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+        if self.cells:
+            environment["DICACHE_TESTBED_CELLS"] = str(self.cells)
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, cwd=self.base, env=environment

@@ -11,7 +11,7 @@ DETECTED = ("flux", "hunyuan_video", "wan")  # ComfyUI's own loader knows the ot
 
 def demo_graph(caption: str, architecture: str = "flux", **sampler: object) -> Graph:
     """A new one; ``sampler`` holds inputs of its KSampler."""
-    graph = json.loads((REPO / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
+    graph = json.loads((REPO / "tools" / "demo" / "workflows" / "testbed.json").read_text(encoding="utf-8"))
     for node in (CAPTION, NEGATIVE, LATENT):
         graph[node]["inputs"]["architecture"] = architecture
     graph[DECODE]["inputs"]["unet_name"] = f"{architecture}.safetensors"

@@ -66,6 +66,7 @@ class Comfy:
 
     def node(self, node_id: str, **inputs) -> tuple:
         """Run a node as the executor would, widgets at their defaults unless given; V1 and V3 nodes alike."""
+        self.pack  # noqa: B018 - its nodes are there from its loading on
         cls = self.nodes.NODE_CLASS_MAPPINGS[node_id]
         if not hasattr(cls, "GET_SCHEMA"):
             return getattr(cls(), cls.FUNCTION)(**inputs)

@@ -1,9 +1,13 @@
 """The folder that a test's or demo's ComfyUI uses as its --base-directory."""
 
 import shutil
+import sys
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
+sys.path.append(str(REPO / "tests"))
+from testbed.packing import all_unpacked  # noqa: E402
+
 PACK = "ComfyUI-DiCache"
 TESTBED = "dicache-testbed"
 RAYLIGHT = "raylight"  # a stand-in, see tests/host/raylight_stand_in
@@ -17,7 +21,7 @@ def base_directory(folder: Path, pack: Path = REPO) -> Path:
     _link_or_copy(pack, folder / "custom_nodes" / PACK)
     _link_or_copy(REPO / "tests" / "testbed", folder / "custom_nodes" / TESTBED)
     _link_or_copy(REPO / "tests" / "host" / "raylight_stand_in", folder / "custom_nodes" / RAYLIGHT)
-    _link_or_copy(REPO / "tests" / "testbed" / "weights", folder / "models" / "diffusion_models")
+    _link_or_copy(all_unpacked(), folder / "models" / "diffusion_models")
     return folder
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +32,39 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+
+
+def without_inference_mode(core, patchers) -> dict[str, str]:
+    """preset and sampler -> cells of a run outside inference mode, or what it raised.
+
+    Its weights want gradients, as those of a network that a script has loaded may; uni_pc runs it with gradients on.
+    """
+    import comfy.sample
+    from testbed import conditioning as testbed
+    from testbed.captions import CAPTIONS
+    from testbed.models import build_model
+
+    found = {}
+    model = build_model("unet")
+    model.model.diffusion_model.requires_grad_(True)
+    texts, latent = (
+        [testbed.conditioning("unet", text) for text in (CAPTIONS[0], "")],
+        testbed.empty_latent("unet", 1, 4),
+    )
+    for preset in ("published", "balanced"):
+        for sampler in ("euler", "uni_pc"):
+            runs: list = []
+            config = replace(core.resolve("unet", preset), target="4", warmup_steps=1)
+            noise = comfy.sample.prepare_noise(latent, 0)
+            try:
+                out = comfy.sample.sample(
+                    patchers.attach(model, config, runs=runs), noise, 8, 1.0, sampler, "normal", *texts, latent,
+                    disable_pbar=True, seed=0,
+                )  # fmt: skip
+                found[f"{preset} {sampler}"] = runs[0].cells if out.isfinite().all() else "no number"
+            except RuntimeError as error:
+                found[f"{preset} {sampler}"] = f"raised {error}"
+    return found
 
 
 def main(path: str) -> None:
@@ -67,6 +101,7 @@ def main(path: str) -> None:
             )
         answer[str(node_id)] = {"cells": runs[0].cells, "log": list(lines.lines)}
     answer["equal"] = torch.equal(*latents)
+    answer["without"] = without_inference_mode(core, patchers)
     answer["server"] = "server" in sys.modules
     print(json.dumps(answer))
 

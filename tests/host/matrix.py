@@ -16,6 +16,8 @@ from xml.etree import ElementTree
 from provision import HOSTS, NEWEST, OLDEST, ONE_THREAD, REPO, ProvisionError, environment_for, provision
 
 TESTS = ["tests/host", "tests/patchers", "tests/pack_nodes"]
+SIDE_BY_SIDE = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+QUICK = ["tests/host/test_decisions.py", "-k", "flux"]  # what ``--quick`` runs, on the newest version
 
 
 @dataclass
@@ -35,8 +37,8 @@ class Result:
         return (self.version, str(self.passed), str(self.failed), str(self.skipped), f"{self.seconds:.0f}", equal)
 
 
-def run_host(version: str, folder: Path, arguments: list[str]) -> Result:
-    """Provision ``version``, run its tests and read what they wrote."""
+def run_host(version: str, folder: Path, tests: list[str]) -> Result:
+    """Provision ``version``, run ``tests``, arguments of pytest, and read what they wrote."""
     host = provision(version)
     report, decisions = folder / f"{version}.xml", folder / f"{version}.json"
     for stale in (report, decisions):
@@ -44,10 +46,9 @@ def run_host(version: str, folder: Path, arguments: list[str]) -> Result:
     environment = environment_for(host) | {"DICACHE_DECISIONS": str(decisions)}
     environment.setdefault(*ONE_THREAD)
     command = [host.python, "-m", "pytest", "-c", "tests/pytest.ini", "--rootdir", "tests", "-q", "--require-host"]
-    command += ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
     if version not in (NEWEST, OLDEST):
         command += ["-m", "not ray and not one_host"]  # Ray would be a quarter of a gigabyte for each of them
-    command += [f"--junitxml={report}", *(p for p in TESTS if (REPO / p).is_dir()), *arguments]
+    command += [f"--junitxml={report}", *tests]
     print(f"\n=== ComfyUI {version} ===", flush=True)
     began = time.monotonic()
     code = subprocess.run(command, cwd=REPO, env=environment, check=False).returncode
@@ -65,14 +66,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("versions", nargs="*", default=[], help=f"of {', '.join(HOSTS)}; default all")
     parser.add_argument("--pytest", default="", help="more arguments for pytest")
+    parser.add_argument("--quick", action="store_true", help="the newest version, one test, to see that it runs")
     options = parser.parse_args()
+    tests = QUICK if options.quick else [*SIDE_BY_SIDE, *(path for path in TESTS if (REPO / path).is_dir())]
     folder = REPO / "output" / "hosts"
     folder.mkdir(parents=True, exist_ok=True)
-    versions = sorted(options.versions or HOSTS, key=lambda v: [int(n) for n in v.split(".")])
+    asked = [NEWEST] if options.quick else options.versions or HOSTS
+    versions = sorted(asked, key=lambda v: [int(n) for n in v.split(".")])
     if NEWEST not in versions:
         versions.append(NEWEST)  # the others are compared with it
     try:
-        results = [run_host(version, folder, shlex.split(options.pytest)) for version in versions]
+        results = [run_host(version, folder, [*tests, *shlex.split(options.pytest)]) for version in versions]
     except ProvisionError as error:
         print(error, file=sys.stderr)
         return 1

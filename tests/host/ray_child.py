@@ -1,4 +1,4 @@
-"""DiCache Apply (Ray) with real Ray actors: ``python ray_child.py COMFY``, in an environment with Ray.
+"""DiCache Apply (Ray) with real Ray actors: ``python ray_child.py COMFY small|rest``, in an environment with Ray.
 
 This process is ComfyUI, with the pack and the stand-in for raylight loaded by its own loader; the actors of
 ``ray_rank`` are ranks.  Prints one line of JSON: per run what every rank decided, and how far the picture is from that
@@ -36,7 +36,8 @@ from layout import RAYLIGHT, base_directory  # noqa: E402
 from ray_rank import Rank  # noqa: E402
 from testbed.captions import CAPTIONS  # noqa: E402
 
-ACTORS, STEPS, CFG, PATIENCE = 4, 12, 3.0, 120
+STEPS, CFG, PATIENCE = 12, 3.0, 120
+ACTORS = {"small": 2, "rest": 4}
 EVEN, UNEVEN = {"size": 8, "frames": 3}, {"size": 6, "frames": 3}  # 48 tokens of Wan's, and 27
 PAPER = {"threshold": 0.25, "warmup_steps": 2}
 RUNS = {  # model, size, ranks for tokens, ranks for conds, and the node's widgets; last what these come to, if not that
@@ -52,6 +53,7 @@ RUNS = {  # model, size, ranks for tokens, ranks for conds, and the node's widge
     "tokens over 2, conds over 2": ("wan", EVEN, 2, 2, {"preset": "balanced"}),
     "tokens over 2, conds over 2, by a measure": ("wan", EVEN, 2, 2, {"policy": "easycache"}),
 }
+SMALL = ("tokens over 2", "conds over 2")  # of these; what `make test` runs
 
 
 class Lines(logging.Handler):
@@ -66,12 +68,12 @@ class Lines(logging.Handler):
 class Cluster:
     """The actors, and runs on the first few of them."""
 
-    def __init__(self, comfy, folder: Path) -> None:
+    def __init__(self, comfy, folder: Path, actors: int) -> None:
         self.comfy = comfy
         self.folder = folder
         self.files = 0
         actor = ray.remote(num_cpus=1)(Rank)
-        self.workers = [actor.remote(str(comfy.path), str(HERE.parent)) for _ in range(ACTORS)]
+        self.workers = [actor.remote(str(comfy.path), str(HERE.parent)) for _ in range(actors)]
 
     def all(self, workers: list, method: str, *arguments):
         return ray.get([getattr(w, method).remote(*arguments) for w in workers], timeout=PATIENCE)
@@ -89,7 +91,7 @@ class Cluster:
     def apply(self, workers: list, policy: str | None = None, **widgets):
         """What the node returns."""
         if policy is not None:
-            widgets["policy"] = self.comfy.pack.dicache_core.chosen_policy(policy, threshold=0.3)
+            widgets["policy"] = self.comfy.pack.dicache_core.policies.chosen_policy(policy, threshold=0.3)
         return self.comfy.node("DiCacheApplyRay", ray_actors={"workers": workers}, **widgets)
 
     def run(self, architecture: str, size: dict, tokens: int, conds: int, widgets: dict | None) -> tuple:
@@ -115,7 +117,7 @@ def compared(
         "equal": all(torch.equal(latent, found[0][0]) for latent, _ in found),
         "difference": float((found[0][0] - theirs).abs().max() / theirs.abs().max()),
         "cells": [run.cells for run in runs],
-        "seconds": [len(run.seconds("wclrm")) for run in runs],
+        "seconds": [len(run.seconds(set("wclrm"))) for run in runs],
         "report": cluster.comfy.node("DiCacheReport", after=None, statistics=Kept(runs))[1] if runs else None,
     }
 
@@ -149,13 +151,13 @@ def failing(cluster: Cluster, first: int, seconds: float | None, patience: float
 
 
 @contextmanager
-def ray_running() -> Iterator[Path]:
+def ray_running(actors: int) -> Iterator[Path]:
     """Ray on this machine alone, small, and gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="dicache-ray-"))  # a short path: sockets' names have an upper length
     try:
         ray.init(
             "local",
-            num_cpus=ACTORS,
+            num_cpus=actors,
             num_gpus=0,
             object_store_memory=80 * 2**20,
             include_dashboard=False,
@@ -170,30 +172,37 @@ def ray_running() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def main(path: str) -> None:
+def main(path: str, part: str) -> None:
+    """Of ``RUNS`` the ones in ``SMALL``, or all others and what goes wrong."""
     answer: dict = {}
-    with ray_running() as folder:
+    with ray_running(ACTORS[part]) as folder:
         comfy = start(Path(path), base_directory(folder / "comfy"))
         assert comfy.pack
         comfy.load_pack(RAYLIGHT)  # behind the pack: no order is promised
         lines = Lines()
         logging.getLogger("dicache").addHandler(lines)
-        cluster, alone = Cluster(comfy, folder), {}
+        cluster, alone = Cluster(comfy, folder, ACTORS[part]), {}
         answer["runs"] = {}
-        for name, run in RUNS.items():
+        for name, run in [(name, run) for name, run in RUNS.items() if (name in SMALL) == (part == "small")]:
             lines.lines.clear()
             answer["runs"][name] = {**compared(cluster, alone, *run), "log": list(lines.lines)}
             found = answer["runs"][name]
             print(f"{name}: {found['cells']}, off by {found['difference']:.1e}", flush=True, file=sys.stderr)
-        workers = cluster.begin("wan", 1, 2)
-        answer["refused"] = {
-            "policy": refused(cluster, workers, policy="dicache"),
-            "threshold": refused(cluster, workers, threshold=0.2),
-        }
-        answer["refused"]["probe depth"] = refused(cluster, cluster.begin("wan", 2, 1), probe_depth=99)
-        answer["stuck"] = failing(cluster, 2, seconds=40, patience=4)
-        answer["dead"] = failing(cluster, 0, seconds=None, patience=PATIENCE)
+        if part == "rest":
+            answer |= what_goes_wrong(cluster)
     print(json.dumps(answer))
+
+
+def what_goes_wrong(cluster: Cluster) -> dict:
+    workers = cluster.begin("wan", 1, 2)
+    refusals = {
+        "policy": refused(cluster, workers, policy="dicache"),
+        "threshold": refused(cluster, workers, threshold=0.2),
+        "probe depth": refused(cluster, cluster.begin("wan", 2, 1), probe_depth=99),
+    }
+    stuck = failing(cluster, 2, seconds=40, patience=4)
+    dead = failing(cluster, 0, seconds=None, patience=PATIENCE)
+    return {"refused": refusals, "stuck": stuck, "dead": dead}
 
 
 if __name__ == "__main__":

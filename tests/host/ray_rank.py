@@ -170,7 +170,11 @@ class Rank:
                 seed=0,
             )
         runs = [run for sampling in self.model.get_wrappers("outer_sample", "dicache") for run in sampling.runs.runs]
-        lanes = [[(s.index, d.reuse, d.error) for s, d in lane] for lane in runs[-1].lanes().values()] if runs else []
+        lanes = (
+            [[(s.step_index, d.reuse, d.error) for s, d in lane] for lane in runs[-1].by_sample().values()]
+            if runs
+            else []
+        )
         return samples, lanes
 
     def fail_at(self, call: int, seconds: float | None) -> None:

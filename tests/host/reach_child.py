@@ -51,7 +51,7 @@ def main(path: str, base: str) -> None:
     for settings in ({}, {"policy": policy}, {"cache_device": "cpu"}):
         model, log = comfy.node("DiCacheApply", model=comfy.load_model("flux"), **settings)
         comfy.sample(model, CAPTIONS[0], steps=10, size=16)
-    report = sys.modules[f"{comfy.pack.__name__}.reporting"]
+    report = sys.modules[f"{comfy.pack.__name__}.dicache_nodes.rendering"]
     report.plot_runs(log.runs)
     report.describe(log.runs)
     listening = False

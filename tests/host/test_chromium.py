@@ -49,7 +49,7 @@ def test_the_first_way_that_gives_a_working_one(machine, capsys):
 
 def test_without_any_the_command_fails_and_says_what_to_do(machine, monkeypatch, capsys):
     monkeypatch.setattr(chromium, "bring_browser", lambda: None)
-    assert chromium.main() == 1
+    assert chromium.main([]) == 1
     assert "CHROMIUM_PATH" in capsys.readouterr().err
 
 

@@ -20,7 +20,7 @@ def decisions():
 
 @pytest.mark.parametrize("architecture", ["flux", "hunyuan_video", "wan"])
 def test_published_settings_reuse_some_steps(comfy, pack, captions, decisions, architecture):
-    config = pack.dicache_core.published(architecture)
+    config = pack.dicache_core.presets.published(architecture)
     for caption in captions[:3]:
         runs = []
         model = pack.model_patchers.attach(comfy.load_model(architecture), config, runs=runs)

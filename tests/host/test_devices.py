@@ -31,7 +31,7 @@ def split(passes, model):
 def threads(passes, monkeypatch):
     """Threads in which passes of a cached run happened."""
     seen = set()
-    forward = sys.modules[f"{passes.comfy.pack.model_patchers.__name__}.passes"].CachedPass
+    forward = sys.modules[f"{passes.comfy.pack.model_patchers.__name__}.apply_model"].CachedPass
     call = forward.__call__
 
     def watched(self, *args, **kwargs):

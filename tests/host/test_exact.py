@@ -37,13 +37,13 @@ def test_a_threshold_too_small_to_skip_is_exact_too(comfy, pack):
 
 def sample_noise(comfy, pack, captions, noise):
     """(latent, decisions per row) of captions sampled from given noise with the published settings."""
-    runs, published = [], pack.dicache_core.published("flux")
+    runs, published = [], pack.dicache_core.presets.published("flux")
     model = pack.model_patchers.attach(comfy.load_model("flux"), published, runs=runs)
     sampler = comfy.module("comfy.samplers").KSampler(model, 30, "cpu", "euler", "simple", 1.0)
     negative = testbed.conditioning("flux", "")
     positive = comfy._conditioning("flux", captions)
     latent = sampler.sample(noise, positive, negative, 1.0, latent_image=torch.zeros_like(noise), disable_pbar=True)
-    return latent, {key.row: [d.reuse for _, d in steps] for key, steps in runs[0].lanes().items()}
+    return latent, {key.row: [d.reuse for _, d in steps] for key, steps in runs[0].by_sample().items()}
 
 
 def test_captions_of_a_batch_decide_as_they_do_alone(comfy, pack):

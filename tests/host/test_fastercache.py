@@ -26,7 +26,7 @@ def batching(comfy, monkeypatch):
 
 def followed(passes, **settings):
     """The model with FasterCache: every second step from the fifth on."""
-    policy = passes.core.chosen_policy("fastercache", warmup_steps=4, **settings)
+    policy = passes.core.policies.chosen_policy("fastercache", warmup_steps=4, **settings)
     config = passes.core.resolve(passes.architecture, policy=policy)
     return passes.comfy.pack.model_patchers.attach(passes.model(), config, runs=passes.runs)
 
@@ -77,7 +77,7 @@ def test_a_target_is_met_by_both_together(passes, batching, target):
     batching(True)
     passes.sample(followed(passes, target=target), steps=STEPS, cfg=3.0)
     positive, negative = computed(passes)
-    wanted = passes.core.Target.parse(target).computed(STEPS)
+    wanted = passes.core.target.Target.parse(target).computed(STEPS)
     assert abs((len(positive) + len(negative)) / 2 - wanted) <= 0.5
     assert len(positive) > len(negative)
 

@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from leak_tracker import watching
 from passes import STEPS, Passes, some
-from watch import watching
 
 PROBED = ("double_block", 0)  # runs on every step
 BLOCK = ("double_block", 2)  # behind the probe: it does not run on skipped steps
+MOMENTS = (0, 2, 5, STEPS - 1)  # the first step, the first behind the warm-up, one in the midst and the last
 
 
 class FaultError(RuntimeError):
@@ -18,7 +19,7 @@ class FaultError(RuntimeError):
 class ForeignPatch:
     """Another node's replacement of a block that misbehaves at its ``at``-th call, once or for good.
 
-    Slots:
+    Attributes:
         act: what it does to the block's result, ``{"img": (N, T, D), ...}``; may raise.
     """
 
@@ -91,7 +92,7 @@ def progress(passes):
     management.interrupt_current_processing(False)
 
 
-@pytest.mark.parametrize("step", range(STEPS))
+@pytest.mark.parametrize("step", MOMENTS)
 def test_the_stop_button(passes, held, clean, progress, step):
     """Pressed while a step's probe runs."""
     patch = ForeignPatch(lambda out: progress.interrupt_current_processing(), step)
@@ -103,9 +104,7 @@ def test_the_stop_button(passes, held, clean, progress, step):
     check_afterwards(passes, held, clean, model)
 
 
-@pytest.mark.parametrize(
-    ("block", "at"), [*((PROBED, step) for step in range(STEPS)), (BLOCK, 0), (BLOCK, 2), (BLOCK, 4)]
-)
+@pytest.mark.parametrize(("block", "at"), [*((PROBED, step) for step in MOMENTS), (BLOCK, 0), (BLOCK, 4)])
 def test_a_patch_of_another_node_breaks(passes, held, clean, block, at):
     patch = ForeignPatch(raising(FaultError, "broken patch"), at)
     model = passes.cached(patch.put_on(passes.model(), block))
@@ -115,7 +114,7 @@ def test_a_patch_of_another_node_breaks(passes, held, clean, block, at):
     check_afterwards(passes, held, clean, model)  # the very same model: its patch is quiet from now on
 
 
-@pytest.mark.parametrize("step", range(STEPS))
+@pytest.mark.parametrize("step", MOMENTS)
 def test_the_samplers_callback_breaks(passes, held, clean, step):
     def callback(i, *_):
         if i == step:
@@ -164,7 +163,11 @@ def test_the_model_runs_out_of_memory_because_of_the_cache(passes, held, clean, 
 @pytest.mark.parametrize("at", range(6))
 def test_the_cache_runs_out_of_memory(passes, pack, held, clean, at, monkeypatch):
     """Whichever of its allocations fails: the run goes on, computed from there on."""
-    error, keep, count = passes.comfy.module("comfy.model_management").OOM_EXCEPTION, pack.dicache_core.Storage.keep, []
+    error, keep, count = (
+        passes.comfy.module("comfy.model_management").OOM_EXCEPTION,
+        pack.dicache_core.engine.storage.Storage.keep,
+        [],
+    )
 
     def fail(self, value):
         count.append(1)
@@ -172,7 +175,7 @@ def test_the_cache_runs_out_of_memory(passes, pack, held, clean, at, monkeypatch
             raise error("no memory")
         return keep(self, value)
 
-    monkeypatch.setattr(pack.dicache_core.Storage, "keep", fail)
+    monkeypatch.setattr(pack.dicache_core.engine.storage.Storage, "keep", fail)
     model = passes.cached()
     out = passes.sample(model)
     reasons = [p.decisions[0].reason for p in passes.run.passes]
@@ -193,10 +196,10 @@ def test_ranks_that_decide_together_do_not_give_up_alone(passes, pack, held, whe
     if where == "model":
         model = ForeignPatch(act, 2).put_on(model)
     else:
-        monkeypatch.setattr(pack.dicache_core.Storage, "keep", lambda self, value: act(value))
+        monkeypatch.setattr(pack.dicache_core.engine.storage.Storage, "keep", lambda self, value: act(value))
     config = pack.dicache_core.CacheConfig(threshold=0.2, warmup_steps=2)
     model = pack.model_patchers.attach(model, config, runs=passes.runs, reduce=lambda sums: sums)
-    with pytest.raises((error, pack.dicache_core.CacheOutOfMemoryError), match="no memory"):
+    with pytest.raises((error, pack.dicache_core.engine.storage.CacheOutOfMemoryError), match="no memory"):
         passes.sample(model)
     assert held.alive == 0
 

@@ -56,14 +56,14 @@ def test_changing_batches_change_nothing_when_off(passes, batching):
     assert torch.equal(sample(passes.cached(threshold=COMPOSED)), sample(passes.model()))
 
 
-def test_cond_decides_as_without_uncond(passes):
-    """The first step of both runs is the same picture, so as long as they agree the cond's decisions have to."""
-    passes.sample(passes.cached(), cfg=1.0, steps=4)
-    passes.sample(passes.cached(), cfg=1.0 + 1e-6, steps=4)
-    alone, guided = passes.runs
-    assert alone.passes[0].decisions[0] == guided.passes[0].decisions[0]
-    assert len(streams(guided)) == 2
-    assert len(streams(alone)) == 1
+def test_positive_and_negative_are_skipped_together(passes, batching):
+    """Guidance enlarges their difference: one forecast beside one that was computed would show in full."""
+    for fits in (True, False):
+        batching(lambda fits=fits: fits)
+        passes.sample(passes.cached(), cfg=MILD)
+        positive, negative = passes.decisions()
+        assert positive == negative
+        assert some(passes.run)
 
 
 # ---------------------------------------------------------------- several positive conds
@@ -125,11 +125,11 @@ def test_conds_over_timestep_ranges(passes):
     plain = passes.sample(passes.model(), positive)
     assert torch.equal(passes.sample(passes.cached(threshold=COMPOSED), positive), plain)
     passes.sample(passes.cached(), positive)
-    before, after = passes.run.lanes().values()
+    before, after = passes.run.by_sample().values()
     assert {d.reason for _, d in before} >= {"warm-up", "reused"}
     assert after[0][1].reason == "no anchor yet"
-    assert before[-1][0].index < after[-1][0].index == 9
-    assert after[0][0].index <= before[-1][0].index + 1
+    assert before[-1][0].step_index < after[-1][0].step_index == 9
+    assert after[0][0].step_index <= before[-1][0].step_index + 1
 
 
 def test_lora_on_one_cond(passes):
@@ -233,8 +233,35 @@ def test_simple_skip_layer_guidance_changes_streams_mid_run(passes):
         "nodes_slg.SkipLayerGuidanceDiTSimple", passes.cached(), start_percent=0.0, end_percent=0.5, **layers
     )
     assert passes.sample(model, cfg=3.0).isfinite().all()
-    lanes = list(passes.run.lanes().values())
+    lanes = list(passes.run.by_sample().values())
     assert sorted(len(lane) for lane in lanes)[-1] == 10
-    late = [lane for lane in lanes if lane[0][0].index > 0]
+    late = [lane for lane in lanes if lane[0][0].step_index > 0]
     assert len(late) == 1
     assert late[0][0][1].reason == "no anchor yet"
+
+
+@pytest.mark.parametrize("preset", ["balanced", "published"])
+def test_guidance_that_comes_late_is_in_step_from_its_second_call_on(comfy, preset):
+    """SkipLayerGuidance starts at 0.01 by default, which leaves out the first step."""
+    passes = Passes(comfy, "wan")
+    model = with_late_guidance(passes, passes.model())
+    config = passes.core.presets.preset_config(preset, "wan")
+    cached = with_late_guidance(passes, comfy.pack.model_patchers.attach(passes.model(), config, runs=passes.runs))
+    plain = passes.sample(model, steps=16, cfg=3.0)
+    out = passes.sample(cached, steps=16, cfg=3.0)
+    decided: dict[int, dict] = {}
+    for passed in passes.run.passes:
+        for key, decision in zip(passed.keys, passed.decisions, strict=True):
+            decided.setdefault(passed.step.step_index, {})[key.stream] = decision.reuse
+    came = next(step for step, of in decided.items() if len(of) == 3)
+    assert came == 1
+    assert all(len(of) == 3 and len(set(of.values())) == 1 for step, of in decided.items() if step > came)
+    assert some(passes.run)
+    assert not torch.equal(out, plain)
+
+
+def with_late_guidance(passes, model):
+    layers = dict(double_layers="1", single_layers="1", rescaling_scale=0.0)
+    return passes.extra(
+        "nodes_slg.SkipLayerGuidanceDiT", model, scale=2.0, start_percent=0.01, end_percent=1.0, **layers
+    )

@@ -62,7 +62,7 @@ def test_no_history_from_before_a_change_is_used_behind_it(passes):
     passes.sample(passes.cached(threshold=1e9), positive)
     cells = passes.run.cells
     assert [cells[step] for step in changes] == ["c", "c"], f"reused at a change of the weights: {cells}"
-    reasons = {p.step.index: p.decisions[0].reason for p in passes.run.passes}
+    reasons = {p.step.step_index: p.decisions[0].reason for p in passes.run.passes}
     assert [reasons[step] for step in changes] == ["no anchor yet"] * 2
     assert cells.count("r") > 0, "nothing was reused between the changes"
     assert torch.equal(passes.sample(passes.cached(threshold=COMPOSED), positive), plain)

@@ -101,7 +101,7 @@ def test_a_policy_that_is_none_says_what_to_connect(server, graph, policy):
     else:
         error = failure(server, graph)
         assert error["node_id"] == APPLY
-        assert "connect the output of a DiCache Policy node" in error["exception_message"]
+        assert "connect the output of a DiCache Policy, or nothing" in error["exception_message"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_policy_refuses_before_anything_runs(server, graph, inputs):
     ("inputs", "message"),
     [
         ({"policy": "magcache"}, "DiCache Calibrate"),
-        ({"policy": "magcache", "curve": "never_made"}, "run DiCache Calibrate first"),
+        ({"policy": "magcache", "curve": "never_made"}, "Run DiCache Calibrate first"),
     ],
 )
 def test_what_a_policy_lacks_is_said_before_sampling(server, graph, inputs, message):

@@ -17,10 +17,6 @@ def curve(comfy):
     return recorded(Passes(comfy, "flux"))
 
 
-def test_no_policy_is_left_out(passes):
-    assert set(passes.core.POLICIES) == set(POLICIES)
-
-
 def test_the_record_has_every_step_but_the_last_two(curve):
     for table in (curve.residual, curve.velocity):
         assert [len(row) for row in table] == [8] * STEPS

@@ -35,12 +35,19 @@ def test_the_pack_does_not_bring_the_server_in(answer):
 
 def test_the_log_says_once_why_nothing_is_shown(answer):
     with_node, without = (
-        [line for line in answer[node]["log"] if "all else goes on" in line] for node in ("7", "None")
+        [line for line in answer[node]["log"] if "Sampling goes on" in line] for node in ("7", "None")
     )
     assert without == [], "there is no node to show anything on"
     assert len(with_node) == 1
-    assert "nothing is shown" in with_node[0]
-    assert "server does not run in this process" in with_node[0]
+    assert "the node shows nothing more" in with_node[0]
+    assert "server does not run here" in with_node[0]
+
+
+def test_a_script_may_sample_outside_inference_mode(answer):
+    """What the cache keeps is no part of the host's graph; every sampler is in ``tests/patchers/test_sampled.py``."""
+    assert {name: set(cells) >= set("wrl") for name, cells in answer["without"].items()} == {
+        "published euler": True, "published uni_pc": True, "balanced euler": True, "balanced uni_pc": True,
+    }  # fmt: skip
 
 
 def in_threads(*works):

@@ -40,25 +40,27 @@ def test_the_estimate_grows_by_the_formula(comfy, pack, asked, architecture, cfg
         passes.sample(model, latent=latent, steps=4, cfg=cfg)
     plain, cached, elsewhere, never = asked
     samples = 2 * (1 if cfg == 1.0 else 2)
-    core, sizes = pack.dicache_core, (tokens_of(latent), 128, torch.float32, samples)
+    core, sizes = pack.dicache_core, (tokens_of(latent), 128, torch.float32, samples, latent[0].numel())
     for run, asked_for, in_main_memory in zip(passes.runs, (cached, elsewhere), (False, True), strict=False):
-        formula = core.peak_bytes(run.config, *sizes, in_main_memory=in_main_memory)
+        formula = core.engine.memory.peak_bytes(run.config, *sizes, in_main_memory=in_main_memory)
         assert [c - p for c, p in zip(asked_for, plain, strict=True)] == [formula, formula]
     assert never == plain
     held = [run.held_bytes for run in passes.runs]
-    assert held[0] == core.expected_bytes(passes.runs[0].config, *sizes), "the formula is not what was held"
+    assert held[0] == core.engine.memory.expected_bytes(passes.runs[0].config, *sizes), (
+        "the formula is not what was held"
+    )
 
 
 def test_auto_goes_to_main_memory_where_the_device_has_no_room(comfy, passes, monkeypatch):
     memory = sys.modules[f"{comfy.pack.model_patchers.__name__}.memory"]
     places = []
-    end = sys.modules[f"{comfy.pack.model_patchers.__name__}.passes"].CachedPass.__call__
+    end = sys.modules[f"{comfy.pack.model_patchers.__name__}.apply_model"].CachedPass.__call__
 
     def watch(self, *args, **kwargs):
-        places.append(self.session.storage.in_main_memory)
+        places.append(self.session.run.storage.in_main_memory)
         return end(self, *args, **kwargs)
 
-    monkeypatch.setattr(sys.modules[f"{comfy.pack.model_patchers.__name__}.passes"].CachedPass, "__call__", watch)
+    monkeypatch.setattr(sys.modules[f"{comfy.pack.model_patchers.__name__}.apply_model"].CachedPass, "__call__", watch)
     latents = []
     for room, cache_device in [(True, "auto"), (False, "auto"), (False, "gpu"), (True, "cpu")]:
         monkeypatch.setattr(memory, "_has_room", lambda *_, room=room: room)
@@ -109,7 +111,7 @@ def test_running_out_of_memory_costs_the_cache_and_not_the_run(comfy, pack, pass
             raise out_of_memory("injected")
         return original(self, *args)
 
-    target = pack.dicache_core.Storage if where == "complete" else pack.dicache_core.ForwardPass
+    target = pack.dicache_core.engine.storage.Storage if where == "complete" else pack.dicache_core.ForwardPass
     name = "keep" if where == "complete" else "_probe_tokens"
     original = getattr(target, name)
     monkeypatch.setattr(target, name, fail)
@@ -117,7 +119,7 @@ def test_running_out_of_memory_costs_the_cache_and_not_the_run(comfy, pack, pass
         out = passes.sample(passes.cached(threshold=9.0, warmup_steps=4))
     assert torch.equal(out, plain)
     assert [r.message for r in caplog.records if "no memory left for the cache" in r.message] == [
-        "DiCache: no memory left for the cache (injected); the rest of this run is computed without it."
+        "DiCache: no memory left for the cache (injected). The rest of this run is computed."
     ]
     assert passes.run.reused == 0
     reasons = [d.reason for p in passes.run.passes for d in p.decisions]

@@ -16,7 +16,7 @@ SIZES = {"flux": {"size": 64}, "hunyuan_video": {"size": 32, "frames": 5}, "wan"
 
 @pytest.mark.parametrize("architecture", SIZES)
 def test_a_subset_of_the_tokens_decides_alike(comfy, pack, architecture):
-    runs, published = [], pack.dicache_core.published(architecture)
+    runs, published = [], pack.dicache_core.presets.published(architecture)
     for tokens in (FEW, 10**6):
         model = pack.model_patchers.attach(
             comfy.load_model(architecture), replace(published, probe_tokens=tokens), runs=runs

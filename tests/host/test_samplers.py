@@ -26,8 +26,8 @@ def sample(passes, model, sampler, scheduler):
 def unsound(run) -> list:
     """Reused passes that do not follow on from what their lane saw last: sigma rose, or a call was left out."""
     return [
-        (before.index, step.index, step.sigma)
-        for lane in run.lanes().values()
+        (before.step_index, step.step_index, step.sigma)
+        for lane in run.by_sample().values()
         for (before, _), (step, decision) in itertools.pairwise(lane)
         if decision.reuse and (step.sigma > before.sigma * 1.001 or not 0 <= step.calls_since(before) <= 1)
     ]
@@ -45,7 +45,7 @@ def check(passes, sampler: str, scheduler: str, off: float) -> str | None:
         return "reused between sigmas of the sampler's own" if passes.run.reused else None
     if wrong := unsound(passes.run):
         return f"reused what does not follow on: {wrong}"
-    ends = [(lane[0][1].reuse, lane[-1][1].reuse) for lane in passes.run.lanes().values()]
+    ends = [(lane[0][1].reuse, lane[-1][1].reuse) for lane in passes.run.by_sample().values()]
     return f"first or last call not computed: {passes.run.cells}" if any(map(any, ends)) else None
 
 
@@ -78,16 +78,16 @@ def test_every_combination(passes, off):
 def test_sampler_that_chooses_its_calls_computes_and_says_so(passes, caplog):
     with caplog.at_level(logging.INFO, "dicache"):
         sample(passes, passes.cached(threshold=ALWAYS), ERRATIC, "simple")
-    assert [r for r in caplog.records if "chooses its steps by what it sees" in r.getMessage()]
-    assert not any(d.reuse for lane in passes.run.lanes().values() for _, d in lane)
-    assert {d.reason for lane in passes.run.lanes().values() for _, d in lane} == {"sampler"}
+    assert [r for r in caplog.records if "this sampler needs every step" in r.getMessage()]
+    assert not any(d.reuse for lane in passes.run.by_sample().values() for _, d in lane)
+    assert {d.reason for lane in passes.run.by_sample().values() for _, d in lane} == {"sampler"}
 
 
 def test_sampler_with_sigmas_of_its_own_is_followed(passes):
     """dpm_fast leaps over points of the schedule and calls between others: its calls are known beforehand."""
     latent = passes.latent(**SMALLER[passes.architecture])
     passes.sample(passes.cached(threshold=ALWAYS, warmup_steps=1), latent=latent, steps=10, sampler="dpm_fast")
-    (lane,) = passes.run.lanes().values()
+    (lane,) = passes.run.by_sample().values()
     assert all(step.planned for step, _ in lane)
     assert sum(d.reuse for _, d in lane) > 5
 
@@ -100,13 +100,13 @@ def test_schedule_that_begins_a_step_late_is_a_whole_one(passes):
 def test_two_evaluations_at_a_noise_level_share_a_history(passes):
     """Heun looks at each sigma twice: as the end of one step and as the beginning of the next."""
     sample(passes, passes.cached(threshold=ALWAYS, warmup_steps=1), "heun", "simple")
-    lanes = [[step.index for step, _ in lane] for lane in passes.run.lanes().values()]
+    lanes = [[step.step_index for step, _ in lane] for lane in passes.run.by_sample().values()]
     assert lanes == [[0, 1, 1, 2, 2, 3, 3]]
 
 
 def test_evaluations_between_steps_share_one_falling_history(passes):
     sample(passes, passes.cached(threshold=ALWAYS, warmup_steps=1), "dpm_2", "simple")
-    (lane,) = passes.run.lanes().values()
+    (lane,) = passes.run.by_sample().values()
     sigmas = [step.sigma for step, _ in lane]
     assert sigmas == sorted(sigmas, reverse=True)
     assert len(sigmas) > STEPS

@@ -1,27 +1,19 @@
-"""A small crowd in the server of all tests: bench/soak.py does the same with hundreds of prompts."""
+"""A small crowd in the server of all tests: tools/bench/soak.py does the same with hundreds of prompts."""
 
 import asyncio
-import importlib.util
 import random
 import sys
 
 import pytest
 from layout import REPO
 
+sys.path.append(str(REPO / "tools" / "bench"))
+import soak
+
 pytestmark = pytest.mark.one_host
 
 
-@pytest.fixture(scope="module")
-def soak():
-    spec = importlib.util.spec_from_file_location("dicache_soak", REPO / "bench" / "soak.py")
-    module = importlib.util.module_from_spec(spec)
-    path, sys.modules[spec.name] = list(sys.path), module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    sys.path[:] = path  # a script puts folders in front, which could hide modules of ComfyUI from other tests
-    return module
-
-
-def test_a_crowd_gets_what_each_gets_alone(server, soak):
+def test_a_crowd_gets_what_each_gets_alone(server):
     draw = random.Random(1)
     jobs = soak.drawn(server.url, 12, 12, draw)
     assert len({prompt.architecture for prompt, _ in jobs}) == 3
@@ -34,9 +26,10 @@ def test_a_crowd_gets_what_each_gets_alone(server, soak):
     assert soak.different(server.url, outcomes) == []
 
 
-def test_what_does_not_hold_is_said(soak):
+def test_what_does_not_hold_is_said():
     found = {"failed": ["flux: no"], "different": [{"seed": 1}], "growth": 0.03, "reused": 0, "seconds": 901.0}
     found |= {"before": {"threads": 7}, "after": {"threads": 9}, "traceback_in_the_log": True}
+    found |= {"settled_after": soak.SETTLED}
     said = "\n".join(soak.complaints(found))
     for part in ("1 prompts failed", "1 results", "3.0%", "2 threads more", "traceback", "901 s", "no step was reused"):
         assert part in said
@@ -47,5 +40,9 @@ def test_what_does_not_hold_is_said(soak):
         "reused": 5,
         "seconds": 300.0,
         "traceback_in_the_log": False,
+        "settled_after": soak.SETTLED,
     }
     assert soak.complaints(sound | {"before": {"threads": 7}, "after": {"threads": 7}}) == []
+    growing = sound | {"growth": 0.1, "before": {"threads": 7}, "after": {"threads": 9}}
+    assert len(soak.complaints(growing)) == 2
+    assert soak.complaints(growing | {"settled_after": soak.QUICK_SETTLED}) == [], "of a handful memory says nothing"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from passes import STEPS, Passes
 
-WARNING = "visits no block"
+WARNING = "another node bypassed DiCache"
 
 
 class OtherCache:
@@ -59,10 +59,10 @@ def test_the_run_ends_and_says_so_once(passes, pack, skipped, policy, caplog):
     assert [passes.run.cells[step] for step in skipped] == ["c"] * len(skipped)
     if len(skipped) == STEPS - 1:
         assert torch.equal(out, plain), "nothing was reused"
-        text = pack.reporting.describe([passes.run])
-        assert "visited no block" in text
+        text = pack.dicache_nodes.rendering.describe([passes.run])
+        assert "another node bypassed DiCache" in text
     assert out.isfinite().all()
-    pack.reporting.plot_run(passes.run)
+    pack.dicache_nodes.rendering.plot_run(passes.run)
 
 
 FIRST, SECOND, LAST = ("double_block", 0), ("double_block", 1), ("single_block", 7)
@@ -138,8 +138,8 @@ def test_a_last_block_that_goes_missing_costs_the_cache_and_not_the_picture(pass
         out = passes.sample(passes.cached(model, threshold=1e9, warmup_steps=4))
     assert torch.equal(out, plain)
     assert warnings_of(caplog) == [
-        "DiCache: the model's forward leaves its stack of blocks before the last one, where skipped steps are rebuilt "
-        "(another node's forward?); the rest of this run is computed without it."
+        "DiCache: the model stops before its last block, where skipped steps are rebuilt (another node's forward?). "
+        "The rest of this run is computed."
     ]
     assert {d.reason for p in passes.run.passes[4:] for d in p.decisions} == {"stack left early"}
 

@@ -42,12 +42,14 @@ def test_a_model_that_jumps_is_computed_and_the_strip_says_why(comfy, preset, st
     run = passes.run
     assert run.reused <= 1, run.cells
     assert run.vetoed > 0
-    event = sys.modules[f"{comfy.pack.__name__}.model_patchers.reporter"].Reporter(run, None, 1).event(finished=True)
+    event = (
+        sys.modules[f"{comfy.pack.__name__}.model_patchers.run_reporter"].RunReporter(run, None, 1).event(finished=True)
+    )
     assert event["vetoed"] == run.vetoed
     told = event["nothing"] and event["nothing"]["reason"]
     assert told == (None if run.reused else "forecasts off")
-    text = comfy.pack.reporting.describe([run])
-    assert "too far from what the model gave" in text if not run.reused else "forecasts were off" in text
+    text = comfy.pack.dicache_nodes.rendering.describe([run])
+    assert "every planned skip was cancelled" in text if not run.reused else "planned skip" in text
 
 
 def decibels(comfy, architecture, sampler, steps):

@@ -57,7 +57,7 @@ def test_warmup_longer_than_the_schedule_computes_everything(comfy, pack, caplog
     with caplog.at_level(logging.INFO, "dicache"):
         latent, cells = run_cells(comfy, pack, pack.dicache_core.CacheConfig(threshold=9.0, warmup_steps=500))
     assert cells == "w" * 10
-    assert "covers all 10 steps" in caplog.text
+    assert "the warm-up covers all 10 steps" in caplog.text
     assert torch.equal(latent, comfy.sample(comfy.load_model("flux"), CAPTIONS[0], steps=10, size=16))
 
 
@@ -69,7 +69,7 @@ def test_nan_latents_run_as_without_the_node(comfy, pack):
 
 
 def test_a_single_step(comfy, pack):
-    latent, cells = run_cells(comfy, pack, pack.dicache_core.published("flux"), steps=1)
+    latent, cells = run_cells(comfy, pack, pack.dicache_core.presets.published("flux"), steps=1)
     assert len(cells) == 1
     assert torch.equal(latent, comfy.sample(comfy.load_model("flux"), CAPTIONS[0], steps=1, size=16))
 
@@ -80,7 +80,7 @@ def test_the_later_of_two_nodes_wins_and_says_so_once(comfy, pack, caplog):
     with caplog.at_level(logging.INFO, "dicache"):
         second = apply(comfy, first, threshold=0.0)
         sampled = comfy.sample(second, CAPTIONS[0], steps=10, size=16)
-    assert caplog.text.count("already had a DiCache node") == 1
+    assert caplog.text.count("two DiCache nodes changed this model") == 1
     assert torch.equal(sampled, comfy.sample(model, CAPTIONS[0], steps=10, size=16))
     again = comfy.sample(first, CAPTIONS[0], steps=10, size=16)
     assert not torch.equal(again, sampled), "the earlier node's own branch lost its cache"
@@ -88,5 +88,5 @@ def test_the_later_of_two_nodes_wins_and_says_so_once(comfy, pack, caplog):
 
 def test_few_steps_are_mentioned_once(comfy, pack, caplog):
     with caplog.at_level(logging.INFO, "dicache"):
-        run_cells(comfy, pack, pack.dicache_core.published("flux"), steps=4)
-    assert caplog.text.count("4 steps leave caching little to give") == 1
+        run_cells(comfy, pack, pack.dicache_core.presets.published("flux"), steps=4)
+    assert caplog.text.count("runs of 4 steps leave little to skip") == 1

@@ -90,7 +90,7 @@ def test_pictures_are_side_by_side_with_a_vae(compare, vae):
     same, different = below[:, 16 + width : 16 + 2 * width], below[:, 24 + 2 * width : 24 + 3 * width]
     assert different.mean() > same.mean(), "threshold 0 has a difference"
     assert json.loads(report)[1]["identical"]
-    assert "pictures" in answer.ui["text"][0]
+    assert "images" in answer.ui["text"][0]
     assert len(answer.ui["images"]) == 1
     assert torch.equal(images, vae.decode(latents["samples"]))
     table = pixels[sheet.shape[1] - height :, 8 : 8 + width]
@@ -124,6 +124,27 @@ def test_custom_sampling_is_what_the_widgets_say(comfy, compare, load_model, giv
     rows = json.loads(compare("0.4", **{given: part}, **without).result[2])
     assert [row["psnr"] for row in rows] == pytest.approx([row["psnr"] for row in plain])
     assert rows[1]["steps"] == 8
+
+
+@pytest.fixture
+def drawn(pack, monkeypatch):
+    """Every line that is written into a picture."""
+    written, draw = [], sys.modules[f"{pack.dicache_nodes.rendering.__name__}.compare"].ImageDraw.ImageDraw
+    text = draw.text
+    monkeypatch.setattr(draw, "text", lambda self, at, line, *more: written.append(line) or text(self, at, line, *more))
+    return written
+
+
+def test_a_sampler_of_two_evaluations_a_step_is_told_by_evaluations(compare, drawn):
+    answer = compare("fast", sampler_name="heun", steps=12)
+    baseline, row = json.loads(answer.result[2])
+    assert (baseline["computed"], baseline["evaluations"], baseline["steps"]) == (23, 23, 12)
+    assert row["computed"] == sum(run["computed"] for run in row["runs"]) < row["evaluations"] == 23
+    first, second, _ = answer.ui["text"][0].splitlines()
+    assert first.endswith("23 of 23 evaluations computed")
+    assert f"{row['computed']} of 23 evaluations computed" in second
+    assert any("23/23 evaluations" in line for line in drawn)
+    assert not any(" steps" in line for line in drawn)
 
 
 def test_two_experts_share_the_schedule(compare, load_model):
@@ -161,6 +182,7 @@ def test_a_cache_that_the_model_already_has_is_left_out(comfy, compare, load_mod
     with_it, without = (compare("0", model=model).result[0]["samples"] for model in (cached, load_model("flux")))
     assert torch.equal(with_it, without)
     assert log.runs == []
+    assert log.overridden
 
 
 def test_what_comes_before_the_first_run_is_not_timed(comfy, pack, compare, monkeypatch):
@@ -215,7 +237,7 @@ def test_interrupt_ends_the_comparison_at_once(server):
 
 def spoiled(pack, monkeypatch):
     """Every skipped step of the paper's method comes out as NaN."""
-    (predictor,) = {pack.dicache_core.predictor_class("trajectory")}
+    (predictor,) = {pack.dicache_core.methods.predictors.predictor_class("trajectory")}
     monkeypatch.setattr(predictor, "forecast", lambda self, out: out.fill_(torch.nan))
 
 
@@ -254,6 +276,6 @@ def test_a_difference_too_small_to_measure_is_none(pack, change):
     plain = torch.zeros(1, 16, 16, 3)
     other = plain + change
     outcomes = [pack.dicache_core.Outcome(label, samples, 1.0) for label, samples in (("a", plain), ("b", other))]
-    rows = pack.reporting.compare_rows(outcomes, [plain, other], steps=4)
+    rows = pack.dicache_nodes.rendering.compare_rows(outcomes, [plain, other], steps=4)
     assert rows[1].psnr is None
-    assert "no difference" in pack.reporting.compare_text(rows, "latents")
+    assert "no difference" in pack.dicache_nodes.rendering.compare_text(rows, "latents")

@@ -79,7 +79,7 @@ def listener(comfy, monkeypatch):
 
 
 def sample_twelve_steps(comfy, pack, **attached):
-    config = pack.dicache_core.published("flux")
+    config = pack.dicache_core.presets.published("flux")
     model = pack.model_patchers.attach(comfy.load_model("flux"), config, **attached)
     comfy.sample(model, "plain green | circle white large still", steps=12, size=8)
 
@@ -99,7 +99,7 @@ def test_fast_steps_are_throttled(comfy, pack, listener, monkeypatch):
     server = listener("browser", {"browser": 1})
     sample_twelve_steps(comfy, pack, node_id="7")
     few = len(server.sent)
-    reporter = next(m for name, m in vars(pack.model_patchers).items() if name == "reporter")
+    reporter = next(m for name, m in vars(pack.model_patchers).items() if name == "run_reporter")
     monkeypatch.setattr(reporter, "SHORTEST_INTERVAL", 0.0)
     server.sent.clear()
     sample_twelve_steps(comfy, pack, node_id="7")
@@ -117,3 +117,25 @@ def test_the_event_goes_to_the_node_that_the_user_sees(comfy, pack, listener, mo
     server = listener("browser", {"browser": 1})
     sample_twelve_steps(comfy, pack, node_id=node_id)
     assert {data["node"] for _, data, _ in server.sent} == {shown}
+
+
+def test_the_first_of_two_nodes_in_a_row_is_told_of_the_second(server, graph):
+    later, branch = "70", "71"
+    graph[SAMPLER]["inputs"]["seed"] = 31
+    graph[later] = copy.deepcopy(graph[APPLY])
+    graph[later]["inputs"] |= {"model": [APPLY, 0], "preset": "fast"}
+    graph[SAMPLER]["inputs"]["model"] = [later, 0]
+    told = [event for event in server.run(graph).data(EVENT) if event["node"] == APPLY]
+    assert [event["overridden_by"] for event in told] == [later]
+    graph[branch] = copy.deepcopy(graph[SAMPLER])
+    graph[branch]["inputs"] |= {"model": [APPLY, 0], "latent_image": [SAMPLER, 0], "denoise": 0.5}
+    graph[DECODE]["inputs"]["samples"] = [branch, 0]
+    graph[SAMPLER]["inputs"]["seed"] = 32
+    told = [event for event in server.run(graph).data(EVENT) if event["node"] == APPLY]
+    assert told[-1]["finished"], "its own branch samples last"
+    graph[branch]["inputs"]["latent_image"], graph[SAMPLER]["inputs"]["latent_image"] = [LATENT, 0], [branch, 0]
+    graph[DECODE]["inputs"]["samples"] = [SAMPLER, 0]
+    graph[branch]["inputs"]["seed"] = 33
+    told = [event for event in server.run(graph).data(EVENT) if event["node"] == APPLY]
+    assert told, "its own branch samples first"
+    assert not [event for event in told if "overridden_by" in event]

@@ -53,7 +53,7 @@ def test_report_agrees_with_the_run(sampled, report):
     assert run["held_bytes"] > 0
     assert run["settings"]["threshold"] == 0.4
     assert run["settings"]["warmup_steps"] == 3
-    assert [step["step"] for step in run["lanes"][0]["steps"]] == list(range(12))
+    assert [step["step"] for step in run["samples"][0]["steps"]] == list(range(12))
 
 
 def test_plot_shows_what_was_reused_and_what_was_computed(sampled, report):
@@ -62,11 +62,33 @@ def test_plot_shows_what_was_reused_and_what_was_computed(sampled, report):
     assert share(computing, COMPUTED) > share(reusing, COMPUTED) > 0
 
 
+@pytest.mark.parametrize(
+    ("policy", "panels"),
+    [
+        ({"policy": "dicache"}, ["error", "seconds"]),
+        ({"policy": "output_reuse"}, ["seconds"]),
+        ({"policy": "spectrum"}, ["seconds"]),
+        ({"policy": "step_mask", "mask": "1,1,0,1"}, ["seconds"]),
+    ],
+    ids=str,
+)
+def test_a_method_that_measures_no_error_has_no_panel_for_it(comfy, pack, sampled, report, monkeypatch, policy, panels):
+    plot, drawn = sys.modules[f"{pack.dicache_nodes.rendering.__name__}.plot"], []
+    monkeypatch.setattr(plot, "as_picture", lambda figure: drawn.append(figure) or torch.zeros(1, 960, 1280, 3))
+    (chosen,) = comfy.node("DiCachePolicy", **policy)
+    log = sampled(widgets={"policy": chosen})
+    assert log.runs[0].reused > 0
+    (run,) = json.loads(report(log).result[1])["runs"]
+    shown = [step[name] for step in run["samples"][0]["steps"] for name in ("error", "accumulated")]
+    assert any(shown) == ("error" in panels), "the node's own drawing goes by these"
+    assert [axis.get_ylabel() for axis in drawn[0].axes] == panels
+
+
 def test_every_stream_and_sample_has_a_lane(sampled, report):
     log = sampled(list(CAPTIONS[:2]), cfg=3.0)
     plot, text = report(log).result
     (run,) = json.loads(text)["runs"]
-    assert {(lane["stream"], lane["row"]) for lane in run["lanes"]} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert {(lane["stream"], lane["row"]) for lane in run["samples"]} == {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert plot.shape == (1, 960, 1280, 3)
 
 
@@ -80,15 +102,15 @@ def test_many_streams_and_few_steps_still_draw(sampled, report):
         ({"threshold": 0.0}, {}, "threshold 0 never skips"),
         ({"warmup_steps": 50}, {}, "every step was warm-up"),
         ({"threshold": 0.001}, {}, "the threshold 0.001. Write a higher threshold, or -1 and choose"),
-        ({"preset": "fast"}, {"steps": 3}, "with 3 steps every step counts, so all are computed"),
-        ({"preset": "balanced"}, {"steps": 3}, "Runs of more than 3 steps gain"),
+        ({"preset": "fast"}, {"steps": 3}, "3 steps are too few to skip any"),
+        ({"preset": "balanced"}, {"steps": 3}, "Use more than 3 steps"),
     ],
 )
 def test_text_says_why_nothing_was_skipped(sampled, report, widgets, options, reason):
     text = report(sampled(widgets=widgets, **options)).ui["text"][0]
     assert "0 skipped" in text
     assert reason in text
-    if "preset" in widgets:  # these are steered by a target: there is no threshold to write
+    if "preset" in widgets:  # these follow a target: there is no threshold to write
         assert "threshold" not in text
         assert "smallest error" not in text
 
@@ -97,7 +119,7 @@ def test_text_says_why_nothing_was_skipped(sampled, report, widgets, options, re
     ("widgets", "settings"),
     [
         ({}, "DiCache (the paper's method), threshold 0.4, probe depth 1, warm-up 3 steps"),
-        ({"preset": "balanced"}, "foreseen (this pack's own), up to 2x, warm-up 1 step"),
+        ({"preset": "balanced"}, "forecast (developed here), up to 2x, warm-up 1 step"),
         (
             {"preset": "balanced", "threshold": 0.25, "probe_depth": 2},
             "DiCache (the paper's method), threshold 0.25, probe depth 2, warm-up 3 steps",
@@ -108,11 +130,11 @@ def test_text_names_model_method_and_what_was_in_force(sampled, report, widgets,
     text = report(sampled(widgets=widgets)).ui["text"][0]
     assert text.startswith("Flux, 12 steps: ")
     assert settings in text.splitlines()
-    for internal in ("delta_y", "trajectory", "reused", "corrected_line", "saved"):
+    for internal in ("delta_y", "trajectory", "reused", "forecast_even", "saved"):
         assert internal not in text
 
 
-CLOSE = ("very close to the one", "close to the one", "may differ visibly")
+CLOSE = ("Estimate: very close to the uncached", "Estimate: close to the uncached", "Estimate: may differ visibly")
 
 
 def test_text_says_how_close_the_picture_is_and_what_the_model_vetoed(sampled, report):
@@ -122,7 +144,7 @@ def test_text_says_how_close_the_picture_is_and_what_the_model_vetoed(sampled, r
     assert run["closeness"] == log.runs[0].closeness is not None
     assert {"very close": CLOSE[0], "close": CLOSE[1], "visible": CLOSE[2]}[run["closeness"]] in text
     assert run["vetoed"] == log.runs[0].vetoed
-    assert ("forecasts were off at 1 step" in text or "forecasts were off at 2" in text) == (run["vetoed"] > 0)
+    assert ("planned skip" in text) == (run["vetoed"] > 0)
 
 
 @pytest.mark.parametrize(("widgets", "steps"), [({"threshold": 1.5}, 12), ({"threshold": 0.0}, 6)], ids=str)
@@ -132,19 +154,26 @@ def test_of_a_method_without_an_account_and_of_a_full_run_nothing_is_said(sample
 
 
 @pytest.mark.parametrize(
-    ("steps", "said"), [((3,), "at 1 step, which was"), ((3, 5), "at 2 steps, which were")], ids=str
+    ("steps", "said"), [((3,), "1 planned skip cancelled"), ((3, 5), "2 planned skips cancelled")], ids=str
 )
 def test_text_counts_the_steps_that_were_vetoed(pack, sampled, report, steps, said):
     log = sampled(widgets={"preset": "balanced"})
     core, (run,) = pack.dicache_core, log.runs
-    veto, planned = core.Decision(reuse=False, reason=core.VETO), core.Decision(reuse=False, reason="error")
+    veto, planned = (
+        core.engine.decision.Decision(reuse=False, reason=core.Reason.VETO),
+        core.engine.decision.Decision(reuse=False, reason=core.Reason.ERROR),
+    )
     run.passes = [
-        replace(p, decisions=(veto,)) if p.step.index in steps else replace(p, decisions=(planned,))
+        replace(p, decisions=(veto,)) if p.step.step_index in steps else replace(p, decisions=(planned,))
         if "forecasts off" in {d.reason for d in p.decisions} else p
         for p in run.passes
     ]  # fmt: skip
     assert run.reused > 0
     assert said in report(log).ui["text"][0]
+
+
+def test_every_reason_for_a_run_without_skips_has_a_sentence(pack):
+    assert set(pack.dicache_nodes.rendering.text.NOTHING) == set(pack.dicache_core.reasons.NoSkip)
 
 
 def test_interrupted_run_reports_what_it_has(comfy, pack, load_model, sample, report):
@@ -182,7 +211,7 @@ def test_without_statistics_it_says_bypassed(comfy):
 
 
 def test_letters_of_the_plot_stand_out(pack):
-    plot = sys.modules[pack.reporting.plot_run.__module__]
+    plot = sys.modules[pack.dicache_nodes.rendering.plot_run.__module__]
     for ink in (plot.INK, plot.FAINT):
         assert contrast(ink, plot.PAPER) >= 4.5
     assert plot.SMALL * plot.DPI / 72 / 3 >= 10, "pixels of a letter at the third of the size that a node shows"
@@ -222,7 +251,7 @@ def test_report_runs_after_the_sampler_in_the_server(server):
 
 def test_of_many_runs_the_latest_are_plotted_and_say_so(pack, sampled, report, monkeypatch):
     """Each plot takes a good part of a second."""
-    log, plot = sampled(), sys.modules[f"{pack.reporting.__name__}.plot"]
+    log, plot = sampled(), sys.modules[f"{pack.dicache_nodes.rendering.__name__}.plot"]
     monkeypatch.setattr(plot, "MOST_PLOTS", 2)
     log.runs = log.runs * 3
     many, text = report(log).result

@@ -1,6 +1,11 @@
 """Node ids, inputs, their order and defaults, and outputs are public: saved graphs depend on them."""
 
+from pathlib import Path
+
 import pytest
+
+from dicache_core.policies import NAMED
+from dicache_core.presets import MENU, PRESETS
 
 SAMPLING = {
     "model": None,
@@ -29,7 +34,15 @@ PUBLIC = {
             "policy": None,
         },
         "outputs": [("MODEL", "MODEL"), ("DICACHE_STATS", "statistics")],
-        "advanced": {"start_percent", "end_percent", "max_consecutive", "cache_device", "residual_bits"},
+        "advanced": {
+            "threshold",
+            "probe_depth",
+            "start_percent",
+            "end_percent",
+            "max_consecutive",
+            "cache_device",
+            "residual_bits",
+        },
     },
     "DiCacheReport": {
         "required": {"after": None},
@@ -53,7 +66,7 @@ PUBLIC = {
             "low_noise_model": None,
             "switch_at": -1,
         },
-        "outputs": [("LATENT", "latents"), ("IMAGE", "pictures"), ("STRING", "report"), ("IMAGE", "images")],
+        "outputs": [("LATENT", "latents"), ("IMAGE", "comparison sheet"), ("STRING", "report"), ("IMAGE", "images")],
         "advanced": {"switch_at"},
     },
     "DiCachePolicy": {
@@ -62,7 +75,7 @@ PUBLIC = {
         "outputs": [("DICACHE_POLICY", "policy")],
         "advanced": {"mask", "curve"},
     },
-    "DiCacheTune": {
+    "DiCacheTuning": {
         "required": {
             **{key: value for key, value in SAMPLING.items() if key not in ("positive", "negative")},
             "denoise": 1.0,
@@ -83,13 +96,18 @@ PUBLIC = {
             "switch_at": -1,
             "action": "tune",
         },
-        "outputs": [("DICACHE_POLICY", "policy"), ("IMAGE", "pictures"), ("IMAGE", "plot"), ("STRING", "report")],
+        "outputs": [
+            ("DICACHE_POLICY", "policy"),
+            ("IMAGE", "comparison sheet"),
+            ("IMAGE", "plot"),
+            ("STRING", "report"),
+        ],
         "advanced": {"switch_at", "action"},
     },
     "DiCacheCalibrate": {
-        "required": {**SAMPLING, "name": "curve"},
+        "required": {**SAMPLING, "name": "calibration"},
         "optional": {},
-        "outputs": [("STRING", "curve")],
+        "outputs": [("COMBO", "calibration")],
         "advanced": set(),
     },
 }
@@ -98,14 +116,6 @@ PUBLIC["DiCacheApplyRay"] = {
     "required": {"ray_actors": None},
     "outputs": [("RAY_ACTORS", "ray_actors"), ("DICACHE_STATS", "statistics")],
 }
-PRESETS = ["fidelity", "balanced", "fast", "published", "tuned"]
-POLICIES = {
-    "dicache", "dicache_delta_minus", "fbcache", "teacache", "easycache", "magcache", "taylorseer_1", "taylorseer_2",
-    "foca", "hyca", "sensitivity", "fixed_interval", "step_mask", "trajectory_error", "trajectory_error_output",
-    "output_reuse", "corrected_line", "foreseen", "output_line", "deepcache", "hicache", "freqca", "tc_pade",
-    "cachequant", "fastercache", "spectrum", "spectrum_output", "seacache", "worldcache", "smoothcache", "procache",
-    "meancache",
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -131,8 +141,48 @@ def test_every_input_and_output_is_explained(info, node):
     assert [name for name, (_, options) in inputs.items() if not options.get("tooltip")] == []
     assert all(found["output_tooltips"])
     assert found["description"]
-    assert "dicache" in found["search_aliases"]
     assert {name for name, (_, o) in inputs.items() if o.get("advanced")} == PUBLIC[node]["advanced"]
+
+
+GENERAL = ["dicache", "cache", "speed up", "accelerate", "teacache", "magcache", "easycache", "faster"]
+
+
+def test_general_words_find_apply_and_no_other_node(info):
+    """Who knows none of the nodes gets the one to begin with."""
+    found = {node: info(node)["search_aliases"] for node in PUBLIC}
+    assert set(GENERAL) <= set(found.pop("DiCacheApply"))
+    assert not [(node, word) for node, aliases in found.items() for word in aliases if word in GENERAL]
+    assert all(found.values())
+
+
+LABELS = {  # of inputs whose id is not what people are shown
+    "DiCacheApply": {
+        "threshold": "threshold (paper)", "probe_depth": "probe depth (paper)", "residual_bits": "cache precision",
+    },
+    "DiCacheReport": {"after": "run after"},
+    "DiCacheTuning": {"want": "quality target"},
+    "DiCachePolicy": {"curve": "calibration"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("node", LABELS)
+def test_inputs_are_labelled(info, node):
+    inputs = {**info(node)["input"]["required"], **info(node)["input"].get("optional", {})}
+    found = {name: options["display_name"] for name, (_, options) in inputs.items() if "display_name" in options}
+    assert found == LABELS[node]
+
+
+def test_saved_calibrations_are_offered_by_name(comfy, info):
+    folder = Path(comfy.module("folder_paths").get_user_directory()) / "dicache"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in ("wan_30.json", "flux_20.json", "not a name.json", "notes.txt")]
+    for path in paths:
+        path.write_text("{}", encoding="utf-8")
+    try:
+        assert info("DiCachePolicy")["input"]["optional"]["curve"][1]["options"] == ["", "flux_20", "wan_30"]
+    finally:
+        for path in paths:
+            path.unlink()
 
 
 @pytest.mark.parametrize("given", [{}, {"threshold": -1.0, "probe_depth": -1, "warmup_steps": -1}], ids=["none", "old"])
@@ -157,14 +207,14 @@ def test_the_preset_comes_first_and_automatic_is_minus_one(info):
 
 def test_presets_are_offered_in_this_order(info):
     _, options = info("DiCacheApply")["input"]["optional"]["preset"]
-    assert options["options"] == PRESETS
+    assert options["options"] == list(MENU)
 
 
 def test_the_node_for_ray_has_the_widgets_of_apply_and_all_presets_but_tuned(info):
     ours, theirs = (dict(info(node)["input"]["optional"]) for node in ("DiCacheApplyRay", "DiCacheApply"))
     _, options = ours.pop("preset")
     assert theirs.pop("preset")[0] == "COMBO"
-    assert options["options"] == PRESETS[:-1]
+    assert options["options"] == list(PRESETS) == [name for name in MENU if name != "tuned"]
     assert "tuned" not in options["tooltip"]
     assert ours == theirs
 
@@ -184,22 +234,10 @@ def test_without_raylight_there_is_no_node_for_it(comfy, pack, monkeypatch, tmp_
     assert "DiCacheApplyRay" in names()
 
 
-def test_policies_keep_their_names(info):
+def test_policies_are_offered_as_the_registry_has_them(info):
     _, options = info("DiCachePolicy")["input"]["required"]["policy"]
-    assert set(options["options"]) >= POLICIES
-
-
-def test_policies_are_offered_in_groups(info):
-    """The paper's, the pack's own, those that decide on every step, by a curve, and by a plan."""
-    _, options = info("DiCachePolicy")["input"]["required"]["policy"]
-    order = options["options"]
-    groups = (["dicache", "dicache_delta_minus"], ["foreseen", "output_reuse"], ["fbcache", "sensitivity"],
-              ["magcache", "meancache"], ["taylorseer_1", "step_mask"])  # fmt: skip
-    assert [order.index(name) for first_and_last in groups for name in first_and_last] == sorted(
-        order.index(name) for first_and_last in groups for name in first_and_last
-    )
-    assert order[0] == "dicache"
-    assert order[-1] == "step_mask"
+    assert options["options"] == list(NAMED)
+    assert (options["options"][0], options["options"][-1]) == ("dicache", "step_mask")
 
 
 def test_the_expert_inputs_arrive(comfy, sample, load_model):

@@ -1,6 +1,7 @@
 """DiCache Tune on the testbed's Flux: what it measures, what it chooses, what it costs, and what it remembers."""
 
 import json
+import sys
 import time
 from types import SimpleNamespace
 
@@ -29,7 +30,7 @@ def empty(pack):
 @pytest.fixture
 def node(comfy, pack, load_model, empty):
     """``node(...)``: the node's whole answer."""
-    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheTune"]
+    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheTuning"]
 
     def run(model=None, **inputs):
         given = {
@@ -56,8 +57,8 @@ def vae(load_model):
 def test_the_default_question_at_thirty_steps(node, vae, passes_of_the_model, comfy, pack, load_model, sample):
     """What was computed is counted at the model; the choice is remembered and then sampled with."""
     model, count = passes_of_the_model
-    want = next(iter(pack.dicache_core.QUALITIES))
-    bounds = pack.dicache_core.QUALITIES[want]
+    want = next(iter(pack.dicache_core.quality.QUALITIES))
+    bounds = pack.dicache_core.quality.QUALITIES[want]
     answer = node(model, positive_2=prompt(1), vae=vae, want=want)
     policy, sheets, plot, report = answer.result
     found = json.loads(report)
@@ -76,7 +77,7 @@ def test_the_default_question_at_thirty_steps(node, vae, passes_of_the_model, co
     assert len(kept) == 4
     assert sum(kept) >= 3, "one of them may fail by little"
     assert [t["setting"] for t in tried if t["keeps"] and t["speed"] > chosen["speed"]] == []
-    assert (policy.indicator, policy.target) == ("foreseen", chosen["target"])
+    assert (policy.indicator, policy.target) == ("forecast", chosen["target"])
     assert sheets.ndim == plot.ndim == 4
     assert len(answer.ui["images"]) == len(sheets) + 1
     assert "settings tried" in answer.ui["text"][0]
@@ -85,8 +86,8 @@ def test_the_default_question_at_thirty_steps(node, vae, passes_of_the_model, co
     sample(cached, CAPTIONS[2], steps=30, size=SIZE)
     (run,) = log.runs
     assert run.config.target == chosen["target"]
-    assert run.recall.found == "fits"
-    assert run.summary()["tuned"] == {"found": "fits", "wish": want, "steps": 30}
+    assert run.tuned_match.found == "fits"
+    assert run.summary()["tuned"] == {"found": "fits", "goal": want, "steps": 30}
 
 
 @pytest.fixture
@@ -112,8 +113,8 @@ def test_what_is_measured_is_what_the_nodes_give(node, comfy, load_model, sample
             if torch.equal(samples, plain[seed]):
                 assert measured == {"psnr": 100.0, "ssim": 1.0}
                 continue
-            seen = [pack.reporting.as_pictures(latent) for latent in (samples, plain[seed])]
-            psnr, ssim = pack.reporting.similarity(*seen)
+            seen = [pack.dicache_nodes.rendering.as_pictures(latent) for latent in (samples, plain[seed])]
+            psnr, ssim = pack.dicache_nodes.rendering.similarity(*seen)
             assert (measured["psnr"], measured["ssim"]) == (pytest.approx(psnr), pytest.approx(ssim))
         assert sum(run.calls_computed for run in log.runs) == trial["computed"]
 
@@ -151,7 +152,7 @@ def test_a_guider_and_sigmas_take_the_widgets_place(comfy, node, load_model):
     assert by_parts["steps"] == 10
     pictures = [[[p["psnr"] for p in t["pictures"]] for t in r["trials"]] for r in (by_widgets, by_parts)]
     assert pictures[0] == [pytest.approx(psnr) for psnr in pictures[1]]
-    with pytest.raises(ValueError, match="a guider brings its own prompt"):
+    with pytest.raises(ValueError, match="a guider has its own prompt"):
         node(guider=guider, positive_2=prompt(1))
 
 
@@ -160,13 +161,13 @@ def test_a_model_that_fails_without_dicache_is_said(node, load_model):
     model.set_model_patch_replace(
         lambda args, extra: {**extra["original_block"](args), "img": args["img"] * torch.nan}, "dit", "double_block", 2
     )
-    with pytest.raises(ValueError, match="nothing to compare with"):
+    with pytest.raises(ValueError, match="nothing can be compared with it"):
         node(model, steps=2)
 
 
 def test_a_speed_of_one_is_refused(comfy):
-    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheTune"]
-    assert "write how many times" in cls.validate_inputs(speed=1.0, want="reach the speed")
+    cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheTuning"]
+    assert "write a higher one" in cls.validate_inputs(speed=1.0, want="reach the speed")
     assert cls.validate_inputs(speed=1.0, want="close") is True
 
 
@@ -180,18 +181,55 @@ def test_listing_and_forgetting_sample_nothing(node, passes_of_the_model, pack):
     assert "Flux" in answer.result[3]
     assert "7 to 12 steps" in answer.result[3]
     assert answer.ui["text"] == [answer.result[3]]
-    assert "not to tune" in answer.result[0].message
-    before = pack.model_patchers.memory_state()
+    assert "The action of DiCache Tune is" in answer.result[0].message
+    before = pack.model_patchers.tuned_digest()
     assert node(model, action="forget this model").result[3].startswith("Forgotten: flux-")
-    assert pack.model_patchers.memory_state() != before
+    assert pack.model_patchers.tuned_digest() != before
     assert "Nothing is remembered of this Flux model" in node(model, action="forget this model").result[3]
     assert count() == ran
 
 
-def test_without_anything_remembered_the_node_says_what_to_run(comfy, load_model, empty):
-    with pytest.raises(ValueError, match="run DiCache Tune with it once, or choose the preset balanced") as error:
-        comfy.node("DiCacheApply", model=load_model("flux"), preset="tuned")
-    assert "\n" not in str(error.value)
+def test_a_choice_that_cannot_be_saved_is_said_and_nothing_else_is_lost(node, comfy, pack, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the folder's place", encoding="utf-8")
+    monkeypatch.setattr(pack.model_patchers.tuned_files, "user_folder", lambda: tmp_path / "file")
+    answer = node(steps=9)
+    policy, _, plot, report = answer.result
+    report = json.loads(report)
+    assert policy == pack.dicache_core.policies.chosen_policy(report["trials"][0]["policy"], target=policy.target)
+    assert plot.ndim == 4
+    assert report["remembered_in"] is None
+    assert "cannot be written" in report["not_saved"]
+    assert "Not saved: " in answer.ui["text"][0]
+    assert "connect the policy output to DiCache Apply" in answer.ui["text"][0]
+
+
+@pytest.mark.parametrize(
+    "missing", ["kornia.metrics", "matplotlib.backends.backend_agg"], ids=["nothing to measure with", "nor to draw"]
+)
+def test_what_is_missing_is_said_before_anything_is_sampled(node, passes_of_the_model, monkeypatch, missing):
+    model, count = passes_of_the_model
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ImportError, match="run pip install"):
+        node(model, steps=9)
+    assert count() == 0
+
+
+def test_no_steps_are_said_before_anything_is_sampled(node, passes_of_the_model, comfy):
+    """Denoise 0, which the host's schedulers answer with no sigmas at all, and what SplitSigmas leaves of step 0."""
+    model, count = passes_of_the_model
+    for nothing in ({"denoise": 0.0}, {"sigmas": torch.tensor([])}, {"sigmas": torch.tensor([1.0])}):
+        with pytest.raises(
+            ValueError, match=r"no steps to sample: .* Set denoise above 0, or connect at least two sigmas"
+        ):
+            node(model, **nothing)
+    assert count() == 0
+    compare = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheCompare"].PREPARE_CLASS_CLONE(None)
+    with pytest.raises(ValueError, match="no steps to sample"):
+        compare.execute(
+            model=model, positive=prompt(0), negative=prompt(1), settings="2x", sigmas=torch.tensor([1.0]),
+            latent_image={"samples": testbed.empty_latent("flux", 1, SIZE)},
+            seed=3, steps=10, cfg=1.0, sampler_name="euler", scheduler="simple",
+        )  # fmt: skip
 
 
 def test_two_experts_remember_both(node, load_model, pack):
@@ -208,7 +246,7 @@ def tune_graph(**inputs):
     given = {"want": "close", "speed": 2.0, **inputs}
     sampler = graph[SAMPLER]["inputs"] | {"model": [LOADER, 0], **given}
     nodes = {key: graph[key] for key in (LOADER, CAPTION, NEGATIVE, LATENT)}
-    return {**nodes, TUNE: {"class_type": "DiCacheTune", "inputs": sampler}}
+    return {**nodes, TUNE: {"class_type": "DiCacheTuning", "inputs": sampler}}
 
 
 def test_progress_covers_the_whole_tuning(server):
@@ -218,8 +256,31 @@ def test_progress_covers_the_whole_tuning(server):
     assert marks == sorted(marks)
     assert {event["max"] for event in run.data("progress")} == {marks[-1]}
     assert run.data("dicache.step") == [], "there is no strip to show these runs"
+    said = [event["text"] for event in run.data("dicache.text") if event["node"] == TUNE]
+    assert said
+    assert all(" left" in line for line in said), "what was found is the node's output"
     (report,) = run.outputs[TUNE]["dicache"]
     assert report["remembered_in"].startswith("flux-")
+
+
+def test_tuning_again_tunes_where_what_was_tuned_is_gone_and_only_there(server):
+    """The same inputs, which ComfyUI answers from its cache otherwise."""
+    assert server.run(tune_graph(action="forget everything", seed=8)).error is None
+    graph = tune_graph(steps=4, seed=79)
+
+    def is_executed():
+        run = server.run(graph)
+        assert run.error is None
+        return TUNE in {data["node"] for data in run.data("executing")}
+
+    assert is_executed()
+    assert not is_executed()
+    (file,) = (server.base / "user" / "dicache" / "tuned").glob("flux-*.json")
+    for end in (lambda: file.write_text("damaged", encoding="utf-8"), file.unlink):
+        end()
+        assert is_executed()
+        assert json.loads(file.read_text(encoding="utf-8"))["choices"]
+        assert not is_executed()
 
 
 def test_interrupt_ends_it_at_once_and_nothing_is_remembered(server):

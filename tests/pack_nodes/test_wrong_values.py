@@ -48,11 +48,11 @@ def test_apply_is_refused_before_anything_runs(server, graph, inputs, message):
             {"threshold": 0.4},
             "threshold is 0.4, but this policy computes every n-th step: write -1",
         ),
-        ({"policy": "foreseen"}, {"threshold": 0.4}, "threshold is 0.4, but this policy is steered by a target"),
+        ({"policy": "forecast"}, {"threshold": 0.4}, "threshold is 0.4, but this policy follows a target"),
         (
             {"policy": "fbcache", "target": "2x"},
             {"threshold": 0.4},
-            "the connected DiCache Policy aims for 2x: write -1",
+            "the connected DiCache Policy has the target 2x: write -1",
         ),
         ({"policy": "teacache"}, {"probe_depth": 2}, "probe_depth is 2, but the connected DiCache Policy .*: write -1"),
     ],
@@ -90,15 +90,18 @@ def test_policy_is_refused_before_anything_runs(server, graph, inputs, message):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"policy": "fbcache", "interval": 3}, "interval is 3, but this policy does not compute every n-th step"),
-        ({"policy": "foca", "interval": 3, "target": "2x"}, "target is '2x' beside interval 3: write one of them"),
-        ({"policy": "fbcache", "threshold": 0.2, "target": "2x"}, "target is '2x' beside threshold 0.2"),
-        ({"policy": "fbcache", "mask": "1,0"}, "mask is '1,0', but fbcache reads none: clear it, or choose step_mask"),
+        ({"policy": "fbcache", "interval": 3}, "interval is 3, but this policy has no interval"),
+        ({"policy": "foca", "threshold": 4.0}, "threshold is 4, but this policy computes every n-th step: write -1"),
+        ({"policy": "step_mask"}, "step_mask needs a mask: write 1 for a computed and 0 for a skipped step"),
+        ({"policy": "step_mask", "mask": "1,0", "target": "3x"}, "target is '3x', but this policy follows its mask"),
+        ({"policy": "foca", "interval": 3, "target": "2x"}, "target is '2x' and interval is 3: set either target or"),
+        ({"policy": "fbcache", "threshold": 0.2, "target": "2x"}, "target is '2x' and threshold is 0.2"),
+        ({"policy": "fbcache", "mask": "1,0"}, "mask is '1,0', but fbcache uses none: clear it, or choose step_mask"),
         (
             {"policy": "foca", "curve": "mine"},
-            "curve is 'mine', but foca reads none: clear it, or choose one of magcache",
+            "calibration is 'mine', but foca uses none: clear it, or choose one of magcache",
         ),
-        ({"policy": "smoothcache"}, "smoothcache needs a curve: make one with DiCache Calibrate"),
+        ({"policy": "smoothcache"}, "smoothcache needs a calibration: run DiCache Calibrate"),
     ],
 )
 def test_numbers_that_end_each_other_are_refused_on_the_policy(server, graph, inputs, message):

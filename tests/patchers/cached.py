@@ -15,7 +15,7 @@ NEVER, ALWAYS = 1e-30, 1e9  # thresholds: compose but compute, and reuse as soon
 class Cached:
     """One variant under one run's cache: a cond per row, so that rows may come together or apart.
 
-    Slots:
+    Attributes:
         conds: names of the rows' conds; one cond with all rows unless said otherwise.
     """
 
@@ -31,7 +31,7 @@ class Cached:
         self.family = patchers.family_of(self.variant.model)
         settings = dict(warmup_steps=0, predictor="reuse") | self.settings
         config = core.CacheConfig(threshold=self.threshold, **settings)
-        self.session = core.CacheSession(config, core.Schedule(SIGMAS))
+        self.session = core.CacheSession(config, core.schedule.Schedule(SIGMAS))
 
     def __call__(self, x, step, options=None, conds=None, **more):
         first = first_of(x)
@@ -42,7 +42,7 @@ class Cached:
             out = self.variant(x, options_of(step, options), **more)
         if isinstance(out, torch.Tensor):
             out = cache.observe(out)
-        self.session.close(cache, self.core.Stopwatch(first.device))
+        self.session.close(cache, self.core.timing.Stopwatch(first.device))
         return out
 
     @property

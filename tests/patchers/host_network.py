@@ -1,6 +1,7 @@
 """The host's own classes at toy width with random weights, and rows to feed them."""
 
 import importlib
+import importlib.util
 from typing import Any
 
 import pytest
@@ -24,6 +25,19 @@ def build(name: str, **settings: Any) -> nn.Module:
         model = found(**settings, dtype=torch.float32, device="cpu", operations=operations)
     finally:
         torch.use_deterministic_algorithms(False)
+    return randomised(model)
+
+
+def has(module: str) -> bool:
+    """Whether the host has ``comfy.ldm.module``."""
+    try:
+        return importlib.util.find_spec(f"comfy.ldm.{module}") is not None
+    except ModuleNotFoundError:  # nor the package that it would be in
+        return False
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """The model with small random weights, which nobody trains."""
     generator = torch.Generator().manual_seed(7)
     for parameter in model.parameters():
         parameter.requires_grad_(False)

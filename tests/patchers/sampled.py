@@ -26,7 +26,7 @@ from toy import Toy
 class Sampled:
     """A family and how the host samples it.
 
-    Slots:
+    Attributes:
         config: its class in ``comfy.supported_models``.
         make: the toy, whose conditioning is ``arguments["context"]``, a row for the positive and one for the negative.
         extras: of the conditioning, from the toy's arguments: what the host's own text nodes put there.

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 KINDS = ("toy", "sampled", "trained")
+FOUND = (*KINDS, "comfyui")  # of a row, what tests found
 
 
 class Shown:
@@ -25,11 +26,17 @@ class Shown:
         if self.failed:
             raise RuntimeError(f"{path} is not written, as tests failed: {', '.join(self.failed)}")
         host = sys.modules["comfyui_version"].__version__
-        found = {"comfyui": host, "families": [row | self._counts(row["name"]) for row in rows()]}
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        before = json.loads(path.read_text(encoding="utf-8"))["families"] if path.is_file() else []
+        earlier = {row["name"]: row for row in before}
+        found = [row | self._found(row["name"], host, earlier) for row in rows()]
+        path.write_text(json.dumps({"comfyui": host, "families": found}, indent=1) + "\n", encoding="utf-8")
 
-    def _counts(self, family):
-        return {kind: self.passed[family, kind] for kind in KINDS}
+    def _found(self, family, host, earlier):
+        """A family that nothing was shown of here, as its classes are newer, keeps what another ComfyUI showed."""
+        counts = {kind: self.passed[family, kind] for kind in KINDS}
+        if not any(counts.values()):
+            return {name: earlier.get(family, counts | {"comfyui": None})[name] for name in FOUND}
+        return counts | {"comfyui": host}
 
 
 def rows():

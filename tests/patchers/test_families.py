@@ -213,7 +213,7 @@ def test_size_is_known_beforehand(toy, cached):
     """Tokens and width of what is kept, which the host's memory manager is asked for before the first call."""
     wrapped = cached(NEVER)
     wrapped(toy.x, 0)
-    (history, *_) = wrapped.session._histories.values()
+    (history, *_) = wrapped.session.histories
     kept = history.layouts["hidden"][0]
     if isinstance(toy.x, list):
         packed = (1, 1, sum(part[0].numel() for part in toy.x))

@@ -133,7 +133,7 @@ def test_a_stack_that_runs_twice_per_call_ends_the_cache(pack, make, caplog):
     finally:
         delattr(toy.model, name)
     assert wrapped.decisions[2:] == ["blocks run several times"] * 4
-    assert len([r for r in caplog.records if "several times per call" in r.message]) == 1
+    assert len([r for r in caplog.records if "several times in one step" in r.message]) == 1
 
 
 def test_two_threads_with_one_network_take_turns(pack):
@@ -174,9 +174,9 @@ def test_a_class_of_the_hosts_belongs_to_one_family(pack):
 
 def test_table_of_models_has_these_families(pack):
     """Else docs/models.md is of another time: ``make models`` makes it anew."""
-    file = Path(__file__).parents[2] / "bench" / "results" / "families.json"
+    file = Path(__file__).parents[2] / "tools" / "bench" / "results" / "families.json"
     found = json.loads(file.read_text(encoding="utf-8"))["families"]
-    assert [{k: v for k, v in row.items() if k not in shown.KINDS} for row in found] == shown.rows()
+    assert [{k: v for k, v in row.items() if k not in shown.FOUND} for row in found] == shown.rows()
 
 
 def test_compiled_blocks_stay_compiled_and_the_cache_outside(pack):

@@ -115,7 +115,7 @@ def test_teacache_sees_its_input_where_block_0_is_replaced(pack, make):
     for given in (options, {}):
         wrapped = Cached(pack, variant, ALWAYS, {"indicator": "teacache"})
         computed = wrapped(variant.x, 0, given)
-        (history, *_) = wrapped.session._histories.values()
+        (history, *_) = wrapped.session.histories
         seen.append(history.indicator.previous)
         torch.testing.assert_close(wrapped(variant.x, 1, given), computed, atol=2e-5, rtol=2e-5)
         assert wrapped.decisions[2:] == ["reused"] * 2

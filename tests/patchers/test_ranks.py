@@ -101,7 +101,7 @@ def used(actors, ways, caplog, preset="balanced", policy=None, **numbers):
 def test_wan_may_use_every_policy_on_split_tokens(pack, ranks, actors, caplog):
     ways = ranks.Shared("wan", sliced=True, tokens=4)
     assert used(actors, ways, caplog, "published") == (pack.dicache_core.resolve("wan", "published"), [])
-    for policy in pack.dicache_core.POLICIES.values():
+    for policy in pack.dicache_core.policies.POLICIES.values():
         if not policy.calibrated and policy.limited_by != "mask":
             actors.usable(ways, "balanced", policy)
 
@@ -125,7 +125,7 @@ def test_own_presets_work_however_it_is_split(pack, ranks, actors, caplog, prese
 @pytest.mark.parametrize("asked", [dict(threshold=0.3), dict(probe_depth=2), dict(policy="dicache")])
 def test_what_was_asked_for_and_cannot_work_is_refused(pack, ranks, actors, asked):
     if "policy" in asked:
-        asked = {"policy": pack.dicache_core.named_policy(asked["policy"])}
+        asked = {"policy": pack.dicache_core.policies.named_policy(asked["policy"])}
     ways = ranks.Shared("flux", sliced=False, tokens=2)
     with pytest.raises(ValueError, match=r"looks at the model's blocks.*split over 2 ranks.*choose"):
         actors.usable(ways, "balanced", **{"policy": None, **asked})

@@ -12,8 +12,7 @@ from cached import counted
 from host_network import noise, text
 from passes import COMPOSED, SIZES, assert_close
 from sampled import STACKS, U_NETS, HostModel, Sampled
-from testbed.captions import CAPTIONS
-from testbed.conditioning import SHAPES
+from testbed.conditioning import SHAPES, captions_of
 from toy import Toy
 
 STEPS = 16  # enough for the own presets to skip half
@@ -65,7 +64,7 @@ class Cached:
 
     @property
     def decisions(self):
-        return [[(step.call, d.reuse) for step, d in lane] for lane in self.run.lanes().values()]
+        return [[(step.call_index, d.reuse) for step, d in lane] for lane in self.run.by_sample().values()]
 
 
 @pytest.fixture(scope="module", params=SAMPLED, ids=lambda made: f"{made[0]}-{made[1]}")
@@ -95,11 +94,11 @@ def batching(comfy, monkeypatch):
 
 def test_what_computes_everything_is_the_bare_model_bit_for_bit(cached):
     assert cached.bare.isfinite().all()
-    foreseen = cached.core.POLICIES["foreseen"]
+    forecast = cached.core.policies.POLICIES["forecast"]
     for preset, settings in (
         (STACK, {"threshold": 0.0}),
         (STACK, {"threshold": COMPOSED}),
-        (OUTPUT, {"policy": foreseen, "threshold": 0.0}),
+        (OUTPUT, {"policy": forecast, "threshold": 0.0}),
         (OUTPUT, {"end_percent": 0.0}),
     ):
         assert torch.equal(cached.attached(preset, **settings), cached.bare)
@@ -120,7 +119,7 @@ def test_default_widgets_skip_up_to_half_and_the_strip_says_so(cached):
     assert computed == STEPS // 2 + on_top(cached.run)
     assert calls == [computed] * 2, "skipped steps run no block"
     event = strip_of(cached)
-    assert event["policy"] == "foreseen"
+    assert event["policy"] == "forecast"
     assert event["target"] == "2x"
     assert event["cells"].count("r") == event["reused"] == STEPS - event["computed"] == STEPS - computed
     assert event["vetoed"] == vetoed
@@ -131,7 +130,7 @@ def test_default_widgets_skip_up_to_half_and_the_strip_says_so(cached):
 
 
 def test_a_count_skips_half_whatever_the_model(cached):
-    policy = replace(cached.core.POLICIES["foreseen"], target=str(STEPS // 2))
+    policy = replace(cached.core.policies.POLICIES["forecast"], target=str(STEPS // 2))
     with counted(cached.outermost_and_last) as calls:
         latent = cached.attached(OUTPUT, policy=policy)
     assert latent.isfinite().all()
@@ -150,7 +149,7 @@ def test_papers_rule_skips_the_blocks_behind_the_probe(cached):
     assert event["policy"] == ("deepcache" if cached.family.unet else "dicache")
     if not cached.family.unet:
         assert event["target"] == "2x", "nothing was published for it"
-        assert "steered to 2x" in cached.core.published_note(cached.family.architecture)
+        assert "its rule is used, at 2x" in cached.core.presets.published_note(cached.family.architecture)
 
 
 @pytest.mark.parametrize("preset", [STACK, OUTPUT])
@@ -185,7 +184,8 @@ def test_default_widgets_on_the_trained_models(comfy, pack, shows, architecture)
     shows("trained", model.model.diffusion_model)
     cfg, size = SHAPES[architecture].cfg, {"size": 8} | SIZES.get(architecture, {})
     with torch.inference_mode():
-        latent = comfy.sample(model, CAPTIONS[0], architecture=architecture, steps=STEPS, cfg=cfg, **size)
+        caption = captions_of(architecture)[0]
+        latent = comfy.sample(model, caption, architecture=architecture, steps=STEPS, cfg=cfg, **size)
     assert latent.isfinite().all()
     (run,) = log.runs
     assert run.computed == STEPS // 2 + on_top(run)
@@ -198,6 +198,25 @@ SOME = [spec for spec in [*STACKS, *U_NETS] if str(spec) in ("z_image", "ltx_2",
 @pytest.fixture(params=SOME, ids=str)
 def one_of_some(request, comfy, pack):
     return Cached(comfy, HostModel(request.param), "simple")
+
+
+@pytest.mark.parametrize("preset", [STACK, OUTPUT])
+def test_every_sampler_outside_inference_mode(comfy, pack, preset):
+    """Some of them run the model with gradients on, and a network that a script has loaded may have weights that want
+    them: what the cache keeps is no part of that graph."""
+    host = HostModel(next(spec for spec in U_NETS if str(spec) == "sdxl"))
+    host.base.diffusion_model.requires_grad_(True)
+    sample, samplers = comfy.module("comfy.sample"), comfy.module("comfy.samplers").SAMPLER_NAMES
+    config = replace(pack.dicache_core.resolve("unet", preset), target="2", warmup_steps=1)
+    runs = []
+    for name in samplers:
+        latent = host.latent
+        out = sample.sample(
+            pack.model_patchers.attach(host.model, config, runs=runs), sample.prepare_noise(latent, 0), 4, 1.0, name,
+            "normal", host.cond(0), host.cond(1), latent, disable_pbar=True, seed=0,
+        )  # fmt: skip
+        assert out.isfinite().all(), name
+    assert sum(run.reused > 0 for run in runs) > len(samplers) / 3
 
 
 def test_report_and_policy(one_of_some, comfy):
@@ -262,5 +281,5 @@ def test_a_class_of_no_family(comfy, pack, spec):
 
 def strip_of(cached):
     """What the node's strip is told at the end of the run."""
-    reporter = sys.modules[f"{cached.patchers.__name__}.reporter"].Reporter
+    reporter = sys.modules[f"{cached.patchers.__name__}.run_reporter"].RunReporter
     return reporter(cached.run, None, 1).event(finished=True)

@@ -99,7 +99,7 @@ def test_a_reused_pass_runs_the_outermost_blocks_only(pack, unet, outer, setting
 def test_published_setting_is_interval_and_branch(pack, unet):
     """Every third step in full; in between the deep feature stands still while the outer blocks see the new input."""
     wrapped = Cached(pack, unet, 3.0, {"indicator": "fixed", "interval": 3})
-    policy = pack.dicache_core.POLICIES["deepcache"]
+    policy = pack.dicache_core.policies.POLICIES["deepcache"]
     assert (policy.indicator, policy.predictor, policy.interval, policy.probe_depth) == ("fixed", "reuse", 3, 1)
     seen, last = [], unet.model.output_blocks[-2]
     handle = layers_of([last])[-1].register_forward_hook(lambda _m, _a, out: seen.append(out.clone()))
@@ -182,7 +182,7 @@ def test_nothing_is_left_behind(pack, unet):
 def test_size_is_known_beforehand(pack, unet):
     wrapped = Cached(pack, unet, NEVER)
     wrapped(unet.x, 0)
-    (history, *_) = wrapped.session._histories.values()
+    (history, *_) = wrapped.session.histories
     tokens, width = wrapped.family.size(unet.model, unet.x.shape)
     assert history.layouts["deep"][0] == (width, *unet.x.shape[2:])
     assert tokens == unet.x.shape[2:].numel()

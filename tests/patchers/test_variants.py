@@ -9,9 +9,9 @@ from cached import ALWAYS, NEVER, Cached, counted, plain, stack_of
 
 def picture_of(wrapped, **call):
     """Where the picture's tokens are in a call with these arguments."""
-    place = importlib.import_module(f"{wrapped.stack.__package__}.picture")
+    place = importlib.import_module(f"{wrapped.stack.__package__}.image_tokens")
     call = dict(ref_latent=None) | wrapped.variant.arguments | call
-    return place.Picture(wrapped.family, wrapped.variant.model, call, samples=len(wrapped.variant.x))
+    return place.ImageTokens(wrapped.family, wrapped.variant.model, call, samples=len(wrapped.variant.x))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_span_is_what_the_head_keeps(variant, cached):
     reached = kept["img"].grad.abs().sum((0, 2)).nonzero()[:, 0]
     assert torch.equal(seen, reached)
     assert len(seen) == variant.tokens
-    text = kept["img"].shape[1] - picture.image_tokens if last.part.joined else 0
+    text = kept["img"].shape[1] - picture.image_count if last.part.joined else 0
     assert seen[0] == variant.in_front + text
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class Toy:
     """A model and the arguments of one call.
 
-    Slots:
+    Attributes:
         x: ``(N, C, ...)`` input, or a list of them.
         timestep: per sample.
         arguments: the rest of the call; tensors with a row per sample are cut with it.

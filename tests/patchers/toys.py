@@ -1,11 +1,13 @@
 """One model of every family with a stack of blocks, and more where a family has kinds: toy width, random weights."""
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 import toys_keyed
-from host_network import AXES, BATCH, TEXT, build, newest, noise, text
+from host_network import AXES, BATCH, TEXT, build, has, newest, noise, randomised, text
 from torch import nn
 from toy import Toy
 
@@ -175,6 +177,30 @@ def triposplat() -> Toy:
     return Toy(model, x, dict(context=text(12)), beside=list(model.repo_layers[1:]))
 
 
+def minimax_music() -> Toy:
+    """At toy width by its parts: the host's class knows one width only, and is built without memory."""
+    module = importlib.import_module("comfy.ldm.minimax_music.dit") if has("minimax_music.dit") else None
+    if module is None:
+        pytest.skip("this ComfyUI has no comfy.ldm.minimax_music.dit.MiniMaxMusic3DiT")
+    operations = importlib.import_module("comfy.ops").disable_weight_init
+    torch.use_deterministic_algorithms(True, warn_only=True)  # memory that a checkpoint is to fill is NaN then
+    made = dict(dtype=torch.float32, device="cpu", operations=operations)
+    model = module.MiniMaxMusic3DiT(dtype=torch.float32, device="meta", operations=operations)
+    model.latent_conditioners = nn.Sequential(operations.Conv1d(4096, 8, kernel_size=3, padding=1))
+    model.cond_layer_logits, model.cond_layer_scale = nn.Parameter(torch.ones(8)), nn.Parameter(torch.ones(1))
+    inner, stack = model.diffusion_transformer, model.diffusion_transformer.transformer
+    inner.preprocess_conv = operations.Conv1d(16, 16, 1, bias=False)
+    inner.postprocess_conv = operations.Conv1d(4, 4, 1, bias=False)
+    inner.timestep_features = module.FourierFeatures(1, 16, torch.float32, "cpu")
+    inner.to_timestep_embed = nn.Sequential(operations.Linear(16, 32), nn.SiLU(), operations.Linear(32, 32))
+    stack.project_in, stack.project_out = operations.Linear(16, 32, bias=False), operations.Linear(32, 4, bias=False)
+    stack.rotary_pos_emb = module.RotaryEmbedding(8, torch.float32, "cpu")
+    stack.layers = nn.ModuleList(module.TransformerBlock(32, 16, 48, **made) for _ in range(4))
+    torch.use_deterministic_algorithms(False)
+    arguments = dict(context=noise(BATCH, 3, 8 * 4096, seed=5), conditioning_scale=torch.ones(BATCH, 1, 1))
+    return Toy(randomised(model), noise(BATCH, 4, 10), arguments)
+
+
 TOYS: list[Callable[[], Toy]] = [
     *toys_keyed.KEYED,
     toys_keyed.hidream_o1,
@@ -199,4 +225,5 @@ TOYS: list[Callable[[], Toy]] = [
     pixart,
     cogvideox,
     triposplat,
+    minimax_music,
 ]

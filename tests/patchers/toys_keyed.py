@@ -40,6 +40,14 @@ def qwen_image_edit_at_timestep_zero() -> Toy:
     return toy
 
 
+def qwen_image_2_1() -> Toy:
+    settings = dict(in_channels=8, out_channels=8, num_layers=4, attention_head_dim=16, num_attention_heads=2)
+    settings |= dict(context_in_dim=12, axes_dims_rope=AXES)
+    model = build("qwen_image21.model.QwenImage21Transformer2DModel", **settings)
+    references = dict(ref_latents=[noise(BATCH, 8, 4, 4, seed=2)], image_slots=[2])
+    return Toy(model, noise(BATCH, 8, 6, 5), dict(context=text(12), **references))
+
+
 def mage_flow() -> Toy:
     settings = dict(in_channels=8, out_channels=8, num_layers=4, attention_head_dim=16, num_attention_heads=2)
     model = build("mage_flow.model.MageFlowTransformer2DModel", **settings, joint_attention_dim=12, axes_dims_rope=AXES)
@@ -177,6 +185,7 @@ KEYED: list[Callable[[], Toy]] = [
     qwen_image,
     qwen_image_edit,
     qwen_image_edit_at_timestep_zero,
+    qwen_image_2_1,
     mage_flow,
     lens,
     joyimage,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Variant:
     """A model, its input and the conditioning of one call, with what a person reads off the shapes.
 
-    Slots:
+    Attributes:
         x: ``(N, C, ...)`` input.
         tokens: image tokens of the picture itself.
         in_front: reference tokens before them.

@@ -34,6 +34,7 @@ from comfy.ldm.flux.math import attention  # noqa: E402
 WIDTH = 128  # one head of 128
 SETTINGS = {  # blocks, picture size, frames, batch, scenes in the pool, steps until the learning rate is full
     "flux": dict(double=4, single=8, size=256, frames=1, batch=512, pool=98304, warmup=300),
+    "flux_emoji": dict(double=4, single=8, size=96, frames=1, batch=32, pool=6000, warmup=100),
     "hunyuan_video": dict(double=4, single=8, size=128, frames=7, batch=256, pool=32768, warmup=300),
     "wan": dict(layers=14, size=128, frames=7, batch=256, pool=32768, warmup=300),
     "qwen_image": dict(size=128, frames=1, batch=32, pool=3072, warmup=50),
@@ -45,8 +46,11 @@ CLASSES = {
     "z_image": comfy.ldm.lumina.model.NextDiT,
     "unet": comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel,
 }
-TIME_FACTOR = {"flux": 1.0, "hunyuan_video": 1000.0, "wan": 1000.0, "qwen_image": 1.0, "z_image": 1.0}
-STILL = ("flux", "z_image", "unet")  # their latent has no frames: (B, 16, h, w)
+TIME_FACTOR = {
+    **dict.fromkeys(("flux", "flux_emoji", "qwen_image", "z_image"), 1.0),
+    **dict.fromkeys(("hunyuan_video", "wan"), 1000.0),
+}
+STILL = ("flux", "flux_emoji", "z_image", "unet")  # their latent has no frames: (B, 16, h, w)
 
 
 def build(kind: str) -> torch.nn.Module:
@@ -81,7 +85,7 @@ def build(kind: str) -> torch.nn.Module:
         guidance_embed=True,
         **common,
     )
-    if kind == "flux":
+    if kind in ("flux", "flux_emoji"):
         return comfy.ldm.flux.model.Flux(theta=10000, patch_size=2, txt_ids_dims=[], **shared)
     return comfy.ldm.hunyuan_video.model.HunyuanVideo(
         theta=256,
@@ -248,7 +252,7 @@ def velocity(model, kind, x, t, context):
     batch, extra = x.shape[0], {}
     if kind == "z_image":
         extra = dict(num_tokens=context.shape[1])
-    if kind in ("flux", "hunyuan_video"):
+    if kind in ("flux", "flux_emoji", "hunyuan_video"):
         extra = dict(y=torch.zeros(batch, 768, device=x.device), guidance=torch.full((batch,), 3.5, device=x.device))
     out = model(x[:, :, 0] if kind in STILL else x, t * TIME_FACTOR[kind], context, transformer_options={}, **extra)
     return out[:, :, None] if kind in STILL else out

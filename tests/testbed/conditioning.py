@@ -7,10 +7,8 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from .captions import parse
-from .scenes import CAPTION_LENGTH, CONTEXT_DIM, decode, embedding_table
-
-WEIGHTS = Path(__file__).parent / "weights"
+from . import captions, emoji, scenes
+from .packing import unpacked
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,16 @@ SHAPES = {
     "unet": Shape(1, 8, 3.0),
     "flux_reflow": Shape(1, 16, 1.0),
     "flux_lcm": Shape(1, 16, 1.0),
+    "flux_emoji": Shape(1, 12, 2.5),
 }
-FLUX = ("flux", "flux_reflow", "flux_lcm")
+EMOJI = "flux_emoji"  # the one checkpoint that knows another world than that of scenes.py
+FLUX = ("flux", "flux_reflow", "flux_lcm", EMOJI)
 FLAT = (*FLUX, "z_image", "unet")  # their latents have no frames; Qwen-Image's have one
 
 
 def weights(architecture: str) -> Path:
-    """The checkpoint of ``architecture``."""
-    return WEIGHTS / f"{architecture}.safetensors"
+    """The checkpoint of ``architecture``, unpacked."""
+    return unpacked(architecture)
 
 
 def empty_latent(architecture: str, batch: int = 1, size: int | None = None, frames: int | None = None) -> torch.Tensor:
@@ -48,10 +48,19 @@ def empty_latent(architecture: str, batch: int = 1, size: int | None = None, fra
     return torch.zeros(batch, 16, size, size) if architecture in FLAT else torch.zeros(batch, 16, frames, size, size)
 
 
+def captions_of(architecture: str) -> tuple[str, ...]:
+    """The fixed captions of the world that ``architecture`` was trained on."""
+    return emoji.CAPTIONS if architecture == EMOJI else captions.CAPTIONS
+
+
 def conditioning(architecture: str, text: str) -> list:
     """ComfyUI conditioning of one caption: [[(1, 20, C) context, extras]]; empty text is the unconditional one."""
-    dim = CONTEXT_DIM[architecture]
-    context = embedding_table(dim)[parse(text)][None] if text.strip() else torch.zeros(1, CAPTION_LENGTH, dim)
+    dim = scenes.CONTEXT_DIM[architecture]
+    context = torch.zeros(1, scenes.CAPTION_LENGTH, dim)
+    if text.strip() and architecture == EMOJI:
+        context = emoji.embedding_table()[emoji.parse(text)][None]
+    elif text.strip():
+        context = scenes.embedding_table(dim)[captions.parse(text)][None]
     guided = architecture in (*FLUX, "hunyuan_video")
     extras = {"pooled_output": torch.zeros(1, 768), "guidance": 3.5} if guided else {}
     return [[context, extras]]
@@ -66,5 +75,5 @@ def channel_std(path: Path) -> torch.Tensor:
 def pictures(samples: torch.Tensor, latent_format, std: torch.Tensor) -> torch.Tensor:
     """(B, 16, [T,] h, w) sampled latent -> (B * T, 8h, 8w, 3) pictures in [0, 1], frames of one sample in a row."""
     latent = latent_format.process_in(samples.float())
-    video = decode(latent[:, :, None] if latent.ndim == 4 else latent, std)
+    video = scenes.decode(latent[:, :, None] if latent.ndim == 4 else latent, std)
     return video.permute(0, 2, 3, 4, 1).flatten(0, 1) / 2 + 0.5

@@ -16,10 +16,11 @@ from pathlib import Path
 import architectures
 import scenes
 import torch
+from packing import unpacked
 from safetensors.torch import load_file, save_file
 from train import channel_scale, save
 
-TEACHER = Path(__file__).parent / "weights" / "flux.safetensors"
+TEACHER = "flux"
 CELLS = 16  # half of what the teacher was trained on: a quarter of the time
 STEPS = 16  # of a path
 SHIFT = 3.16  # exp(1.15), ComfyUI's for Flux: students practise where they are used
@@ -56,7 +57,7 @@ def walk(model, noise: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
 
 def draw_paths(options: argparse.Namespace) -> None:
     """Paths of ``--count`` captions, saved as they come, so that a student may start on the first ones."""
-    model, table, saved = load(TEACHER), scenes.embedding_table(64), time.time()
+    model, table, saved = load(unpacked(TEACHER)), scenes.embedding_table(64), time.time()
     found = load_file(options.out) if options.out.is_file() else None
     points, captions = ([found["points"]], [found["captions"]]) if found else ([], [])
     for done in range(len(found["points"]) if found else 0, options.count, BATCH):
@@ -96,7 +97,7 @@ LOSSES = {"flux_reflow": reflow_loss, "flux_lcm": lcm_loss}
 
 def distil(options: argparse.Namespace) -> None:
     kind, std, table = options.kind, channel_scale("flux"), scenes.embedding_table(64)
-    model = load(options.start or TEACHER)
+    model = load(options.start or unpacked(TEACHER))
     architectures.use_functional_blocks()
     paths = load_file(options.paths)
     names, params = zip(*model.named_parameters(), strict=True)

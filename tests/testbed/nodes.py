@@ -1,5 +1,8 @@
 """The nodes that a testbed graph needs instead of model loader, text encoder and VAE."""
 
+import os
+
+import comfy.patcher_extension
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
@@ -7,6 +10,7 @@ from .conditioning import SHAPES, channel_std, conditioning, empty_latent, pictu
 from .models import build_model
 
 CATEGORY = "DiCache testbed"
+CELLS = "DICACHE_TESTBED_CELLS"  # width and height of latents where the tests look at no picture: a ninth of the time
 
 
 class DiCacheTestbedModel(io.ComfyNode):
@@ -27,8 +31,31 @@ class DiCacheTestbedModel(io.ComfyNode):
         return io.NodeOutput(build_model(architecture))
 
 
+class DiCacheTestbedOwnInput(io.ComfyNode):
+    """Gives the network a copy of its input, for caches that write into it: in half precision the host makes one."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DiCacheTestbedOwnInput",
+            display_name="Testbed Own Input",
+            category=CATEGORY,
+            inputs=[io.Model.Input("model")],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model) -> io.NodeOutput:
+        def with_a_copy(network, x, *others, **named):
+            return network(x.clone(), *others, **named)
+
+        model = model.clone()
+        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "own input", with_a_copy)
+        return io.NodeOutput(model)
+
+
 class DiCacheTestbedCaption(io.ComfyNode):
-    """Caption of the little world to conditioning."""
+    """Caption of a checkpoint's world to conditioning."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -39,7 +66,9 @@ class DiCacheTestbedCaption(io.ComfyNode):
             inputs=[
                 io.Combo.Input("architecture", options=list(SHAPES)),
                 io.String.Input(
-                    "text", tooltip="background color [color2] | shape color size move; empty: unconditional"
+                    "text",
+                    tooltip="background color [color2] | shape color size move; flux_emoji: rocket on blue; empty: "
+                    "unconditional",
                 ),
             ],
             outputs=[io.Conditioning.Output()],
@@ -68,7 +97,8 @@ class DiCacheTestbedLatent(io.ComfyNode):
 
     @classmethod
     def execute(cls, architecture: str, batch_size: int) -> io.NodeOutput:
-        return io.NodeOutput({"samples": empty_latent(architecture, batch_size)})
+        size = int(os.environ.get(CELLS, "0")) or None
+        return io.NodeOutput({"samples": empty_latent(architecture, batch_size, size)})
 
 
 class DiCacheTestbedDecode(io.ComfyNode):
@@ -133,6 +163,7 @@ class TestbedExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             DiCacheTestbedModel,
+            DiCacheTestbedOwnInput,
             DiCacheTestbedCaption,
             DiCacheTestbedLatent,
             DiCacheTestbedDecode,

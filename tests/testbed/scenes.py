@@ -33,7 +33,8 @@ VOCABULARY = ["<pad>", *SHAPES, *COLORS, *BACKGROUNDS, *SIZES, *MOVES, "obj1", "
 INDEX = {word: i for i, word in enumerate(VOCABULARY)}
 CAPTION_LENGTH = 20
 CONTEXT_DIM = {
-    **dict.fromkeys(("flux", "flux_reflow", "flux_lcm", "hunyuan_video", "qwen_image", "z_image", "unet"), 64),
+    **dict.fromkeys(("flux", "flux_reflow", "flux_lcm", "flux_emoji"), 64),
+    **dict.fromkeys(("hunyuan_video", "qwen_image", "z_image", "unet"), 64),
     "wan": 4096,
 }
 

@@ -1,15 +1,18 @@
 """Train one testbed checkpoint: ``COMFYUI_PATH=... python train.py flux --minutes 7 --out flux.safetensors``.
 
-Rectified flow, or for the U-Net the prediction of noise, on the little world of scenes.py, with the host's own model
-classes at toy width.  The files in weights/ came from this recipe; README.md has their command lines, steps and losses.
+Rectified flow, or for the U-Net the prediction of noise, on the little world of scenes.py (``flux_emoji``: on emoji),
+with the host's own model classes at toy width.  The checkpoints came from this recipe; README.md has their
+command lines, steps and losses.
 """
 
 import argparse
 import json
 import math
 import time
+from pathlib import Path
 
 import architectures
+import emoji
 import scenes
 import torch
 from architectures import DEVICE, SETTINGS
@@ -45,12 +48,26 @@ def draw_pool(kind: str, size: int, std: torch.Tensor, g: torch.Generator) -> tu
     return torch.cat(pool), torch.cat(captions)
 
 
+def emoji_pool(images: str, names: str, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same of drawn emoji, and their channel scale."""
+    from emoji_images import draw_pool as draw  # needs Pillow
+
+    latents, captions, std = draw(Path(images), Path(names), size, SETTINGS["flux_emoji"]["size"])
+    return latents.to(DEVICE).bfloat16(), captions.to(DEVICE), std
+
+
 def save(path: str, names: list[str], weights: list[torch.Tensor], std: torch.Tensor) -> None:
     save_file(
         {n: p.to(torch.bfloat16).contiguous().cpu() for n, p in zip(names, weights, strict=True)},
         path,
         metadata={"std": json.dumps(std.tolist())},
     )
+
+
+def in_the_hosts_names(state: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The scale of a norm has been called ``scale`` and ``weight`` in the host; its loader knows both."""
+    names = dict(model.named_parameters())
+    return {n if n in names else n.replace("_norm.scale", "_norm.weight"): value for n, value in state.items()}
 
 
 def main() -> None:
@@ -60,21 +77,27 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--pool", type=int, help="scenes to draw once and train on")
     parser.add_argument("--no-compile", action="store_true", help="run the blocks as they are")
+    parser.add_argument("--emoji", nargs=2, metavar=("FOLDER", "CSV"), help="of flux_emoji: its images and their names")
     parser.add_argument("--start", help="go on from this checkpoint")
     parser.add_argument("--out", required=True)
     options = parser.parse_args()
     kind, s = options.kind, SETTINGS[options.kind]
 
-    std, g = channel_scale(kind), torch.Generator(DEVICE).manual_seed(6 if options.start else 5)
-    pool, captions = draw_pool(kind, options.pool or s["pool"], std, g)
-    table = scenes.embedding_table(scenes.CONTEXT_DIM[kind]).to(DEVICE)
+    g, size = torch.Generator(DEVICE).manual_seed(6 if options.start else 5), options.pool or s["pool"]
+    if kind == "flux_emoji":
+        pool, captions, std = emoji_pool(*options.emoji, size)
+        table = emoji.embedding_table().to(DEVICE)
+    else:
+        std = channel_scale(kind)
+        pool, captions = draw_pool(kind, size, std, g)
+        table = scenes.embedding_table(scenes.CONTEXT_DIM[kind]).to(DEVICE)
 
     model = architectures.build(kind)
     architectures.initialise(model)
     if kind == "unet":
         architectures.copy_input(model)
     if options.start:
-        model.load_state_dict(load_file(options.start))
+        model.load_state_dict(in_the_hosts_names(load_file(options.start), model))
     architectures.use_functional_blocks()
     if not options.no_compile:
         for block in architectures.blocks(kind, model):

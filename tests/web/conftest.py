@@ -9,7 +9,9 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 from chromium import find_browser
+from comfy_server import CELLS, ComfyServer
 from desk import LAUNCH, RENDERERS, Desk
+from provision import NEWEST, newest_frontend
 
 FAILED = pytest.StashKey[bool]()
 
@@ -26,6 +28,27 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def newest_front_end(host) -> tuple[str, ...]:
+    """ComfyUI's arguments for the newest front end: who runs that has a recent ComfyUI."""
+    if [int(part) for part in host.version.split(".")] < [int(part) for part in NEWEST.split(".")]:
+        pytest.skip(f"ComfyUI {host.version} is not used with the newest front end")
+    return ("--front-end-root", newest_frontend())
+
+
+@pytest.fixture(scope="session")
+def newest_server(host, newest_front_end):
+    """As ``server``, with the newest front end."""
+    with ComfyServer(host, arguments=newest_front_end, cells=CELLS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["pinned", "newest"])
+def site(request, host):
+    """The server with the front end that its ComfyUI pins, and with the newest one."""
+    return request.getfixturevalue({"pinned": "server", "newest": "newest_server"}[request.param])
+
+
 @pytest.fixture(params=RENDERERS)
 def renderer(request: pytest.FixtureRequest) -> str:
     """Both ways in which the front end draws nodes."""
@@ -33,7 +56,7 @@ def renderer(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def desks(browser, server):
+def desks(browser, site):
     """The open pages by renderer: loading one takes seconds, so tests share them and begin with a blank workflow."""
     desks: dict[str, Desk] = {}
     yield desks
@@ -42,10 +65,10 @@ def desks(browser, server):
 
 
 @pytest.fixture
-def desk(request, browser, server, renderer, desks):
+def desk(request, browser, site, renderer, desks):
     """A page with nothing on the canvas; at the end nothing in it may have complained about the pack."""
     if renderer not in desks:
-        desks[renderer] = Desk(browser, server.url, renderer)
+        desks[renderer] = Desk(browser, site.url, renderer)
     desk = desks[renderer]
     desk.clear()
     yield desk
@@ -64,7 +87,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     return report
 
 
-@pytest.fixture(scope="session")
-def example_image(server) -> None:
+@pytest.fixture(scope="module")
+def example_image(site) -> None:
     """The picture that every ComfyUI has in its input folder."""
-    shutil.copy(Path(server.host.comfy) / "input" / "example.png", server.base / "input")
+    shutil.copy(Path(site.host.comfy) / "input" / "example.png", site.base / "input")

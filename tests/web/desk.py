@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, expect
 REPO = Path(__file__).resolve().parents[2]
 ARTEFACTS = REPO / "output" / "web"
 WORKFLOWS = REPO / "example_workflows"
-TESTBED_FOLDER = REPO / "demo" / "workflows"  # the testbed's graph needs nodes that the pack does not bring
+TESTBED_FOLDER = REPO / "tools" / "demo" / "workflows"  # the testbed's graph needs nodes that the pack does not bring
 
 LAUNCH = [
     "--headless=new",
@@ -60,10 +60,12 @@ class Desk:
         post(f"{self.url}/api/settings", self.settings)  # they are the server's, and other pages write them too
         self.page.goto(self.url)
         self.page.wait_for_function(READY)
+        self.version = self.page.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
 
     def clear(self) -> None:
         """A new tab with nothing in it, and nothing left of what was said before."""
         self.complaints.clear()
+        self.page.mouse.move(700, 600)  # off the tabs, whose preview would lie over the Run button
         self.set_setting("Comfy.RightSidePanel.IsOpen", False)
         self.page.evaluate("app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
         self.page.wait_for_function("app.graph.nodes.length === 0")
@@ -186,7 +188,7 @@ class Desk:
     def screenshot(self, name: str) -> Path:
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         self.settle()
-        path = ARTEFACTS / f"{name}_{self.renderer}.png"
+        path = ARTEFACTS / f"{name}_{self.renderer}_{self.version}.png"
         self.page.screenshot(path=path)
         return path
 

@@ -1,10 +1,12 @@
 // Builds an example workflow in the page of a running front end, so that the file holds what the front end itself
-// writes. `spec`: {columns, without}, both [[{type, title?, widgets?, inputs?: {name: [key, output]}, size?, mode?, key}]].
+// writes. `spec`: {columns, without}, both [[{type, title?, widgets?, inputs?: {name: [key, output]}, size?,
+// mode?, key}]].
 // What a node's widgets are not told to be they keep from the node's schema.
 (spec) => {
   const graph = app.graph;
   graph.clear();
-  const TITLE = 30, GAP = 50, BAND = 120, GROUP = "The same seed without DiCache (muted: select, then Ctrl+M)";
+  graph.id = crypto.randomUUID(); // the front end keeps widgets' values by graph, node and name, and hands them on
+  const TITLE = 30, GAP = 50, BAND = 80, GROUP = "The same without DiCache: select, then Ctrl+M";
   const made = {};
 
   function make(item) {
@@ -41,19 +43,25 @@
     return bottom;
   }
 
+  /** A group around what columns made. */
+  function frame(title, columns) {
+    const group = new LiteGraph.LGraphGroup(title);
+    graph.add(group);
+    const boxes = columns.flat().map((item) => made[item.key]);
+    const left = Math.min(...boxes.map((n) => n.pos[0])), top = Math.min(...boxes.map((n) => n.pos[1]));
+    const above = TITLE + 60;
+    group.pos = [left - 20, top - above];
+    group.size = [
+      Math.max(...boxes.map((n) => n.pos[0] + n.size[0])) - left + 40,
+      Math.max(...boxes.map((n) => n.pos[1] + n.size[1])) - top + above + 20,
+    ];
+  }
+
   const bottom = place(spec.columns, 40, 80);
   if (spec.without.length) {
     const original = made[spec.without[0][0].key.replace("_plain", "")];
     place(spec.without, original.pos[0], bottom + BAND);
-    const group = new LiteGraph.LGraphGroup(GROUP);
-    graph.add(group);
-    const boxes = spec.without.flat().map((item) => made[item.key]);
-    const left = Math.min(...boxes.map((n) => n.pos[0])), top = Math.min(...boxes.map((n) => n.pos[1]));
-    group.pos = [left - 20, top - TITLE - 60];
-    group.size = [
-      Math.max(...boxes.map((n) => n.pos[0] + n.size[0])) - left + 40,
-      Math.max(...boxes.map((n) => n.pos[1] + n.size[1])) - top + TITLE + 80,
-    ];
+    frame(GROUP, spec.without);
   }
   for (const item of [...spec.columns, ...spec.without].flat())
     for (const [name, [source, output]] of Object.entries(item.inputs ?? {})) {

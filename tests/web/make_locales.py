@@ -1,12 +1,9 @@
-"""Write what follows from others: ``python3 tests/host/run.py --script tests/web/make_locales.py``.
-
-``locales/en/nodeDefs.json`` from the nodes, and the help pages for languages without a translation from the English.
+"""Write ``locales/en/nodeDefs.json`` from the nodes: the second half of ``make pages``, see ``tools/pages.py``.
 
 English is what the nodes say themselves; the other languages are written by hand, and a test names what they lack.
 """
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -24,7 +21,7 @@ def node_definitions(object_info: dict) -> dict:
             "display_name": info["display_name"],
             "description": info["description"],
             "inputs": {
-                key: {"name": key, "tooltip": spec[1].get("tooltip", "")}
+                key: {"name": spec[1].get("display_name", key), "tooltip": spec[1].get("tooltip", "")}
                 for group in ("required", "optional")
                 for key, spec in info["input"].get(group, {}).items()
             },
@@ -51,8 +48,6 @@ def main() -> None:
         english = node_definitions(json.loads(server.get("/object_info")))
     text = json.dumps(english, ensure_ascii=False, indent=2) + "\n"
     (LOCALES / "en" / "nodeDefs.json").write_text(text, encoding="utf-8", newline="\n")
-    for page in DOCS.glob("*/en.md"):
-        shutil.copyfile(page, page.parent.with_suffix(".md"))
 
 
 if __name__ == "__main__":

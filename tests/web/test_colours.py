@@ -33,8 +33,9 @@ SHOW = """([cells]) => {
     report.setSize([420, 460]);
     const steps = [...cells].map((cell, step) =>
         ({ step, accumulated: history[step], reuse: cell === "r", reason: "" }));
-    const run = { steps: cells.length, cells, in_force: { threshold: 0.4 },
-        seconds_per_step: [...cells].map(() => 1), lanes: [{ stream: 0, row: 0, steps }] };
+    const run = { steps: cells.length, cells, effective: { threshold: 0.4 },
+        seconds_per_step: [...cells].map(() => 1),
+        samples: [{ stream: 0, role: "positive", number: 1, row: 0, steps }] };
     report.onExecuted({ text: ["Flux, 17 steps: 13 computed\\nmore"], dicache: [run] });
 }"""
 COLOUR = """(text) => {
@@ -51,9 +52,9 @@ def theme(request):
 
 
 @pytest.fixture(scope="module", params=["classic", "nodes2"])
-def shown(request, browser, server, theme):
+def shown(request, browser, site, theme):
     """A desk with one strip on it that shows every state."""
-    desk = Desk(browser, server.url, request.param, {"Comfy.ColorPalette": theme}, scale=2)
+    desk = Desk(browser, site.url, request.param, {"Comfy.ColorPalette": theme}, scale=2)
     desk.clear()
     desk.page.evaluate(SHOW, [CELLS])
     desk.wait_for_label("4 of 17")

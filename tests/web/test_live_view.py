@@ -5,7 +5,7 @@ import uuid
 from itertools import pairwise
 
 import pytest
-from desk import TESTBED_FOLDER, Desk
+from desk import READY, TESTBED_FOLDER, Desk
 
 pytestmark = pytest.mark.browser
 
@@ -82,6 +82,36 @@ def test_zero_threshold_says_why(testbed):
     desk.run()
     desk.wait_for_label("0 of 8 steps skipped")
     assert desk.strip.first.locator(".legend").inner_text() == "threshold 0 never skips a step"
+
+
+TWO_IN_A_ROW = """(type) => {
+    const ofType = (type) => app.graph.nodes.find((n) => n.type === type);
+    const [first, sampler] = [ofType("DiCacheApply"), ofType("KSampler")];
+    const later = LiteGraph.createNode(type);
+    app.graph.add(later);
+    later.pos = [first.pos[0], first.pos[1] + 700];
+    first.connect(0, later, later.findInputSlot("model"));
+    if (type === "DiCacheApply") later.connect(0, sampler, sampler.findInputSlot("model"));
+    return String(later.id);
+}"""
+
+
+def test_the_first_of_two_nodes_in_a_row_says_which_one_overrides_it(testbed):
+    desk = testbed
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.run()
+    desk.wait_for_label("of 8 steps skipped")
+    later = desk.page.evaluate(TWO_IN_A_ROW, "DiCacheApply")
+    desk.set_widget("KSampler", {"seed": next(SEEDS)})
+    desk.fit()
+    desk.run()
+    desk.wait_for_label(f"Overridden by DiCache Apply #{later}")
+    labels = sorted(strip.get_attribute("aria-label") for strip in desk.strip.all())
+    assert [("of 8 steps skipped" in label) for label in labels] == [True, False]
+    (said,) = [s for s in desk.strip.all() if "Overridden" in s.get_attribute("aria-label")]
+    assert said.locator(".legend").inner_text() == "its settings are used: remove one of the two"
+    desk.page.locator(".dicache-report:visible").get_by_text("This DiCache Apply was overridden").wait_for()
+    desk.screenshot("overridden")
 
 
 def test_a_copy_has_its_own_quiet_strip(testbed):
@@ -192,8 +222,12 @@ def test_the_wheel_zooms_over_the_strip(testbed):
     box = desk.strip.first.bounding_box()
     scale = desk.page.evaluate("app.canvas.ds.scale")
     desk.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    desk.page.mouse.wheel(0, -200)
-    desk.page.wait_for_function("(scale) => app.canvas.ds.scale > scale", arg=scale, timeout=10_000)
+    for _ in range(20):  # notch by notch, as a hand does: a busy page may drop one
+        desk.page.mouse.wheel(0, -200)
+        desk.settle()
+        if desk.page.evaluate("app.canvas.ds.scale") > scale:
+            return
+    raise AssertionError("the wheel does nothing")
 
 
 def test_changing_the_renderer_keeps_the_run(testbed):
@@ -222,8 +256,8 @@ def test_an_event_for_no_node_is_no_error(testbed):
     assert "No run yet" in desk.label()
 
 
-def test_a_light_theme(browser, server, renderer):
-    desk = Desk(browser, server.url, renderer, {"Comfy.ColorPalette": "light"})
+def test_a_light_theme(browser, site, renderer):
+    desk = Desk(browser, site.url, renderer, {"Comfy.ColorPalette": "light"})
     desk.load("testbed_flux")
     desk.set_widget("KSampler", {"seed": next(SEEDS)})
     desk.fit()
@@ -252,3 +286,71 @@ def test_the_example_is_what_was_tested():
         node["type"] for node in json.loads((TESTBED_FOLDER / "testbed_flux.json").read_text(encoding="utf-8"))["nodes"]
     }
     assert {"DiCacheApply", "DiCacheReport", "KSampler", "UNETLoader"} <= types
+
+
+def reload(desk: Desk) -> None:
+    """A page that has heard of no run; what the server says is kept."""
+    desk.page.reload()
+    desk.page.wait_for_function(READY)
+    desk.clear()
+
+
+def test_after_a_reload_the_strip_shows_the_run_that_the_history_knows(testbed):
+    desk = testbed
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.run()
+    desk.wait_for_label("of 8 steps skipped")
+    said, states = desk.label(), desk.states()
+    workflow = desk.page.evaluate("JSON.stringify(app.rootGraph.serialize())")
+    reload(desk)
+    desk.drop("again.json", workflow)
+    desk.wait_for_label("of 8 steps skipped")
+    assert (desk.label(), desk.states()) == (said, states)
+
+
+def test_a_saved_image_that_is_dropped_in_brings_its_run_along(testbed):
+    desk = testbed
+    desk.set_widget("KSampler", {"steps": 8})
+    desk.run()
+    desk.wait_for_label("of 8 steps skipped")
+    said, states = desk.label(), desk.states()
+    image = desk.page.evaluate(LATEST_IMAGE)
+    reload(desk)
+    transfer = desk.page.evaluate_handle(
+        """async (bytes) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "shared.png", { type: "image/png" }));
+            return transfer;
+        }""",
+        image,
+    )
+    for event in ("dragover", "drop"):
+        desk.page.dispatch_event("#graph-canvas", event, {"dataTransfer": transfer, "clientX": 700, "clientY": 500})
+    desk.wait_for_label("of 8 steps skipped")
+    assert (desk.label(), desk.states()) == (said, states)
+
+
+# The bytes of the image that the server made last; its history forgets how.
+LATEST_IMAGE = """async () => {
+    const history = Object.values(await (await app.api.fetchApi("/history?max_items=1")).json());
+    const [image] = Object.values(history[0].outputs).flatMap((output) => output.images ?? [])
+        .filter(({ filename }) => filename.endsWith(".png"));
+    const bytes = await (await app.api.fetchApi(`/view?${new URLSearchParams(image)}`)).arrayBuffer();
+    await app.api.fetchApi("/history", { method: "POST", body: JSON.stringify({ clear: true }) });
+    return [...new Uint8Array(bytes)];
+}"""
+
+
+FOCUSED = "document.activeElement?.shadowRoot && document.activeElement.classList[0]"
+
+
+def test_strip_and_report_are_reached_by_the_tab_key(desk):
+    """From wherever the page begins, without a mouse."""
+    desk.load("testbed_flux")
+    found = set()
+    for _ in range(150):
+        desk.page.keyboard.press("Tab")
+        found.add(desk.page.evaluate(FOCUSED))
+        if {"dicache-strip", "dicache-report"} <= found:
+            break
+    assert {"dicache-strip", "dicache-report"} <= found

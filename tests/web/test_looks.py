@@ -1,6 +1,7 @@
 """A finished run as people see it: both renderers, both themes and every language, with a photograph of each.
 
-The photographs are ``output/web/looks_LANGUAGE_THEME_RENDERER.png``; what can be measured on them is tested here.
+Every language in the newest front end, English in the one that ComfyUI pins.  The photographs are
+``output/web/looks_LANGUAGE_THEME_RENDERER_VERSION.png``; what can be measured on them is tested here.
 """
 
 import json
@@ -9,9 +10,12 @@ from itertools import count
 import pytest
 from desk import REPO, Desk
 
-pytestmark = pytest.mark.browser
-
 SAID = {"en": "steps skipped", "zh": "步中跳过", "zh-TW": "步中跳過", "ja": "をスキップ"}
+COMBINATIONS = [("pinned", "en"), *[("newest", language) for language in SAID]]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize(("site", "language"), COMBINATIONS, indirect=True, scope="module"),
+]
 SEEDS = count(40_000)
 # Two letters are drawn as two different pictures, and not both as the box that stands for a missing one.
 DRAWN_APART = """(strip, [one, other]) => {
@@ -31,15 +35,15 @@ CUT_OFF = """(box) => {
 }"""
 
 
-@pytest.fixture(scope="module", params=SAID)
+@pytest.fixture(scope="module")
 def language(request):
     return request.param
 
 
 @pytest.fixture(scope="module", params=["classic", "nodes2"])
-def ran(request, browser, server, language):
+def ran(request, browser, site, language):
     """A desk in one language on which the testbed's graph has run."""
-    desk = Desk(browser, server.url, request.param, {"Comfy.Locale": language})
+    desk = Desk(browser, site.url, request.param, {"Comfy.Locale": language})
     desk.load("testbed_flux")
     desk.set_widget("KSampler", {"seed": next(SEEDS), "steps": 12})
     desk.fit()
@@ -65,7 +69,7 @@ def test_it_says_it_in_the_language_and_nothing_is_cut_off(shown, language):
     assert SAID[language] in shown.label()
     report = shown.page.locator(".dicache-report:visible .run > .text").first.inner_text()
     assert SAID[language].replace("steps ", "") in report
-    assert (language == "en") == ("in the model" in report)
+    assert (language == "en") == ("s of sampling" in report)
     for box in (shown.strip.first.locator(".strip"), shown.page.locator(".dicache-report:visible .report").first):
         assert box.evaluate(CUT_OFF) == []
 

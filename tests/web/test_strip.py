@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route
 
-from dicache_core import CLOSENESS, RECALLED, VISIBLE
+from dicache_core import COMPILER, TUNED_MATCH_TEXTS
+from dicache_core.quality import CLOSENESS, VISIBLE
+from dicache_core.reasons import NoSkip
 
 pytestmark = pytest.mark.browser
 
@@ -102,13 +104,13 @@ def strip(browser):
 
 
 def test_it_imports_nothing_of_the_frontend():
-    for name in ("strip.js", "report.js", "plot.js", "told.js"):
+    for name in ("strip.js", "report.js", "said.js", "plot.js", "summary.js"):
         imports = re.findall(r'from "(.*?)"', (WEB / name).read_text(encoding="utf-8"))
-        assert set(imports) <= {"./plot.js", "./told.js", "./words.js"}, name
+        assert set(imports) <= {"./plot.js", "./summary.js", "./words.js"}, name
 
 
 def test_before_the_first_run_it_is_quiet(strip):
-    assert strip.text(".text").strip() == "No run yet: its steps will show here"
+    assert strip.text(".text").strip() == "No run yet: the steps will show here"
     assert set(strip.states) == {"-"}
 
 
@@ -126,11 +128,17 @@ def test_a_finished_run(strip):
 
 @pytest.mark.parametrize(
     ("closeness", "said"),
-    [("very close", " · very close"), ("close", " · close"), ("visible", " · may differ visibly"), ("newer", "")],
+    [
+        ("very close", "estimate: very close"),
+        ("close", "estimate: close"),
+        ("visible", "estimate: may differ visibly"),
+        ("newer", ""),
+    ],
 )
 def test_a_finished_run_says_how_close_its_picture_is(strip, closeness, said):
     strip.show(**event("wwwrrrcrrl", closeness=closeness))
-    assert strip.label == f"DiCache · 5 of 10 steps skipped{said} · 1.42×"
+    assert strip.label == " · ".join(filter(None, ["DiCache", "5 of 10 steps skipped", "1.42×", said]))
+    assert strip.text(".settings").startswith(f"{said} · paper's method" if said else "paper's method")
     text, speedup = (strip.page.locator(f".dicache-strip {part}").bounding_box() for part in (".text", ".speedup"))
     shown = strip.page.locator(".dicache-strip .text > :first-child")
     assert shown.evaluate("(e) => e.scrollWidth <= e.clientWidth"), "it does not fit beside the speed-up"
@@ -144,7 +152,11 @@ def test_every_word_of_the_core_is_said(strip):
 
 @pytest.mark.parametrize(
     ("vetoed", "said"),
-    [(0, ""), (1, "forecasts off at 1 step: computed"), (3, "forecasts off at 3 steps: computed")],
+    [
+        (0, ""),
+        (1, "1 planned skip cancelled (prediction off)"),
+        (3, "3 planned skips cancelled (prediction off)"),
+    ],
 )
 def test_it_says_what_the_model_vetoed(strip, vetoed, said):
     before = strip.page.locator(".dicache-strip").bounding_box()["height"]
@@ -156,8 +168,9 @@ def test_it_says_what_the_model_vetoed(strip, vetoed, said):
 
 def test_a_run_that_was_vetoed_whole_says_so_once(strip):
     strip.show(**event("wccccl", vetoed=3, nothing={"reason": "forecasts off", "smallest": None}))
-    assert strip.text(".legend") == "forecasts were off: all steps computed"
+    assert strip.text(".legend") == "all planned skips cancelled (prediction off)"
     assert strip.text(".note") == ""
+    assert strip.label == "DiCache · 0 of 6 steps skipped · 1.42× · all planned skips cancelled (prediction off)"
 
 
 def test_an_interrupted_run(strip):
@@ -170,14 +183,19 @@ def test_an_interrupted_run(strip):
     [
         ({"threshold": 0.30000000000000004}, "paper's method · threshold 0.3 · probe 1 · warm-up 6"),
         (
-            {"policy": "foreseen", "threshold": None, "target": "2x", "probe_depth": None, "warmup_steps": 2},
-            "this pack's method · ≤2× · warm-up 2",  # no block runs on every step: no probe
+            {"policy": "forecast", "threshold": None, "target": "2x", "probe_depth": None, "warmup_steps": 2},
+            "forecast method · ≤2× · warm-up 2",  # no block runs on every step: no probe
         ),
         ({"threshold": None, "target": "12"}, "paper's method · 12 steps · probe 1 · warm-up 6"),
         (
             {"policy": "taylorseer_1", "threshold": None, "interval": 3, "probe_depth": None},
-            "taylorseer 1 · every 3 steps · warm-up 6",
+            "taylorseer 1 · every 3rd step · warm-up 6",
         ),
+        (
+            {"policy": "fastercache", "threshold": None, "interval": 2, "probe_depth": None},
+            "fastercache · every 2nd step · warm-up 6",
+        ),
+        ({"threshold": None, "target": "1"}, "paper's method · 1 step · probe 1 · warm-up 6"),
         ({"policy": None, "threshold": 0}, "threshold 0 · probe 1 · warm-up 6"),
     ],
 )
@@ -213,17 +231,24 @@ def test_idle_forgets_a_run(strip):
     [
         ({"reason": "error", "smallest": 0.5}, {}, "smallest error 0.5 is above threshold 0.4"),
         ({"reason": "threshold 0"}, {"threshold": 0}, "threshold 0 never skips a step"),
-        ({"reason": "closed"}, {}, "every step was warm-up: nothing to skip"),
+        ({"reason": "closed"}, {}, "every step was warm-up: nothing skipped"),
         ({"reason": "few steps"}, {"threshold": None, "target": "3x"}, "6 steps are too few to skip any"),
         ({"reason": "target"}, {"threshold": None, "target": "1x"}, "target 1x computes all 6 steps"),
         ({"reason": "interval"}, {"threshold": None, "interval": 1}, "interval 1 computes every step"),
         ({"reason": "memory"}, {}, "no memory left for the cache: all steps computed"),
-        ({"reason": "no history"}, {}, "the model changed on every step: nothing to skip"),
+        ({"reason": "other cache", "other": "EasyCache"}, {}, "remove EasyCache: two step caches ruin the image"),
+        ({"reason": "no history"}, {}, "no step to predict from: nothing skipped"),
+        ({"reason": "one step"}, {}, "one step per run: nothing to skip"),
+        ({"reason": "another image"}, {}, "the image moves between steps: computed"),
+        ({"reason": "rising noise"}, {}, "noise rises (unsampling): all steps computed"),
+        ({"reason": "unknown sampler"}, {}, "unknown sampler: all planned skips cancelled (prediction off)"),
+        ({"reason": "own steps"}, {}, "this sampler takes its own steps: all computed"),
     ],
 )
 def test_it_says_why_nothing_was_skipped(strip, nothing, changes, why):
     strip.show(**event("wwcccl", nothing={"smallest": None, **nothing}, **changes))
     assert strip.text(".legend") == why
+    assert strip.label.endswith(f" · {why}"), "whoever cannot see the strip is told as well"
 
 
 @pytest.mark.parametrize("nothing", [None, {"reason": "a reason of a newer version", "smallest": None}])
@@ -236,6 +261,47 @@ def test_while_it_runs_it_does_not_complain(strip):
     strip.show(**event("wwccc---"))
     assert "smallest" not in strip.text(".legend")
     assert "skipped" in strip.text(".legend")
+
+
+def test_a_sampler_of_two_evaluations_a_step_is_told_by_evaluations(strip):
+    strip.show(**event("wrcrc----", steps=5))
+    assert strip.label == "DiCache · evaluation 5/9 · 2 skipped · 1.42×"
+    strip.show(**event("wrcrcrcrl", steps=5))
+    assert strip.label == "DiCache · 4 of 9 evaluations skipped · 1.42×"
+    titles = strip.page.locator(".column").evaluate_all("(columns) => columns.map((c) => c.title)")
+    assert titles[1].startswith("Model evaluation 2: skipped")
+    strip.show(**event("wrc------", steps=5, finished=True))
+    assert strip.label == "DiCache · stopped at evaluation 3/9 · 1 skipped · 1.42×"
+
+
+@pytest.mark.parametrize("accumulated", [0.2, None], ids=["measured", "no error"])
+def test_a_report_draws_no_panel_of_errors_where_a_method_measures_none(strip, accumulated):
+    steps = [{"step": n, "accumulated": accumulated, "reuse": n == 2, "reason": "error"} for n in range(4)]
+    lane = {"role": "positive", "number": 1, "row": 0, "steps": steps}
+    run = {
+        "samples": [lane],
+        "cells": "wcrl",
+        "steps": 4,
+        "seconds_per_step": [0.1] * 4,
+        "effective": {"threshold": None},
+    }
+    strip.page.evaluate(
+        """async (run) => {
+            const { Report } = await import("./report.js");
+            const report = new Report();
+            document.body.replaceChildren(report.element);
+            report.show({ text: ["Flux, 4 steps"], dicache: [run] });
+        }""",
+        run,
+    )
+    titles = strip.page.locator(".dicache-report .title").all_inner_texts()
+    assert titles == ["accumulated error"] * (accumulated is not None) + ["seconds"]
+    assert strip.page.locator(".dicache-report .plot").count() == len(titles)
+
+
+def test_one_skipped_step_is_one(strip):
+    strip.show(**event("wwr---"))
+    assert strip.label == "DiCache · step 3/6 · 1 step skipped · 1.42×"
 
 
 def test_mixed_steps_are_explained_where_there_are_some(strip):
@@ -302,12 +368,47 @@ def test_it_speaks_the_frontends_language(strip, language, label):
     assert strip.label == label
 
 
+@pytest.mark.parametrize(
+    ("language", "label"),
+    [
+        ("en", "DiCache · Overridden by DiCache Apply #12"),
+        ("zh", "DiCache · 已被 DiCache Apply #12 取代"),
+        ("zh-TW", "DiCache · 已被 DiCache Apply #12 取代"),
+        ("ja", "DiCache · DiCache Apply #12 が優先されました"),
+    ],
+)
+def test_it_says_that_another_node_overrides_it(strip, language, label):
+    strip.open(language)
+    strip.show(**event("wcrrl"))
+    height = strip.page.locator(".dicache-strip").bounding_box()["height"]
+    strip.page.evaluate("strip.overridden('DiCache Apply #12')")
+    what_to_do = strip.page.evaluate(
+        "async (language) => (await import('./words.js')).wordsFor(language).removeOne", language
+    )
+    assert strip.label == f"{label} · {what_to_do}"
+    assert set(strip.states) == {"-"}
+    assert strip.page.locator(".dicache-strip .legend").inner_text() == what_to_do
+    for part in (".legend", ".text > :first-child"):
+        shown = strip.page.locator(f".dicache-strip {part}")
+        assert shown.evaluate("(e) => e.scrollWidth <= e.clientWidth"), f"{part} does not fit"
+    assert strip.page.locator(".dicache-strip").bounding_box()["height"] == height
+    strip.page.evaluate("strip.overridden(null)")
+    later = strip.page.evaluate(
+        "async (language) => (await import('./words.js')).wordsFor(language).laterNode", language
+    )
+    assert later in strip.label
+    strip.show(**event("wcrrl"))
+    assert "steps skipped" in strip.label or language != "en"
+
+
 def test_every_language_has_every_word(strip):
     keys = strip.page.evaluate(
         """async () => {
             const { wordsFor } = await import("./words.js");
-            const parts = ["states", "settings", "methods", "closeness", "nothing", "report"];
-            const names = (words) => [words, ...parts.map((part) => words[part])].map(Object.keys).flat();
+            const parts = ["states", "settings", "methods", "closeness", "nothing", "report", "compiler"];
+            const more = (words) => [...Object.values(words.units), words.report.roles];
+            const names = (words) =>
+              [words, ...parts.map((part) => words[part]), ...more(words)].map(Object.keys).flat();
             return ["en", "zh", "zh-TW", "ja"].map((language) => names(wordsFor(language)));
         }"""
     )
@@ -321,12 +422,12 @@ WORDS = "async (language) => (await import('./words.js')).wordsFor(language).sta
 @pytest.mark.parametrize("language", ["en", "zh", "zh-TW", "ja"])
 def test_what_became_of_the_preset_tuned_comes_first(strip, language):
     strip.open(language)
-    for found in RECALLED:
-        strip.show(**event("wcrl", tuned={"found": found, "wish": "close", "steps": 12}))
+    for found in TUNED_MATCH_TEXTS:
+        strip.show(**event("wcrl", tuned={"found": found, "goal": "close", "steps": 12}))
         said = strip.page.locator(".settings").inner_text()
         words = strip.page.evaluate(
             "async ([language, found]) => (await import('./words.js')).wordsFor(language).tuned[found]"
-            "({ wish: '', steps: 12 })",
+            "({ goal: '', steps: 12 })",
             [language, found],
         )
         assert said.startswith(words), found
@@ -334,8 +435,103 @@ def test_what_became_of_the_preset_tuned_comes_first(strip, language):
     assert strip.page.locator(".settings").inner_text().startswith(("paper", "论文", "論文"))
 
 
-def test_every_reason_of_the_core_has_words(strip):
-    found = strip.page.evaluate("async () => Object.keys((await import('./words.js')).wordsFor('en').nothing)")
-    text = (WEB.parent / "dicache_core" / "explain.py").read_text(encoding="utf-8")
-    assert set(found) == set(re.findall(r'^        "([a-z0 ]+)": ', text, re.MULTILINE))
-    assert "error" in found
+@pytest.mark.parametrize("language", ["en", "zh", "zh-TW", "ja"])
+def test_what_became_of_the_hosts_compiler_comes_last(strip, language):
+    strip.open(language)
+    words = strip.page.evaluate(f"async () => (await import('./words.js')).wordsFor('{language}').compiler")
+    assert set(words) == set(COMPILER)
+    for state, said in words.items():
+        strip.show(**event("wcrl", compiler=state))
+        assert strip.page.locator(".settings").inner_text().endswith(said)
+    strip.show(**event("wcrl", compiler=None))
+    assert "Compiler" not in strip.page.locator(".settings").inner_text()
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "zh-TW", "ja"])
+def test_every_reason_of_the_core_has_words(strip, language):
+    found = strip.page.evaluate(f"async () => Object.keys((await import('./words.js')).wordsFor('{language}').nothing)")
+    assert set(found) == {reason.value for reason in NoSkip}
+
+
+WIDTH = 270 - 2 * 6  # pixels: a new DiCache Apply is that wide, and the front end leaves a margin around an element
+# What does not fit where it stands: wider than its place, or taller than the strip.
+CUT_OFF = """() => {
+    const { shadowRoot } = strip.element;
+    const parts = shadowRoot.querySelectorAll(".strip, .text > *, .settings, .legend, .legend > *, .note");
+    return [...parts]
+        .filter((part) => part.scrollWidth > part.clientWidth + 1 || part.scrollHeight > part.clientHeight + 1)
+        .filter((part) => getComputedStyle(part).display !== "inline")
+        .map((part) => `${part.className}: ${part.textContent}`);
+}"""
+
+
+def said_on_it() -> dict[str, dict]:
+    """By name, what a strip may have to say, the longest of each kind."""
+    forecast = {"policy": "forecast", "threshold": None, "target": "1.5x", "probe_depth": None, "warmup_steps": 1}
+    long = "cr" * 15
+    events = {
+        "running": event("wcrcr" + "-" * 25, **forecast),
+        "evaluations": event("w" + "cr" * 29, steps=30, closeness="visible", **forecast),
+        "stopped": event("wrc------", steps=5, finished=True, **forecast),
+        "long name": event(long, **forecast | {"policy": "trajectory_error_output", "target": "1.75x", "vetoed": 3}),
+        "mixed": event("wcrm" * 8, vetoed=12, closeness="very close", **forecast),
+        "compiler": event(long, compiler="forecast", closeness="visible", **forecast),
+    }
+    for found in TUNED_MATCH_TEXTS:
+        tuned = {"found": found, "goal": "looks the same", "steps": 30}
+        events[f"tuned {found}"] = event(long, tuned=tuned, closeness="visible", **forecast)
+    for reason in NoSkip:
+        other = {"other": "First Block Cache (WaveSpeed)"} if reason is NoSkip.OTHER_CACHE else {}
+        nothing = {"reason": reason.value, "smallest": 0.0123, **other}
+        events[f"nothing: {reason}"] = event("c" * 30, nothing=nothing, speedup=None)
+    return events
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "zh-TW", "ja"])
+def test_no_line_is_cut_at_the_width_of_a_new_node(strip, language):
+    strip.page.evaluate("(width) => { document.body.style.cssText = `width: ${width}px; margin: 0`; }", WIDTH)
+    strip.open(language)
+    height = strip.page.evaluate("import('./strip.js').then((module) => module.STRIP_HEIGHT)")
+    cut = {}
+    for name, shown in said_on_it().items():
+        strip.show(**shown)
+        cut[name] = strip.page.evaluate(CUT_OFF)
+        assert strip.page.locator(".dicache-strip").bounding_box()["height"] == height, "a node must not jump"
+    strip.page.evaluate("strip.overridden('DiCache Apply for the second pass #12:345')")
+    cut["overridden"] = strip.page.evaluate(CUT_OFF)
+    strip.page.evaluate("strip.idle()")
+    cut["idle"] = strip.page.evaluate(CUT_OFF)
+    assert {name: parts for name, parts in cut.items() if parts} == {}
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "zh-TW", "ja"])
+def test_a_finished_run_is_told_in_two_lines(strip, language):
+    """At the width of a new node, under the default preset; and what the bars are is said below them."""
+    strip.page.evaluate("(width) => { document.body.style.cssText = `width: ${width}px; margin: 0`; }", WIDTH)
+    strip.open(language)
+    default = {"policy": "forecast", "threshold": None, "target": "2x", "probe_depth": None, "warmup_steps": 1}
+    strip.show(**event("w" + "cr" * 14 + "l", closeness="very close", **default))
+    assert strip.height(".text", 0) < 20
+    assert strip.height(".settings", 0) < 2 * 13
+    bars = strip.page.locator(".of-bars")
+    assert bars.inner_text() == strip.page.evaluate("strip.words.bar")
+    assert bars.get_attribute("title") == strip.page.evaluate("strip.words.barHeight")
+    strip.show(**event("crcr", history=[None] * 4, **default))
+    assert bars.count() == 0, "there are no bars"
+
+
+def test_by_keyboard_each_column_says_what_its_tooltip_says(strip):
+    strip.show(**event("wwwrrrcrrl"))
+    keyboard = strip.page.keyboard
+    keyboard.press("Tab")
+    told = strip.page.locator(".dicache-strip .chosen")
+    assert told.inner_text() == ""
+    titles = strip.page.locator(".dicache-strip .column").evaluate_all("(columns) => columns.map((c) => c.title)")
+    for key, step in (("ArrowRight", 0), ("ArrowRight", 1), ("End", 9), ("ArrowRight", 9), ("Home", 0)):
+        keyboard.press(key)
+        assert told.inner_text() == titles[step]
+        assert strip.page.locator(".dicache-strip .column[data-chosen]").count() == 1
+    strip.show(**event("wwwrrrcrrl"))  # drawn anew under the fingers
+    assert told.inner_text() == titles[0]
+    strip.page.evaluate("document.activeElement.blur()")
+    assert told.text_content() == ""

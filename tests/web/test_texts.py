@@ -34,7 +34,7 @@ def options(object_info) -> dict:
 
 
 def test_english_is_what_the_nodes_say(nodes):
-    assert read("en") == nodes, "run tests/web/make_locales.py"
+    assert read("en") == nodes, "run make pages"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -144,7 +144,7 @@ def test_presets_and_policies_in_tooltips_exist(nodes, options, language):
 # Words that users no longer read: one word for one thing, nothing internal, and what once was wrong.
 RETIRED = {
     "en": (
-        r"reused?", r"probed and", r"saved", r"manieth", r"delta_y", r"is left out", r"left\s+out\s+of", r"README",
+        r"reused?", r"probed and", r"manieth", r"delta_y", r"is left out", r"left\s+out\s+of", r"README",
         r"queue it twice", r"the table", r"seconds saved", r"first block only", r"only its first block",
         r"0 uses the preset", r"0: the preset", r"typed into the fields still win", r"video memory",
     ),

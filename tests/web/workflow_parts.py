@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 
 MUTED = 2  # the front end's mode of a node that is left out
+EMOJI = "flux_emoji"  # the testbed's model that paints what people recognise
+PRESS_RUN = "Press Run and watch the strip on DiCache Apply"
 
 
 @dataclass(frozen=True)
@@ -26,24 +28,33 @@ Columns = list[list[Node]]
 class Workflow:
     """A graph: columns of nodes from left to right, and below them the same without DiCache, muted.
 
-    ``testbed`` names the small model whose run its thumbnail shows: of its own family where the testbed has one.
+    Attributes:
+        headline: what to do first, large enough to be read at the zoom at which ComfyUI opens a template.
+        testbed: the small model whose run its thumbnail shows: of its own family where the testbed has one.
     """
 
     title: str
     task: str
     columns: Columns
     without: Columns = field(default_factory=list)
-    testbed: str = "flux"
+    headline: str = ""
+    testbed: str = EMOJI
 
 
 def workflow(
-    title: str, task: str, columns: Columns, text: str, memory: str, licence: str, testbed: str = "flux"
+    title: str,
+    task: str,
+    columns: Columns,
+    text: str,
+    memory: str,
+    licence: str,
+    testbed: str = EMOJI,
+    headline: str = PRESS_RUN,
 ) -> Workflow:
     """The graph with its note in front and the group without DiCache below, where there is an Apply to leave out."""
     muted = without_dicache(columns)
-    return Workflow(
-        title, task, [[_note(title, columns, text, memory, licence, bool(muted))], *columns], muted, testbed
-    )
+    note = _note(f"{title}, {task}", headline, columns, text, memory, licence, bool(muted))
+    return Workflow(title, task, [[note], *columns], muted, headline, testbed)
 
 
 def without_dicache(columns: Columns) -> Columns:
@@ -60,11 +71,12 @@ def without_dicache(columns: Columns) -> Columns:
         return sources.get(key, (f"{key}_plain", output) if key in behind else link)
 
     def copy(node: Node) -> Node:
-        widgets = dict(node.widgets)
+        widgets, size = dict(node.widgets), node.size
         if "filename_prefix" in widgets:
+            size = (270, 300)  # small, as the zoom at which a template opens is that of the whole graph
             widgets["filename_prefix"] += "_without"
         inputs = {name: moved(link) for name, link in node.inputs.items()}
-        return replace(node, key=f"{node.key}_plain", inputs=inputs, widgets=widgets, mode=MUTED)
+        return replace(node, key=f"{node.key}_plain", inputs=inputs, widgets=widgets, size=size, mode=MUTED)
 
     copies = [[copy(n) for n in column if n.key in behind and not n.type.startswith("DiCache")] for column in columns]
     return [column for column in copies if column]
@@ -73,18 +85,19 @@ def without_dicache(columns: Columns) -> Columns:
 # Notes ----------------------------------------------------------------------------------------------------------------
 
 HOW = """
-**What to look at**: press *Run* and watch the strip on *DiCache Apply*: a column is a step. Hatched cells are warm-up,
-whole ones ran the model, thin ones were skipped. *DiCache Report* has the numbers of the run.
+**What to look at**: each column of the strip on *DiCache Apply* is a step. Hatched cells are warm-up, whole ones ran
+the model, thin ones were skipped. *DiCache Report* has the numbers of the run.
 """
 GROUP = """
 **The same seed without DiCache**: the nodes in the group below are muted. Select them and press *Ctrl+M* to compare.
 """
 
 
-def _note(title: str, columns: Columns, text: str, memory: str, licence: str, group: bool) -> Node:
+def _note(title: str, headline: str, columns: Columns, text: str, memory: str, licence: str, group: bool) -> Node:
     files = list({f["name"]: f for column in columns for node in column for f in node.models}.values())
     links = "\n".join(f"- [{file['name']}]({file['url']})" for file in files)
     parts = [
+        f'# <font size="7">{headline}</font>',  # Nodes 2.0 shows a heading hardly larger than text
         f"## {title}",
         (HOW if group else "").strip(),
         text.strip(),
@@ -94,7 +107,7 @@ def _note(title: str, columns: Columns, text: str, memory: str, licence: str, gr
         f"**Licence of the model**: {licence.strip()}",
     ]
     whole = "\n\n".join(part for part in parts if part)
-    return Node("note", "MarkdownNote", widgets={"text": whole}, title="Read me", size=(440, 760))
+    return Node("note", "MarkdownNote", widgets={"text": whole}, title="Read me", size=(520, 900))
 
 
 def _tree(files: list[dict]) -> str:

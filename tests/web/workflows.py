@@ -28,7 +28,7 @@ from workflow_parts import (
     workflow,
     zero_out,
 )
-from workflows_video import VIDEO_WORKFLOWS
+from workflows_video import VIDEO_MENU
 
 FLUX_DEV = "https://huggingface.co/Comfy-Org/flux1-dev/resolve/main/flux1-dev.safetensors"
 KONTEXT = "https://huggingface.co/Comfy-Org/flux1-kontext-dev_ComfyUI/resolve/main/split_files/diffusion_models/"
@@ -36,8 +36,12 @@ CHROMA = "https://huggingface.co/Comfy-Org/Chroma1-HD_repackaged/resolve/main/sp
 QWEN = "https://huggingface.co/Comfy-Org/Qwen-Image_ComfyUI/resolve/main/split_files/"
 Z_IMAGE = "https://huggingface.co/Comfy-Org/z_image/resolve/main/split_files/diffusion_models/"
 Z_IMAGE_TURBO = "https://huggingface.co/Comfy-Org/z_image_turbo/resolve/main/split_files/"
+FLUX2 = "https://huggingface.co/Comfy-Org/flux2-dev/resolve/main/split_files/"
+QWEN_EDIT = "https://huggingface.co/Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files/diffusion_models/"
 SDXL = "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/sd_xl_base_1.0.safetensors"
 
+SDXL_LICENCE = "CreativeML Open RAIL++-M"
+SDXL_MEMORY = "2.6 billion parameters, 7 GB with text encoders and VAE."
 FLUX_LICENCE = "FLUX.1 [dev] Non-Commercial License"
 FLUX_MEMORY = """
 12 billion parameters, 24 GB as loaded here. With less, choose *weight_dtype* fp8_e4m3fn on the loader (half of it) and
@@ -61,7 +65,7 @@ def flux1_dev() -> Workflow:
         [apply("unet"), ksampler()],
         *picture(),
     ]
-    text = "**What to change**: the *preset* on *DiCache Apply*: fidelity for final pictures, fast for trying prompts."
+    text = "**What to change**: the *preset* on *DiCache Apply*: fidelity for final images, fast for trying prompts."
     return workflow("Flux.1 dev", "text to image", columns, text, FLUX_MEMORY, FLUX_LICENCE)
 
 
@@ -77,7 +81,7 @@ def flux1_dev_compare() -> Workflow:
     save = Node("save", "SaveImage", {"images": ("compare", 1)}, {"filename_prefix": "compare"}, size=(420, 460))
     text = """
 **What does DiCache cost? Measure it.** One seed, sampled without DiCache and with each entry of *settings*; the sheet
-has the pictures, under each its difference from the first (four times as strong), and a table. *images* is the same as
+has the images, under each its difference from the first (four times as strong), and a table. *images* is the same as
 a batch, for a slider or a viewer.
 
 **What to change**: *settings*, entries with commas in between. Each is one more run. Custom sampling goes into
@@ -89,7 +93,10 @@ a batch, for a slider or a viewer.
         [compare],
         [save],
     ]
-    return workflow("Compare settings", "Flux.1 dev, one seed", columns, text, FLUX_MEMORY, FLUX_LICENCE)
+    headline = "Press Run: one seed, without DiCache and with each setting"
+    return workflow(
+        "Compare settings", "Flux.1 dev, one seed", columns, text, FLUX_MEMORY, FLUX_LICENCE, headline=headline
+    )
 
 
 def flux1_dev_tune() -> Workflow:
@@ -98,7 +105,7 @@ def flux1_dev_tune() -> Workflow:
     inputs = {"positive": ("positive", 0), "negative": ("negative", 0), "latent_image": ("latent", 0), **prompts}
     tune = Node(
         "tune",
-        "DiCacheTune",
+        "DiCacheTuning",
         {"model": ("unet", 0), "vae": ("vae", 0), **inputs},
         {"seed": 42, "control_after_generate": "fixed", "steps": 20, "cfg": 1.0},
         size=(560, 900),
@@ -107,10 +114,10 @@ def flux1_dev_tune() -> Workflow:
     others = [prompt(key, text, "Another prompt") for key, text in zip(prompts, more, strict=True)]
     text = """
 **Which setting for my model? Measure it once.** *DiCache Tune* samples the three prompts in full and with several
-settings, at most the time of six full runs, and remembers the fastest one that keeps what *want* says. From then on any
-graph with this model finds it with *DiCache Apply*'s preset tuned, and needs no *DiCache Tune*.
+settings, in at most the time of six full runs. It saves the fastest one that keeps the *quality target*. From then on,
+set *preset* to *tuned* on *DiCache Apply* in any graph with this model; *DiCache Tune* is no longer needed.
 
-**What to change**: *want*, and the prompts: yours. Sampler and number of steps as you use them every day.
+**What to change**: the *quality target*, and the prompts: use yours. Use the sampler and steps that you sample with.
 """
     columns: Columns = [
         flux_loaders(),
@@ -119,7 +126,8 @@ graph with this model finds it with *DiCache Apply*'s preset tuned, and needs no
         [apply("unet", policy=("tune", 0)), ksampler()],
         *picture(),
     ]
-    return workflow("Tune", "Flux.1 dev, your prompts", columns, text, FLUX_MEMORY, FLUX_LICENCE)
+    headline = "Press Run once: DiCache Tune finds the setting for your model"
+    return workflow("Tune", "Flux.1 dev, your prompts", columns, text, FLUX_MEMORY, FLUX_LICENCE, headline=headline)
 
 
 def flux1_dev_policy() -> Workflow:
@@ -140,13 +148,16 @@ def flux1_dev_policy() -> Workflow:
         *picture(),
     ]
     text = """
-**Another method**: *DiCache Policy* chooses when steps are skipped and how they are rebuilt. MagCache decides by a
-curve of the model, which *DiCache Calibrate* records in one full run and saves as *flux1_dev_20* in the user directory.
-That is done once: afterwards delete *DiCache Calibrate* and type the name into *curve*.
+**Another method**: *DiCache Policy* chooses when steps are skipped and how they are rebuilt. MagCache needs a
+*calibration* of the model. *DiCache Calibrate* records it in one full run and saves it as *flux1_dev_20*. You need that
+run once: then delete *DiCache Calibrate* and choose *flux1_dev_20* as *calibration* on *DiCache Policy*.
 
 **What to change**: *policy*; *target* (2x, or 12 for twelve computed steps) in place of a threshold.
 """
-    return workflow("Policy and Calibrate", "Flux.1 dev, MagCache", columns, text, FLUX_MEMORY, FLUX_LICENCE)
+    headline = "Press Run: the first run also calibrates MagCache"
+    return workflow(
+        "MagCache", "Flux.1 dev, calibrated once", columns, text, FLUX_MEMORY, FLUX_LICENCE, headline=headline
+    )
 
 
 def flux1_dev_custom_sampling() -> Workflow:
@@ -183,9 +194,38 @@ def flux1_kontext() -> Workflow:
         [apply("unet"), ksampler(positive="guidance")],
         *picture(),
     ]
-    text = "**What to change**: load a picture of your own and say what should become of it."
+    text = "**What to change**: load your own image and say what should become of it."
     memory = "12 billion parameters, 12 GB in fp8 as loaded here, and 5 GB for the text encoder in fp8."
     return workflow("Flux.1 Kontext dev", "image editing", columns, text, memory, FLUX_LICENCE)
+
+
+def flux2_dev() -> Workflow:
+    size = {"width": 1024, "height": 1024}
+    columns: Columns = [
+        [
+            unet(FLUX2 + "diffusion_models/flux2_dev_fp8mixed.safetensors"),
+            clip("flux2", FLUX2 + "text_encoders/mistral_3_small_flux2_fp8.safetensors"),
+            vae(FLUX2 + "vae/flux2-vae.safetensors"),
+        ],
+        [
+            prompt("positive", "A ceramic workshop at noon, shelves of blue bowls, dust in the light, 35mm", "Prompt"),
+            Node("guidance", "FluxGuidance", {"conditioning": ("positive", 0)}, {"guidance": 4.0}),
+            latent("EmptyFlux2LatentImage", 1024, 1024),
+        ],
+        [apply("unet")],
+        *custom_sampling(
+            Node("sigmas", "Flux2Scheduler", widgets={"steps": 20, **size}),
+            Node("guider", "BasicGuider", {"model": ("dicache", 0), "conditioning": ("guidance", 0)}),
+            "euler",
+        ),
+        *picture(),
+    ]
+    text = """
+To edit an image, add *VAE Encode* and *ReferenceLatent* before the guider, as in ComfyUI's own template. The Turbo LoRA
+samples in 8 steps, which leave little to skip.
+"""
+    memory = "32 billion parameters, and a text encoder of 24 billion: 57 GB of files as loaded here, in fp8."
+    return workflow("Flux.2 dev", "text to image", columns, text, memory, "FLUX [dev] Non-Commercial License v2.0")
 
 
 def chroma() -> Workflow:
@@ -232,6 +272,39 @@ def qwen_image() -> Workflow:
     return workflow("Qwen-Image", "text to image", columns, text, memory, "Apache 2.0", "qwen_image")
 
 
+def qwen_image_edit() -> Workflow:
+    def edit(key: str, text: str, title: str) -> Node:
+        inputs = {"clip": ("clip", 0), "vae": ("vae", 0), "image1": ("scaled", 0)}
+        return Node(key, "TextEncodeQwenImageEditPlus", inputs, {"prompt": text}, title, size=(340, 180))
+
+    columns: Columns = [
+        [
+            unet(QWEN_EDIT + "qwen_image_edit_2509_fp8_e4m3fn.safetensors"),
+            clip("qwen_image", QWEN + "text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors"),
+            vae(QWEN + "vae/qwen_image_vae.safetensors"),
+        ],
+        [
+            Node("photo", "LoadImage", widgets={"image": "example.png"}, size=(300, 330)),
+            Node("scaled", "FluxKontextImageScale", {"image": ("photo", 0)}),
+            Node("latent", "VAEEncode", {"pixels": ("scaled", 0), "vae": ("vae", 0)}),
+        ],
+        [
+            shift("ModelSamplingAuraFlow", 3.0),
+            Node("norm", "CFGNorm", {"model": ("shift", 0)}, {"strength": 1.0}),
+            edit("positive", "Make it a winter evening with snow, keep everything else", "Edit"),
+            edit("negative", "", "Negative"),
+        ],
+        [apply("norm"), ksampler(steps=20, cfg=2.5)],
+        *picture(),
+    ]
+    text = """
+**What to change**: load your own image and say what should change. The 4-step Lightning LoRA leaves almost nothing to
+skip.
+"""
+    memory = "20 billion parameters, 20 GB in fp8 as loaded here, and 9 GB for the text encoder in fp8."
+    return workflow("Qwen-Image-Edit", "image editing", columns, text, memory, "Apache 2.0", "qwen_image")
+
+
 def z_image() -> Workflow:
     columns: Columns = [
         [
@@ -265,8 +338,31 @@ def sdxl() -> Workflow:
         *picture(("unet", 2)),
     ]
     text = "Any other SDXL or SD 1.5 checkpoint goes into the same graph. The refiner is left out."
-    memory = "2.6 billion parameters, 7 GB with text encoders and VAE."
-    return workflow("SDXL", "text to image", columns, text, memory, "CreativeML Open RAIL++-M", "unet")
+    return workflow("SDXL", "text to image", columns, text, SDXL_MEMORY, SDXL_LICENCE, "unet")
+
+
+def sdxl_sde() -> Workflow:
+    columns: Columns = [
+        [checkpoint(SDXL)],
+        [
+            prompt("positive", "portrait of a beekeeper in a field of lavender, golden hour", "Prompt", ("unet", 1)),
+            prompt("negative", "text, watermark", "Negative", ("unet", 1)),
+            latent("EmptyLatentImage", 1024, 1024),
+        ],
+        [apply("unet"), ksampler(steps=30, cfg=6.0, sampler_name="dpmpp_2m_sde", scheduler="karras")],
+        *picture(("unet", 2)),
+    ]
+    headline = "This sampler adds noise: late steps are skipped"
+    text = """
+**Why late steps are skipped**: dpmpp_2m_sde adds new noise at every step. Early in the run nobody can predict how the
+model answers it. Later DiCache has learnt that from the computed steps, and skips what it can predict.
+
+**What to change**: for more speed set *sampler_name* to dpmpp_2m, the same sampler without new noise. Then up to half
+of the steps are skipped. Expect another image than from dpmpp_2m_sde.
+"""
+    return workflow(
+        "SDXL, dpmpp_2m_sde", "karras, text to image", columns, text, SDXL_MEMORY, SDXL_LICENCE, "unet", headline
+    )
 
 
 def testbed_flux() -> Workflow:
@@ -294,22 +390,20 @@ def testbed_flux() -> Workflow:
 
 
 TESTBED = {"testbed_flux": testbed_flux}
-WORKFLOWS = {
-    f"{number:02}_{build.__name__}": build
-    for number, build in enumerate(
-        [
-            flux1_dev,
-            flux1_dev_compare,
-            flux1_dev_policy,
-            flux1_dev_custom_sampling,
-            flux1_kontext,
-            chroma,
-            qwen_image,
-            z_image,
-            sdxl,
-            *VIDEO_WORKFLOWS,
-            flux1_dev_tune,
-        ],
-        1,
-    )
+MENU = {  # as ComfyUI's template browser shows them: it sorts by name, and a name is a title there
+    "Flux.1 dev": flux1_dev,
+    "Flux.1 Kontext dev, edit an image": flux1_kontext,
+    "Flux.2 dev": flux2_dev,
+    "Qwen-Image": qwen_image,
+    "Qwen-Image-Edit": qwen_image_edit,
+    "Z-Image": z_image,
+    "Chroma1-HD": chroma,
+    "SDXL": sdxl,
+    "SDXL with dpmpp_2m_sde karras": sdxl_sde,
+    **VIDEO_MENU,
+    "Custom sampling": flux1_dev_custom_sampling,
+    "Compare settings": flux1_dev_compare,
+    "Tune to your model": flux1_dev_tune,
+    "MagCache, calibrated": flux1_dev_policy,
 }
+WORKFLOWS = {f"{number:02} {title}": build for number, (title, build) in enumerate(MENU.items(), 1)}

@@ -37,8 +37,8 @@ GEMMA = (
 NEGATIVE = "blurry, overexposed, static picture, subtitles, watermark, worst quality, deformed hands, extra fingers"
 TENCENT_LICENCE = "Tencent Hunyuan Community License (not for the EU, the UK and South Korea)"
 EXPERTS = """
-**Two experts**: the two models share one schedule, so each gets its own *DiCache Apply* and its own report. Do not
-combine this with a 4-step LoRA: there is nothing left to skip.
+**Two experts**: the two models share one schedule, so each gets its own *DiCache Apply* and its own report. The
+4-step LoRAs leave nothing to skip: they have a template of their own.
 """
 WAN22_MEMORY = """
 2 x 14 billion parameters, one of the two in use at a time, 14 GB in fp8: 84% of a 24 GB card at 640x640, says
@@ -74,18 +74,34 @@ skipped shows as *mixed*. The 14B model goes into the same graph.
     return workflow("Wan 2.1", "text to video", columns, text, memory, "Apache 2.0", "wan")
 
 
+def lora(url: str, source: str) -> Node:
+    files = [model_file("loras", url)]
+    widgets = {"lora_name": files[0]["name"], "strength_model": 1.0}
+    return Node(f"{source}_lora", "LoraLoaderModelOnly", {"model": (source, 0)}, widgets, models=files)
+
+
 def two_experts(
-    kind: str, conditioning: list[Node], positive: tuple[str, int], latent_from: tuple[str, int]
+    kind: str,
+    conditioning: list[Node],
+    positive: tuple[str, int],
+    latent_from: tuple[str, int],
+    steps: int = 20,
+    cfg: float = 3.5,
+    loras: tuple[str, ...] = (),
 ) -> Columns:
-    """Wan 2.2: the loaders, what ``conditioning`` adds, and a sampler for each half of the schedule."""
-    shared = {"cfg": 3.5, "steps": 20, "sampler_name": "euler", "scheduler": "simple"}
+    """Wan 2.2: the loaders, what ``conditioning`` adds, and a sampler for each half of the schedule.
+
+    ``loras`` holds the addresses of one for the first expert and one for the second, or nothing.
+    """
+    half = steps // 2
+    shared = {"cfg": cfg, "steps": steps, "sampler_name": "euler", "scheduler": "simple"}
     conds = {"positive": positive, "negative": (positive[0], 1) if positive[0] != "positive" else ("negative", 0)}
     first = {
         "add_noise": "enable", "noise_seed": 42, "control_after_generate": "fixed", "start_at_step": 0,
-        "end_at_step": 10, "return_with_leftover_noise": "enable",
+        "end_at_step": half, "return_with_leftover_noise": "enable",
     }  # fmt: skip
     second = {
-        "add_noise": "disable", "noise_seed": 0, "control_after_generate": "fixed", "start_at_step": 10,
+        "add_noise": "disable", "noise_seed": 0, "control_after_generate": "fixed", "start_at_step": half,
         "end_at_step": 10000, "return_with_leftover_noise": "disable",
     }  # fmt: skip
     model = f"{WAN22}diffusion_models/wan2.2_{kind}_{{}}_noise_14B_fp8_scaled.safetensors"
@@ -96,7 +112,11 @@ def two_experts(
             wan_clip(),
             vae(WAN22 + "vae/wan_2.1_vae.safetensors"),
         ],
-        [shift("ModelSamplingSD3", 5.0, "high", "shift_high"), shift("ModelSamplingSD3", 5.0, "low", "shift_low")],
+        *([[lora(url, key) for url, key in zip(loras, ("high", "low"), strict=True)]] if loras else []),
+        [
+            shift("ModelSamplingSD3", 5.0, "high_lora" if loras else "high", "shift_high"),
+            shift("ModelSamplingSD3", 5.0, "low_lora" if loras else "low", "shift_low"),
+        ],
         conditioning,
         [
             apply("shift_high", "dicache_high", "DiCache Apply (high noise)"),
@@ -108,14 +128,14 @@ def two_experts(
                 "KSamplerAdvanced",
                 {"model": ("dicache_high", 0), **conds, "latent_image": latent_from},
                 {**shared, **first},
-                "Sampler, steps 0 to 10",
+                f"Sampler, steps 0 to {half}",
             ),
             Node(
                 "sampler",
                 "KSamplerAdvanced",
                 {"model": ("dicache_low", 0), **conds, "latent_image": ("first", 0)},
                 {**shared, **second},
-                "Sampler, steps 10 to the end",
+                f"Sampler, steps {half} to the end",
             ),
         ],
         *video(
@@ -136,6 +156,28 @@ def wan22_t2v() -> Workflow:
     ]
     columns = two_experts("t2v", conditioning, ("positive", 0), ("latent", 0))
     return workflow("Wan 2.2", "text to video", columns, EXPERTS, WAN22_MEMORY, "Apache 2.0", "wan")
+
+
+def wan22_speed() -> Workflow:
+    conditioning = [
+        prompt("positive", "A carousel turns at night, light bulbs, a child waves, handheld", "Prompt"),
+        prompt("negative", NEGATIVE, "Negative"),
+        latent("EmptyHunyuanLatentVideo", 640, 640, length=81),
+    ]
+    name = WAN22 + "loras/wan2.2_t2v_lightx2v_4steps_lora_v1.1_{}_noise.safetensors"
+    loras = name.format("high"), name.format("low")
+    columns = two_experts("t2v", conditioning, ("positive", 0), ("latent", 0), steps=4, cfg=1.0, loras=loras)
+    text = """
+**What the pack does here: nothing.** The LoRAs have taken the speed already. Each expert samples 2 of the 4 steps: the
+first two are warm-up, the third has nothing to be predicted from, and the last step is always computed.
+
+**When to use DiCache instead**: without the LoRAs, at 20 steps, you get the video of Wan 2.2 itself, faster. That still
+takes longer than 4 steps with the LoRAs. If their video is good enough for you, keep them and bypass *DiCache Apply*.
+"""
+    headline = "4 steps leave nothing to skip"
+    return workflow(
+        "Wan 2.2, 4-step LoRAs", "text to video", columns, text, WAN22_MEMORY, "Apache 2.0", "wan", headline
+    )
 
 
 def wan22_i2v() -> Workflow:
@@ -261,10 +303,18 @@ def ltx2_t2v() -> Workflow:
     ]
     text = """
 The first stage of ComfyUI's template at full size; its second stage (the upscaler with the distilled LoRA, three steps)
-has nothing to skip and can follow as it is. The sampler adds noise at every step, which costs a cache some accuracy.
+has nothing to skip and can follow as it is. The sampler adds noise at every step, so DiCache skips late steps only.
 """
     memory = "19 billion parameters, 27 GB in fp8 with VAE and sound; ComfyUI keeps what does not fit in main memory."
     return workflow("LTX-2", "text to video with sound", columns, text, memory, "LTX-2 Community License Agreement")
 
 
-VIDEO_WORKFLOWS = [wan21_t2v, wan22_t2v, wan22_i2v, hunyuan_video_t2v, hunyuan_video15_t2v, ltx2_t2v]
+VIDEO_MENU = {
+    "Wan 2.1, text to video": wan21_t2v,
+    "Wan 2.2, text to video": wan22_t2v,
+    "Wan 2.2, image to video": wan22_i2v,
+    "Wan 2.2 with 4-step LoRAs": wan22_speed,
+    "HunyuanVideo": hunyuan_video_t2v,
+    "HunyuanVideo 1.5": hunyuan_video15_t2v,
+    "LTX-2 with sound": ltx2_t2v,
+}

@@ -1,0 +1,1 @@
+"""One sampling run from inside: sessions, forward passes, decisions, gates, storage."""

@@ -1,0 +1,153 @@
+"""All that a run keeps between its calls: a history for each sample of each stream, and what these decide together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable, Iterator, Sequence
+from functools import partial
+
+import torch
+
+from ..image_error import ImageErrorEstimator
+from ..methods.base import AuditedPredictor
+from ..reasons import Reason
+from ..run_statistics import SampleKey
+from ..schedule import ModelCall
+from .decision import Decision
+from .joint import Joint
+from .run_environment import RunEnvironment
+from .sample_cache import SampleCache
+
+
+class Histories:
+    """The histories of one run, by sample.
+
+    Hosts that split conds over devices call from several threads: every method may be called from any of them.
+
+    Attributes:
+        deciding: held while a pass decides, so that the first one decides for the streams of the others.
+        abandoned: what is decided from the time on at which the run goes on without a cache; ``None`` before.
+        image_error_estimator: learns how far the images are off; ``None`` where the predictor estimates no errors.
+    """
+
+    def __init__(self, run: RunEnvironment) -> None:
+        self.deciding = threading.Lock()  # taken before the other one
+        self.abandoned: Decision | None = None
+        self.image_error_estimator = ImageErrorEstimator(run.schedule) if run.audits else None
+        self._run = run
+        self._lock = threading.Lock()
+        self._by_key: dict[SampleKey, SampleCache] = {}
+        self._joints: dict[Hashable, Joint] = {}  # by decision key, see ``_decision_key``
+        self._latent_errors: dict[int, tuple[Hashable, float]] = {}  # of the newest call, per row
+
+    @property
+    def never_reuses(self) -> bool:
+        return self._run.config.threshold == 0 or self.abandoned is not None
+
+    def enter(self, keys: Sequence[SampleKey], step: ModelCall) -> list[SampleCache]:
+        """A pass of these samples begins: their histories, new ones where none goes on at ``step``."""
+        with self._lock:
+            self._forget_streams_left_behind(step)
+            for key in keys:
+                self._joint(key).enter(key, step, partial(self._going_on, self._decision_key(key), step))
+            return [self._history(key, step) for key in keys]
+
+    def replace(self, key: SampleKey, history: SampleCache) -> SampleCache:
+        """Put ``history`` in place of the one under ``key``."""
+        with self._lock:
+            self._joint(key).leave(self._by_key.get(key))
+            self._by_key[key] = history
+        return history
+
+    def joint(self, key: SampleKey) -> Joint:
+        """Where this sample's stream decides together with the others of its group."""
+        with self._lock:
+            return self._joint(key)
+
+    def group_predictors(self, key: SampleKey) -> list[AuditedPredictor]:
+        """What forecasts the streams that answer for a skip of this sample together, as far as it estimates errors."""
+        with self._lock:
+            histories = [history for other, history in self._by_key.items() if other.row == key.row]
+        return [history.predictor for history in histories if isinstance(history.predictor, AuditedPredictor)]
+
+    def latent_error(self, key: SampleKey, step: ModelCall) -> float | None:
+        """The latent error of skipping ``step``, the largest of all streams that answer for it; ``None`` if unknown.
+
+        Whichever of them comes first at a call asks for all, so that it makes no difference which passes they share.
+        """
+        predictors, call = self.group_predictors(key), (step.sigma, step.call_index)
+        if not predictors:
+            return None
+        with self._lock:
+            asked, latent_error = self._latent_errors.get(key.row, (None, 0.0))
+            if asked != call:
+                latent_error = max(predictor.latent_error(step) for predictor in predictors)
+                self._latent_errors[key.row] = call, latent_error
+        return latent_error
+
+    def doubtful(self, device: torch.device) -> list[SampleCache]:
+        """Histories on ``device`` whose ``doubt`` waits for somebody to bring it to the host.
+
+        None where ranks decide together, as each would read but its own.
+        """
+        if self._run.reduce is not None:
+            return []
+        with self._lock:
+            return [h for h in self._by_key.values() if h.doubt is not None and h.doubt.device == device]
+
+    def abandon(self, reason: Reason) -> None:
+        """Drop all and compute from now on: there is no memory for a cache, or no stack to put one around."""
+        with self._lock:
+            self.abandoned = Decision(reuse=False, reason=reason)
+            self._by_key.clear()
+            self._joints.clear()
+        if self.image_error_estimator is not None:
+            self.image_error_estimator.lose()
+
+    def held_bytes(self) -> int:
+        """Bytes of all tensors kept between calls."""
+        beside = [] if self.image_error_estimator is None else self.image_error_estimator.held
+        with self._lock:
+            return sum(h.held_bytes for h in self._by_key.values()) + sum(t.nbytes for t in beside)
+
+    def __iter__(self) -> Iterator[SampleCache]:
+        return iter(self._by_key.values())
+
+    def _decision_key(self, key: SampleKey) -> Hashable:
+        """What streams that decide together have in common."""
+        return key if key.group is None or self._run.indicator.decides_alone else (key.row, key.group)
+
+    def _joint(self, key: SampleKey) -> Joint:
+        decision_key = self._decision_key(key)
+        if decision_key not in self._joints:
+            self._joints[decision_key] = Joint(self._run.config)
+        return self._joints[decision_key]
+
+    def _going_on(self, decision_key: Hashable, step: ModelCall) -> list[SampleCache]:
+        """Histories of the streams at ``decision_key`` that were there at the call before ``step``, the oldest
+        first."""
+        there = [history for key, history in self._by_key.items() if self._decision_key(key) == decision_key]
+        return [history for history in there if history.last is not None and history.continues(step)]
+
+    def _history(self, key: SampleKey, step: ModelCall) -> SampleCache:
+        history = self._by_key.get(key)
+        if history is None or not history.continues(step):
+            history = SampleCache(self._run.config, self._run.storage, grouped=self._decision_key(key) != key)
+            self._by_key[key] = history
+        return history
+
+    def _is_left_behind(self, last: ModelCall, step: ModelCall) -> bool:
+        """Whether a stream that was seen at ``last`` is gone; a sampler's first sequence may be steps ahead of its
+        last."""
+        if last.sequence == step.sequence:
+            return step.calls_since(last) > 1
+        return step.step_index - last.step_index > 2 * len(self._run.schedule.sequences)
+
+    def _forget_streams_left_behind(self, step: ModelCall) -> None:
+        """Memory must not grow with streams that never come back, such as moving context windows."""
+        gone = [k for k, s in self._by_key.items() if s.last is not None and self._is_left_behind(s.last, step)]
+        for key in gone:
+            del self._by_key[key]
+        if gone:
+            left = {self._decision_key(key) for key in self._by_key}
+            self._joints = {decision_key: joint for decision_key, joint in self._joints.items() if decision_key in left}

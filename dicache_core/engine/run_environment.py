@@ -1,0 +1,85 @@
+"""What stays the same during a run: settings, schedule, and what the rules ask a model for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..config import CacheConfig
+from ..methods.base import AuditedPredictor
+from ..methods.indicators import Indicator, Stage, indicator_class
+from ..methods.predictors import Predictor, Space, predictor_class
+from ..reductions import Reducer, probe_token_count, probe_token_index
+from ..schedule import Schedule
+from .storage import Storage
+
+
+def stage_of(config: CacheConfig) -> Stage:
+    """How far a pass has to run before these rules can decide."""
+    aligned = predictor_class(config.predictor).probes > 0  # the predictor needs the probe, whoever decides
+    return Stage.PROBE if aligned else indicator_class(config.indicator).stage
+
+
+def needs_stack(config: CacheConfig) -> bool:
+    """Whether these rules look at a model's blocks: others work with any model."""
+    in_output = stage_of(config) is Stage.INPUT and predictor_class(config.predictor).space is Space.OUTPUT
+    return config.threshold > 0 and not in_output
+
+
+@dataclass(frozen=True)
+class RunEnvironment:
+    """What a forward pass and the histories are given of their run.
+
+    Attributes:
+        config: the run's settings.
+        schedule: its noise levels and the sampler's calls.
+        reduce: adds up sums over ranks that hold a slice of the tokens each; ``None`` for a single process.
+        storage: where full-size tensors rest between calls.
+    """
+
+    config: CacheConfig
+    schedule: Schedule
+    reduce: Reducer | None
+    storage: Storage
+    _token_index: dict[tuple[int, torch.device], Tensor | None] = field(default_factory=dict)
+
+    @cached_property
+    def indicator(self) -> type[Indicator]:
+        """Says *when*."""
+        return indicator_class(self.config.indicator)
+
+    @cached_property
+    def predictor(self) -> type[Predictor]:
+        """Says *how*."""
+        return predictor_class(self.config.predictor)
+
+    @cached_property
+    def stage(self) -> Stage:
+        """How far a pass has to run before it can decide."""
+        return stage_of(self.config)
+
+    @cached_property
+    def space(self) -> Space:
+        """What is forecast: a residual of the stack, or the model's output."""
+        return self.predictor.space
+
+    @cached_property
+    def audits(self) -> bool:
+        """Whether computed calls tell how far forecasts were off."""
+        return issubclass(self.predictor, AuditedPredictor)
+
+    @cached_property
+    def probe_depth(self) -> int:
+        """Blocks that have to run before a decision: none for indicators that look at the input only."""
+        return self.config.probe_depth if self.stage is Stage.PROBE else 0
+
+    def token_index(self, tokens: int, device: torch.device) -> Tensor | None:
+        """``(K,)`` positions of the probe tokens among ``tokens``; ``None`` for all."""
+        layout = (tokens, device)
+        if layout not in self._token_index:
+            count = probe_token_count(tokens, self.config.probe_tokens)
+            self._token_index[layout] = probe_token_index(tokens, count, device)
+        return self._token_index[layout]

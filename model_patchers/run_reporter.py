@@ -1,0 +1,133 @@
+"""Tells of a run while it goes on: a JSON event per step for the live view, and lines in the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from typing import Any
+
+from comfy_execution.utils import get_executing_context
+
+from ..dicache_core import COMPILER, TUNED_MATCH_TEXTS, Reason, RunStatistics, explained, finite
+from ..dicache_core.effective_settings import effective, leaves_little
+from ..dicache_core.engine.decision import UNDECIDED
+from .server_events import ServerEvents
+
+SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
+
+log = logging.getLogger("dicache")
+
+
+class RunReporter:
+    """Reports one run. Sends nothing without a node to report to, or when no client listens."""
+
+    def __init__(self, statistics: RunStatistics, node_id: str | None, run: int) -> None:
+        self.statistics = statistics
+        self.node_id = node_id
+        self.run = run
+        self.view = ServerEvents()
+        self._warned = False
+        self._told_of_moves = False
+        self._sent_at = 0.0
+        self._sent_step = 0
+
+    def begin(self) -> None:
+        steps, total = self.statistics.schedule.steps, self.statistics.schedule.total
+        if leaves_little(self.statistics.config, total):
+            few = f"{total} step{'s' * (total != 1)}"
+            log.info("DiCache: runs of %s leave little to skip.", few)
+        if self.statistics.config.warmup_of(total) >= steps + self.statistics.schedule.steps_before:
+            log.info("DiCache: the warm-up covers all %d steps, so every step is computed.", steps)
+        if tuned_match := self.statistics.tuned_match:
+            log.info(
+                "DiCache: %s.",
+                TUNED_MATCH_TEXTS[tuned_match.found].format(goal=tuned_match.goal, steps=tuned_match.steps),
+            )
+
+        if compiler := self.statistics.compiler:
+            log.info("DiCache: %s.", COMPILER[compiler])
+
+    def step(self) -> None:
+        """After a forward pass: an event for the step, unless one was sent a moment ago."""
+        self._warn_of_undecided()
+        self._warn_of_moves()
+        latest = self.statistics.evaluations
+        if latest == self._sent_step or time.monotonic() - self._sent_at < SHORTEST_INTERVAL:
+            return
+        self._sent_step, self._sent_at = latest, time.monotonic()
+        self._send(finished=False)
+
+    def _warn_of_undecided(self) -> None:
+        if not self._warned and UNDECIDED in self.statistics.passes[-1].decisions:
+            self._warned = True
+            log.warning(
+                "DiCache: another node bypassed DiCache, at step %d first. It runs the model in its own way. "
+                "Such steps count as computed. Remove that node or DiCache Apply.",
+                self.statistics.evaluations,
+            )
+
+    def _warn_of_moves(self) -> None:
+        reasons = {d.reason for d in self.statistics.passes[-1].decisions}
+        if not self._told_of_moves and Reason.IMAGE_CHANGED in reasons:
+            self._told_of_moves = True
+            log.warning(
+                "DiCache: the image moves between steps, at step %d first. Another node shifts it or its tiles. "
+                "Such steps are computed.",
+                self.statistics.evaluations,
+            )
+
+    def end(self) -> None:
+        s = self.statistics
+        speedup = f", {s.speedup:.2f}x the speed" if s.speedup else ""
+        unit = "steps" if s.by_steps else "model evaluations"
+        log.info("DiCache: %d of %d %s skipped%s (%s).", s.reused, len(s.cells), unit, speedup, s.cells)
+        if s.vetoed:
+            log.info("DiCache: planned skips cancelled (prediction off): %d.", s.vetoed)
+        self._send(finished=True)
+        if self.node_id is not None:
+            self.view.note(self.node_id, s)
+
+    def _send(self, finished: bool) -> None:
+        if self.node_id is not None:
+            self.view.send(self.node_id, lambda: self.event(finished))
+
+    def event(self, finished: bool) -> dict[str, Any]:
+        """The whole state of the run so far: the client keeps no history of its own."""
+        s = self.statistics
+        cells = s.cells
+        history: list[float | None] = [None] * len(cells)
+        for passed in s.passes:
+            known = [d.accumulated for d in map(s.shown, passed.decisions) if d.accumulated is not None]
+            if known:
+                history[passed.evaluation] = finite(max(known))
+        last = s.passes[-1] if s.passes else None
+        errors = [d.error for d in map(s.shown, last.decisions) if d.error is not None] if last else []
+        explanation = explained(s) if finished else {**explained(s), "nothing": None}
+        return {
+            "run": self.run,
+            "step": s.evaluations,
+            "steps": s.schedule.steps,
+            "cells": cells,
+            **effective(s.config),
+            "error": finite(max(errors)) if errors else None,
+            "accumulated": history[last.evaluation] if last else None,
+            "history": history,
+            "computed": s.computed,
+            "reused": s.reused,
+            "speedup": s.speedup,
+            **explanation,
+            "warmup_steps": s.config.warmup_of(s.schedule.total),
+            "tuned": s.tuned_match and asdict(s.tuned_match),
+            "compiler": s.compiler,
+            "closeness": s.closeness,
+            "vetoed": s.vetoed,
+            "finished": finished,
+            "stopped": s.stopped,
+        }
+
+
+def current_prompt() -> str | None:
+    """The prompt that the host is working on; ``None`` in scripts."""
+    context = get_executing_context()
+    return None if context is None else context.prompt_id
