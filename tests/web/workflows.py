@@ -181,7 +181,7 @@ def flux1_kontext() -> Workflow:
     columns: Columns = [
         flux_loaders("t5xxl_fp8_e4m3fn_scaled.safetensors", KONTEXT + "flux1-dev-kontext_fp8_scaled.safetensors"),
         [
-            Node("photo", "LoadImage", widgets={"image": "example.png"}, size=(300, 330)),
+            Node("photo", "LoadImage", widgets={"image": "example.png"}, size=(300, 380)),
             Node("scaled", "FluxKontextImageScale", {"image": ("photo", 0)}),
             Node("latent", "VAEEncode", {"pixels": ("scaled", 0), "vae": ("vae", 0)}),
         ],
@@ -284,7 +284,7 @@ def qwen_image_edit() -> Workflow:
             vae(QWEN + "vae/qwen_image_vae.safetensors"),
         ],
         [
-            Node("photo", "LoadImage", widgets={"image": "example.png"}, size=(300, 330)),
+            Node("photo", "LoadImage", widgets={"image": "example.png"}, size=(300, 380)),
             Node("scaled", "FluxKontextImageScale", {"image": ("photo", 0)}),
             Node("latent", "VAEEncode", {"pixels": ("scaled", 0), "vae": ("vae", 0)}),
         ],

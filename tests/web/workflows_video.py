@@ -183,7 +183,7 @@ takes longer than 4 steps with the LoRAs. If their video is good enough for you,
 def wan22_i2v() -> Workflow:
     sources = {name: (name, 0) for name in ("positive", "negative", "vae")}
     conditioning = [
-        Node("photo", "LoadImage", widgets={"image": "example.png"}, title="First frame", size=(300, 330)),
+        Node("photo", "LoadImage", widgets={"image": "example.png"}, title="First frame", size=(300, 380)),
         prompt("positive", "The camera moves slowly closer, leaves stir in the wind", "Prompt"),
         prompt("negative", NEGATIVE, "Negative"),
         Node(
