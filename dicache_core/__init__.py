@@ -10,13 +10,14 @@ from .effective_settings import threshold_of
 from .engine.forward_pass import ForwardPass
 from .engine.run_environment import needs_stack
 from .engine.session import CacheSession
-from .explain import explained, method_of
+from .explain import method_of
 from .names import display_name
 from .policy import Policy
 from .presets import DEFAULT_PRESET, MENU, PRESETS, resolve
 from .reasons import COMPUTED, Reason, StepCode
+from .run_json import run_json
 from .run_log import RunLog
-from .run_statistics import RunStatistics, SampleKey, finite
+from .run_statistics import RunStatistics, SampleKey
 from .schedule import CallSequence, same_sigma
 from .tuning.context import COMPILER, TUNED_MATCH_TEXTS, RunContext
 from .tuning.search import Goal, KeepQuality, SearchResult, Trial
@@ -52,11 +53,10 @@ __all__ = [
     "TunedSettings",
     "check_threshold",
     "display_name",
-    "explained",
-    "finite",
     "method_of",
     "needs_stack",
     "resolve",
+    "run_json",
     "same_sigma",
     "threshold_of",
 ]

@@ -41,13 +41,14 @@ def tells_errors(config: CacheConfig) -> bool:
     return rule.limited_by in ("threshold", "target") and not rule.meets_target
 
 
-def effective(config: CacheConfig) -> dict[str, Any]:
-    """The numbers in force, ready for JSON; ``None`` for those that are not."""
+def effective(config: CacheConfig, total: int) -> dict[str, Any]:
+    """The numbers in force in a schedule of ``total`` steps, ready for JSON; ``None`` for those that are not."""
     return {
         "threshold": threshold_of(config),
         "interval": interval_of(config),
         "target": config.target.strip() or None if config.threshold else None,
         "probe_depth": probe_depth_of(config),
+        "warmup_steps": config.warmup_of(total),
     }
 
 

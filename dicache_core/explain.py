@@ -1,13 +1,9 @@
-"""What users are told of a run: the method that was in force, and why nothing was skipped.
-
-Codes and numbers, so that every place that shows them can say it in its own words and language.
-"""
+"""What users are told of a run beside its numbers: the method that was in force, and why nothing was skipped."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from .config import CacheConfig
 from .effective_settings import interval_of, threshold_of
@@ -41,12 +37,6 @@ def method_of(config: CacheConfig) -> str | None:
     same = [name for name, policy in POLICIES.items() if policy.rules_are_of(config)]
     numbers = (name for name in same if replace(POLICIES[name], calibration=None).applied_to(config) == config)
     return next(numbers, same[0] if same else None)
-
-
-def explained(run: RunStatistics) -> dict[str, Any]:
-    """What people are told beside a run's numbers, ready for JSON."""
-    nothing = why_nothing(run)
-    return {"policy": method_of(run.config), "nothing": nothing and asdict(nothing) | {"reason": nothing.reason.value}}
 
 
 def why_nothing(run: RunStatistics) -> Nothing | None:

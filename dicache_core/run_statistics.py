@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Set
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .config import CacheConfig
-from .effective_settings import effective, tells_errors
+from .effective_settings import tells_errors
 from .engine.decision import UNDECIDED, Decision
 from .image_error import ImageError
 from .quality import closeness_of
@@ -236,55 +235,6 @@ class RunStatistics:
         role = self.roles.get(key.stream, "")
         return StreamName(role, 1 + sum(self.roles.get(earlier, "") == role for earlier in range(key.stream)))
 
-    def summary(self) -> dict[str, Any]:
-        """Everything a report needs, ready for JSON."""
-        return {
-            "architecture": self.architecture,
-            "finished": self.finished,
-            "stopped": self.stopped,
-            "steps": self.schedule.steps,
-            "steps_before": self.schedule.steps_before,
-            "steps_after": self.schedule.steps_after,
-            "computed": self.computed,
-            "calls": self.evaluations,
-            "calls_computed": self.computed,
-            "reused": self.reused,
-            "cells": self.cells,
-            "seconds": sum(self.seconds(COMPUTED | SKIPPED)),
-            "seconds_computed_step": self.computed_seconds,
-            "seconds_reused_step": self.reused_seconds,
-            "seconds_saved": self.saved_seconds,
-            "seconds_per_step": self.seconds_per_step(),
-            "speedup": self.speedup,
-            "held_bytes": self.held_bytes,
-            "image_error": finite(self.image_error),
-            "closeness": self.closeness,
-            "vetoed": self.vetoed,
-            "settings": {**_settings(self.config), "warmup_steps": self.config.warmup_of(self.schedule.total)},
-            "effective": effective(self.config),
-            "tuned": self.tuned_match and asdict(self.tuned_match),
-            "compiler": self.compiler,
-            "samples": [
-                {"sample": n, **asdict(self.name_of(key)), **self._sample_json(key, passes)}
-                for n, (key, passes) in enumerate(self.passes_by_sample().items())
-            ],
-        }
-
-    def _sample_json(self, key: SampleKey, passes: list[tuple[PassRecord, Decision]]) -> dict[str, Any]:
-        return {
-            "stream": key.stream,
-            "row": key.row,
-            "steps": [
-                {
-                    "step": p.evaluation,
-                    "global_step": p.step.global_step,
-                    "sigma": p.step.sigma,
-                    **{k: finite(v) for k, v in _decision_json(self.shown(d)).items()},
-                }
-                for p, d in passes
-            ],
-        }
-
 
 def _one_cell(cells: Set[StepCode]) -> StepCode:
     """Several passes of an evaluation in one code: mixed as soon as some reused and some did not."""
@@ -293,18 +243,3 @@ def _one_cell(cells: Set[StepCode]) -> StepCode:
     if cells & SKIPPED and len(cells) > 1:
         return StepCode.MIXED
     return next(code for code in ONE_OF if code in cells)
-
-
-def _decision_json(decision: Decision) -> dict[str, Any]:
-    """A decision without what a rule measured for its own use."""
-    return {k: v for k, v in asdict(decision).items() if k != "measured"} | {"reason": decision.reason.value}
-
-
-def _settings(config: CacheConfig) -> dict[str, Any]:
-    """All but the tables, which are long and tell people nothing."""
-    return {k: v for k, v in asdict(config).items() if k not in ("residual_errors", "velocity_errors")}
-
-
-def finite(value: Any) -> Any:
-    """``value``, or ``None`` for a number that is infinite or none: JSON knows neither."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

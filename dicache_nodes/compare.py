@@ -7,7 +7,7 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..dicache_core import MENU
+from ..dicache_core import MENU, run_json
 from ..dicache_core.comparison import parse_settings, settings_of
 from ..model_patchers import (
     Sampling,
@@ -126,7 +126,7 @@ class DiCacheCompare(io.ComfyNode):
         else:
             seen = [decode(vae, o.samples) for o in outcomes]
         rows = rendering.compare_rows(outcomes, seen, sampling.total)
-        runs = [[run.summary() for run in outcome.runs] for outcome in outcomes]
+        runs = [[run_json(run, details=True) for run in outcome.runs] for outcome in outcomes]
         report = [{**asdict(row), "runs": run} for row, run in zip(rows, runs, strict=True)]
         sheet = rendering.compare_sheet(rows, seen if vae else None, is_video(latent_image))
         text = rendering.compare_text(rows, "images" if vae else "latents")

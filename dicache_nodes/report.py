@@ -6,9 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..dicache_core import (
-    RunLog,
-)
+from ..dicache_core import RunLog, run_json
 from . import rendering
 from .shared import CATEGORY, Statistics
 
@@ -54,7 +52,7 @@ class DiCacheReport(io.ComfyNode):
     @classmethod
     def execute(cls, after: Any, statistics: RunLog | None = None) -> io.NodeOutput:
         runs = statistics.runs if statistics is not None else []
-        summaries = [rendering.report_json(run) for run in runs]
+        summaries = [run_json(run, details=True) for run in runs]
         texts = [rendering.describe([run]) for run in runs]
         if not runs:
             texts = [_why_no_run(statistics)]

@@ -119,7 +119,6 @@ class CachedSampling:
         self.runs = runs
         self.reduce = reduce
         self.overridden = overridden
-        self._run_count = 0
         self._sampled_in: str | None = None  # the latest prompt
 
     def give_way(self, node_id: str | None) -> None:
@@ -197,8 +196,7 @@ class CachedSampling:
             cache.give_way(self.node_id)
         if self.runs is not None:
             self.runs.append(session.statistics)
-        self._run_count += 1
-        reporter = RunReporter(session.statistics, self.node_id, self._run_count)
+        reporter = RunReporter(session.statistics, self.node_id)
         reporter.begin()
         return reporter
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict
-from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
-from ..dicache_core import COMPILER, TUNED_MATCH_TEXTS, Reason, RunStatistics, explained, finite
-from ..dicache_core.effective_settings import effective, leaves_little
+from ..dicache_core import COMPILER, TUNED_MATCH_TEXTS, Reason, RunStatistics, run_json
+from ..dicache_core.effective_settings import leaves_little
 from ..dicache_core.engine.decision import UNDECIDED
 from .server_events import ServerEvents
 
@@ -22,10 +20,9 @@ log = logging.getLogger("dicache")
 class RunReporter:
     """Reports one run. Sends nothing without a node to report to, or when no client listens."""
 
-    def __init__(self, statistics: RunStatistics, node_id: str | None, run: int) -> None:
+    def __init__(self, statistics: RunStatistics, node_id: str | None) -> None:
         self.statistics = statistics
         self.node_id = node_id
-        self.run = run
         self.view = ServerEvents()
         self._warned = False
         self._told_of_moves = False
@@ -56,7 +53,7 @@ class RunReporter:
         if latest == self._sent_step or time.monotonic() - self._sent_at < SHORTEST_INTERVAL:
             return
         self._sent_step, self._sent_at = latest, time.monotonic()
-        self._send(finished=False)
+        self._send()
 
     def _warn_of_undecided(self) -> None:
         if not self._warned and UNDECIDED in self.statistics.passes[-1].decisions:
@@ -84,47 +81,14 @@ class RunReporter:
         log.info("DiCache: %d of %d %s skipped%s (%s).", s.reused, len(s.cells), unit, speedup, s.cells)
         if s.vetoed:
             log.info("DiCache: planned skips cancelled (prediction off): %d.", s.vetoed)
-        self._send(finished=True)
+        self._send()
         if self.node_id is not None:
             self.view.note(self.node_id, s)
 
-    def _send(self, finished: bool) -> None:
-        if self.node_id is not None:
-            self.view.send(self.node_id, lambda: self.event(finished))
-
-    def event(self, finished: bool) -> dict[str, Any]:
+    def _send(self) -> None:
         """The whole state of the run so far: the client keeps no history of its own."""
-        s = self.statistics
-        cells = s.cells
-        history: list[float | None] = [None] * len(cells)
-        for passed in s.passes:
-            known = [d.accumulated for d in map(s.shown, passed.decisions) if d.accumulated is not None]
-            if known:
-                history[passed.evaluation] = finite(max(known))
-        last = s.passes[-1] if s.passes else None
-        errors = [d.error for d in map(s.shown, last.decisions) if d.error is not None] if last else []
-        explanation = explained(s) if finished else {**explained(s), "nothing": None}
-        return {
-            "run": self.run,
-            "step": s.evaluations,
-            "steps": s.schedule.steps,
-            "cells": cells,
-            **effective(s.config),
-            "error": finite(max(errors)) if errors else None,
-            "accumulated": history[last.evaluation] if last else None,
-            "history": history,
-            "computed": s.computed,
-            "reused": s.reused,
-            "speedup": s.speedup,
-            **explanation,
-            "warmup_steps": s.config.warmup_of(s.schedule.total),
-            "tuned": s.tuned_match and asdict(s.tuned_match),
-            "compiler": s.compiler,
-            "closeness": s.closeness,
-            "vetoed": s.vetoed,
-            "finished": finished,
-            "stopped": s.stopped,
-        }
+        if self.node_id is not None:
+            self.view.send(self.node_id, lambda: run_json(self.statistics))
 
 
 def current_prompt() -> str | None:

@@ -18,11 +18,10 @@ from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
-from ..dicache_core import RunStatistics, explained
+from ..dicache_core import RunStatistics, run_json
 from ..dicache_core.run_log import MOST_RUNS
 
 KEY = "dicache"
-LONG = ("samples", "seconds_per_step")  # DiCache Report has them
 
 Prompt = Mapping[str, dict[str, Any]]  # {node id: node}
 Note = dict[str, Any]
@@ -40,8 +39,7 @@ class Notes:
 
     def enter(self, run: RunStatistics, node_id: str, sampler: str | None, prompts: Iterable[Prompt]) -> None:
         """Note a run that has ended, at its node in each of the prompts; of many runs the latest ``MOST_RUNS``."""
-        brief = {key: value for key, value in run.summary().items() if key not in LONG}
-        note = {**brief, **explained(run), "sampler": sampler, "prompt": run.prompt}
+        note = {**run_json(run), "sampler": sampler, "prompt": run.prompt}
         for prompt in prompts:
             meta = _meta(prompt, node_id)
             earlier = [n for n in meta.get(KEY, []) if n.get("sampler") != sampler or n.get("prompt") == run.prompt]

@@ -94,7 +94,7 @@ const MOVES = {
 };
 
 /**
- * Columns of steps. `values` are the bars' (null draws none), `say` names a value in the column's tooltip. By keyboard the
+ * Columns of steps. `values` are the bars' (null draws none), `text` names a value in the column's tooltip. By keyboard the
  * arrow keys go from column to column, and what its tooltip says is shown and read out.
  */
 export class Plot {
@@ -110,9 +110,9 @@ export class Plot {
   }
 
   /** `cells` one letter per step, `threshold` null where there is no line. */
-  draw(cells, values, threshold, say = this.words.error) {
+  draw(cells, values, threshold, text = this.words.error) {
     this.top = threshold ? threshold / THRESHOLD_AT : Math.max(0, ...values) || 1;
-    const columns = [...cells].map((cell, step) => this.column(step, cell, values[step] ?? null, say));
+    const columns = [...cells].map((cell, step) => this.column(step, cell, values[step] ?? null, text));
     this.columns = columns;
     this.thresholdLine.hidden = !threshold;
     this.element.dataset.dense = String(cells.length > 80);
@@ -135,7 +135,7 @@ export class Plot {
     this.told.textContent = this.columns?.[at]?.title ?? "";
   }
 
-  column(step, cell, value, say) {
+  column(step, cell, value, text) {
     const state = STATES.includes(cell) ? cell : "-";
     const bar = make("div", { class: "bar" });
     if (value !== null) bar.style.height = `${Math.min(100, (100 * value) / this.top)}%`;
@@ -145,8 +145,8 @@ export class Plot {
       make("div", { class: "room" }, bar),
       make("div", { class: "cell" }),
     );
-    column.title = this.unit.column(step + 1, this.words.states[state]);
-    if (value !== null) column.title += ` · ${say(short(value))}`;
+    column.title = this.words.say(this.unit.column, { number: step + 1, state: this.words.states[state] });
+    if (value !== null) column.title += ` · ${this.words.say(text, { value: short(value) })}`;
     return column;
   }
 }

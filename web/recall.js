@@ -1,14 +1,13 @@
 // What is known of runs that this page has not seen: the server's history after a reload, and the metadata of an image
 // that is dropped in. The server notes both at the node, in the prompt.
-import { eventOf } from "./summary.js";
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47];
 const LARGEST = 64 * 2 ** 20; // bytes of a file that is looked into
 
-/** Of each node of a prompt that has runs noted, the last one as a "dicache.step" event. */
+/** Of each node of a prompt that has runs noted, the last one, as a "dicache.step" event brings it. */
 export function runsOf(prompt, workflow) {
   const noted = Object.entries(prompt ?? {}).filter(([, node]) => node?._meta?.dicache?.length);
-  return noted.map(([node, { _meta }]) => ({ ...eventOf(_meta.dicache.at(-1)), node, workflow }));
+  return noted.map(([node, { _meta }]) => ({ ..._meta.dicache.at(-1), node, workflow }));
 }
 
 /** The last runs of a workflow that the server's history knows; the latest prompt that has one for a node counts. */

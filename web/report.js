@@ -1,5 +1,5 @@
 // What DiCache Report shows on its node: each run in words (the server's own in English), then step by step the error of
-// every lane and the seconds. An element of the page and not a picture, so it follows theme and size and its text can be copied.
+// every sample and the seconds. An element of the page and not a picture, so it follows theme and size and its text can be copied.
 import { legendOf, make, Plot, PLOT_STYLE, short } from "./plot.js";
 import { summaryOf, unitOf } from "./summary.js";
 import { wordsFor } from "./words.js";
@@ -7,7 +7,7 @@ import { wordsFor } from "./words.js";
 /** Least height of the report in pixels. */
 export const REPORT_HEIGHT = 310;
 
-const MOST_LANES = 4;
+const MOST_SAMPLES = 4;
 const STYLE = `
   ${PLOT_STYLE}
   :host { display: block; height: 100%; min-height: ${REPORT_HEIGHT}px; }
@@ -46,8 +46,8 @@ export class Report {
   }
 
   run(run, text) {
-    const measured = run.samples.filter((lane) => lane.steps.some((step) => step.accumulated > 0));
-    const drawn = measured.slice(0, MOST_LANES).flatMap((lane) => this.lane(run, lane, run.samples.length > 1));
+    const measured = run.samples.filter((sample) => sample.steps.some((step) => step.accumulated > 0));
+    const drawn = measured.slice(0, MOST_SAMPLES).flatMap((sample) => this.errors(run, sample, run.samples.length > 1));
     return make(
       "div",
       { class: "run" },
@@ -59,18 +59,28 @@ export class Report {
     );
   }
 
-  /** The error of one lane, of a rule that measures one; a threshold that is not in force, or another at every step, has no line. */
-  lane(run, lane, several) {
+  /** The error of one sample, of a rule that measures one; a threshold that is not in force, or another at every step, has no line. */
+  errors(run, sample, several) {
     const cells = Array(run.cells.length).fill("-");
     const errors = Array(run.cells.length).fill(null);
-    for (const { step, accumulated, ...decision } of lane.steps) {
+    for (const { step, accumulated, ...decision } of sample.steps) {
       cells[step] = cellOf(decision);
       errors[step] = accumulated;
     }
-    const threshold = run.effective.threshold;
-    const name = several ? ` · ${this.words.report.lane(this.words.report.roles[lane.role] ?? lane.role, lane.number, lane.row + 1)}` : "";
-    const line = threshold ? ` · ${this.words.settings.threshold(short(threshold))}` : "";
-    return this.plot(run, this.words.report.errors + name + line, cells.join(""), errors, threshold);
+    const { words } = this;
+    const { threshold } = run.effective;
+    const title = [
+      words.report.errors,
+      several && words.say(words.report.sample, { role: this.roleOf(sample), row: sample.row + 1 }),
+      threshold && words.say(words.settings.threshold, { value: short(threshold) }),
+    ];
+    return this.plot(run, title.filter(Boolean).join(" · "), cells.join(""), errors, threshold);
+  }
+
+  /** "positive", and "positive 2" for the second of that role. */
+  roleOf({ role, number }) {
+    const name = this.words.report.roles[role] ?? role;
+    return number > 1 ? `${name} ${number}` : name;
   }
 
   seconds(run) {

@@ -36,7 +36,7 @@ const STYLE = `
   [data-idle="true"] .bar { display: none; }
 `;
 
-/** The strip. `element` goes into the page; `show(event)` draws one "dicache.step" object whole, as often as wanted. */
+/** The strip. `element` goes into the page; `show(run)` draws a run's JSON whole, as often as wanted. */
 export class Strip {
   constructor(locale = "en") {
     this.words = wordsFor(locale);
@@ -74,22 +74,22 @@ export class Strip {
   /** Before any run of its own: another node samples in this one's place; `by` names it, null where it is not known. */
   overridden(by) {
     this.idle();
-    this.drawText(this.words.overridden(by ?? this.words.laterNode), "", "", this.words.removeOne);
+    this.drawText(this.words.say(this.words.overridden, { by: by ?? this.words.laterNode }), "", "", this.words.removeOne);
     this.drawLegend("", this.words.removeOne);
   }
 
-  show(event) {
+  show(run) {
     this.box.dataset.idle = "false";
-    this.plot.unit = unitOf(event, this.words);
-    this.plot.draw(event.cells, event.history, event.threshold);
-    const [text, speedup] = headline(event, this.words);
-    const reason = whyNothing(event, this.words);
-    const note = reason === null ? whatWasVetoed(event, this.words) : "";
-    const close = howClose(event, this.words);
-    const settings = [close, usedSettings(event, this.words)].filter(Boolean).join(" · ");
+    this.plot.unit = unitOf(run, this.words);
+    this.plot.draw(run.cells, run.accumulated_errors, run.effective.threshold);
+    const [text, speedup] = headline(run, this.words);
+    const reason = whyNothing(run, this.words);
+    const note = reason === null ? whatWasVetoed(run, this.words) : "";
+    const close = howClose(run, this.words);
+    const settings = [close, usedSettings(run, this.words)].filter(Boolean).join(" · ");
     this.drawText(text, speedup, settings, [close, reason ?? note].filter(Boolean).join(" · "));
-    this.speedup.dataset.faster = String(event.speedup > 1.005);
-    this.drawLegend("wcr" + (event.cells.includes("m") ? "m" : ""), reason, event.history.some(Boolean));
+    this.speedup.dataset.faster = String(run.speedup > 1.005);
+    this.drawLegend("wcr" + (run.cells.includes("m") ? "m" : ""), reason, run.accumulated_errors.some(Boolean));
     this.note.textContent = note;
   }
 

@@ -2,7 +2,7 @@
 
 from .compare import Row, as_pictures, check_measuring, compare_rows, compare_sheet, compare_text, one_batch, similarity
 from .plot import plot_run, plot_runs, plot_text
-from .text import BYPASSED, OVERRIDDEN, as_json, calibrate_text, describe, report_json
+from .text import BYPASSED, OVERRIDDEN, as_json, calibrate_text, describe
 from .tune import check_tuning, tune_plot, tune_report, tune_sheet, tune_text
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "plot_run",
     "plot_runs",
     "plot_text",
-    "report_json",
     "similarity",
     "tune_plot",
     "tune_report",

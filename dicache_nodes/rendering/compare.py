@@ -9,7 +9,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ...dicache_core import Outcome, finite
+from ...dicache_core import Outcome
+from ...dicache_core.run_json import finite
 
 Font = ImageFont.FreeTypeFont
 DIFFERENCE_GAIN = 4.0  # differences are small; four times as strong they can be seen

@@ -13,7 +13,6 @@ from ...dicache_core import (
     RunStatistics,
     StepCode,
     display_name,
-    explained,
     method_of,
     threshold_of,
 )
@@ -72,11 +71,6 @@ UNITS = ("B", "KiB", "MiB", "GiB")
 def as_json(value: Any) -> str:
     """JSON for people and programs; numbers that JSON has no word for are errors."""
     return json.dumps(value, indent=1, allow_nan=False)
-
-
-def report_json(run: RunStatistics) -> dict[str, Any]:
-    """A run ready for JSON, with what the front end needs to say it in the user's language."""
-    return {**run.summary(), "name": display_name(run.architecture), **explained(run)}
 
 
 def describe(runs: list[RunStatistics]) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from core.toys import schedule
 
-from dicache_core import CacheConfig, CacheSession, SampleKey, resolve
+from dicache_core import CacheConfig, CacheSession, SampleKey, resolve, run_json
 from dicache_core.explain import Nothing, why_nothing
 from dicache_core.quality import closeness_of
 from dicache_core.schedule import EDGE
@@ -75,7 +75,7 @@ def test_the_risk_is_what_the_audit_behind_a_skip_says():
     )
     assert found.image_error == pytest.approx(0.1 * put_right(0.5))
     assert found.closeness == "close"
-    assert found.summary()["closeness"] == "close"
+    assert run_json(found)["closeness"] == "close"
 
 
 def test_under_guidance_it_is_what_the_guided_output_was_off_by():
@@ -123,7 +123,7 @@ def test_a_run_that_the_model_vetoed_says_so():
     # not a tenth of an output of 20 may be missing from a picture of 2
     found = run(resolve("flux", "balanced"), 12, lambda _stream, _row, index: 20 * (-1) ** index)
     assert found.reused == 0
-    assert found.vetoed == found.summary()["vetoed"] == 4, "the other eight were never to be skipped"
+    assert found.vetoed == run_json(found)["vetoed"] == 4, "the other eight were never to be skipped"
     assert why_nothing(found) == Nothing("forecasts off")
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from dicache_core import CacheConfig, CacheSession, Reason, RunLog, RunStatistics, SampleKey
+from dicache_core import CacheConfig, CacheSession, Reason, RunLog, RunStatistics, SampleKey, run_json
 from dicache_core.engine.decision import Decision
 from dicache_core.run_log import MOST_RUNS
 from dicache_core.run_statistics import PassRecord
@@ -108,7 +108,7 @@ def test_cells_are_the_samplers_own_evaluations_and_not_the_steps_of_the_schedul
     record(run, 3, SKIPPED, 1.0)
     record(run, 3, LAST, 1.0)
     assert (run.computed, run.reused, run.schedule.steps) == (4, 3, 4)
-    assert (run.summary()["calls"], run.summary()["calls_computed"]) == (7, 4)
+    assert run_json(run)["evaluations"] == 7
 
 
 def test_sigmas_that_the_schedule_does_not_hold_leave_no_holes():
@@ -118,7 +118,7 @@ def test_sigmas_that_the_schedule_does_not_hold_leave_no_holes():
         run.record(PassRecord(SCHEDULE.step_at(sigma), (SampleKey(0, 0),), (WARM,), Watch(1.0)))
     run.finished = True
     assert run.cells == "wwww"
-    assert [step["step"] for step in run.summary()["samples"][0]["steps"]] == [0, 1, 2, 3]
+    assert [step["step"] for step in run_json(run, details=True)["samples"][0]["steps"]] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(("stopped", "cells"), [(False, "wr"), (True, "wr--")])
@@ -151,7 +151,7 @@ def test_streams_have_the_hosts_names():
     passed = session.forward([SampleKey(stream, 0) for stream in "abcd"], SCHEDULE.step_at(1.0))
     passed.decide()
     session.close(passed, Stopwatch(torch.device("cpu")))
-    lanes = session.statistics.summary()["samples"]
+    lanes = run_json(session.statistics, details=True)["samples"]
     named = [("positive", 1), ("negative", 1), ("positive", 2), ("", 1)]
     assert [(lane["role"], lane["number"]) for lane in lanes] == named
 
@@ -159,8 +159,8 @@ def test_streams_have_the_hosts_names():
 def test_summary_is_json_even_with_an_infinite_error():
     run = run_of(None)
     record(run, 0, Decision(False, Reason.ERROR, math.inf, math.nan), 1.0)
-    summary = json.loads(json.dumps(run.summary(), allow_nan=False))
+    summary = json.loads(json.dumps(run_json(run, details=True), allow_nan=False))
     assert summary["samples"][0]["steps"][0]["error"] is None
     assert summary["computed"] == 1
     assert summary["settings"]["threshold"] == 0.1
-    assert summary["settings"]["warmup_steps"] == 1
+    assert summary["effective"]["warmup_steps"] == 1

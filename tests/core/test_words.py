@@ -74,8 +74,8 @@ def texts() -> Iterator[tuple[str, str]]:
             yield from ((file.relative_to(REPO).as_posix(), text) for text in literals(file))
     for file in sorted((REPO / "web").glob("*.js")):
         yield from ((f"web/{file.name}", text) for text in script_texts(file) if text not in IDS)
-    for file in sorted((REPO / "locales" / "en").glob("*.json")):
-        yield f"locales/en/{file.name}", _values(json.loads(file.read_text(encoding="utf-8")))
+    for file in [*sorted((REPO / "locales" / "en").glob("*.json")), REPO / "web" / "strings" / "en.json"]:
+        yield file.relative_to(REPO).as_posix(), _values(json.loads(file.read_text(encoding="utf-8")))
     yield from ((name, _without_code(note)) for name, note in notes())
     yield "pyproject.toml", (REPO / "pyproject.toml").read_text(encoding="utf-8")
 

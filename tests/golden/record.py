@@ -165,6 +165,11 @@ def _schema(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def jsons(comfy: Any) -> dict[str, Any]:
+    """``told`` as it stays the same from run to run."""
+    return {name: steady(content) for name, content in told(comfy).items()}
+
+
+def told(comfy: Any) -> dict[str, Any]:
     """What one run says of itself: its events, its report, and what is kept with a picture and in the history."""
     server, sent = comfy.module("server").PromptServer, []
     real, server.instance = server.instance, _Listener(sent)
@@ -180,8 +185,7 @@ def jsons(comfy: Any) -> dict[str, Any]:
     report = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheReport"].execute(after=None, statistics=log)
     prompt: dict[str, Any] = {"2": {"class_type": "DiCacheApply", "inputs": {}}}
     comfy.pack.model_patchers.server_events.notes.__class__().enter(run, "2", "3", [prompt])
-    found = {"event": sent[-1], "report": report.ui["dicache"], "metadata and history": prompt["2"]["_meta"]}
-    return {name: steady(content) for name, content in found.items()}
+    return {"event": sent[-1], "report": report.ui["dicache"], "metadata and history": prompt["2"]["_meta"]}
 
 
 class _Listener:

@@ -5,6 +5,7 @@ What is meant to change is written anew by ``python tests/host/run.py --script t
 
 import json
 
+import jsonschema
 import pytest
 from golden import record
 
@@ -35,6 +36,23 @@ def test_node_schemas_stay(comfy):
 
 def test_events_reports_metadata_and_history_of_a_run_stay(comfy):
     assert record.differences(golden("run.json"), record.jsons(comfy), record.TOLERANCE) == []
+
+
+ENVELOPES = {"event": {"node", "workflow"}, "metadata and history": {"sampler", "prompt"}, "report": set()}
+
+
+def test_every_json_of_a_run_is_the_same_by_the_schema(comfy):
+    """An event says for which node and workflow, a note who sampled it; else they are one JSON, of which a report has
+    more."""
+    schema = golden("run.schema.json")
+    found = record.told(comfy)
+    (report,), (note,) = found["report"], found["metadata and history"]["dicache"]
+    runs = {"event": found["event"], "report": report, "metadata and history": note}
+    for name, run in runs.items():
+        assert ENVELOPES[name] <= set(run)
+        bare = {key: value for key, value in run.items() if key not in ENVELOPES[name]}
+        jsonschema.validate(bare, schema)
+        assert {key: bare[key] for key in schema["required"]} == {key: report[key] for key in schema["required"]}
 
 
 def test_kept_files_stay_and_are_read(pack, comfy, runs):

@@ -111,6 +111,6 @@ def test_evaluations_between_steps_share_one_falling_history(passes):
     assert sigmas == sorted(sigmas, reverse=True)
     assert len(sigmas) > STEPS
     assert any(d.reuse for _, d in lane)
-    report = passes.run.summary()
-    assert report["calls"] == len(sigmas)
-    assert report["calls_computed"] == sum(not d.reuse for _, d in lane) < report["calls"]
+    report = passes.core.run_json(passes.run)
+    assert report["evaluations"] == len(sigmas)
+    assert report["computed"] == sum(not d.reuse for _, d in lane) < report["evaluations"]

@@ -1,6 +1,5 @@
 """Models that nobody measured: one whose outputs jump, and distilled students at the few steps they are made for."""
 
-import sys
 from types import MethodType
 
 import pytest
@@ -42,9 +41,7 @@ def test_a_model_that_jumps_is_computed_and_the_strip_says_why(comfy, preset, st
     run = passes.run
     assert run.reused <= 1, run.cells
     assert run.vetoed > 0
-    event = (
-        sys.modules[f"{comfy.pack.__name__}.model_patchers.run_reporter"].RunReporter(run, None, 1).event(finished=True)
-    )
+    event = passes.core.run_json(run)
     assert event["vetoed"] == run.vetoed
     told = event["nothing"] and event["nothing"]["reason"]
     assert told == (None if run.reused else "forecasts off")

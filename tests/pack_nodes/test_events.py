@@ -16,6 +16,10 @@ def graph(captions):
     return graph
 
 
+def finished(run) -> list[dict]:
+    return [event for event in run.data(EVENT) if event["finished"]]
+
+
 def test_one_event_per_step_and_a_last_one(server, graph):
     graph[LATENT]["inputs"]["batch_size"] = 4
     graph[SAMPLER]["inputs"]["seed"] = 21
@@ -23,27 +27,26 @@ def test_one_event_per_step_and_a_last_one(server, graph):
     events = run.data(EVENT)
     assert {event["node"] for event in events} == {APPLY}
     *running, last = events
-    steps = [event["step"] for event in running]
+    steps = [event["evaluations"] for event in running]
     assert steps == sorted(set(steps)), "a step was reported twice"
     assert [event["finished"] for event in running] == [False] * len(running)
     assert last["finished"]
-    assert last["step"] == last["steps"] == 12
-    assert len(last["history"]) == len(last["cells"]) == 12
+    assert last["evaluations"] == last["steps"] == 12
+    assert len(last["accumulated_errors"]) == len(last["cells"]) == 12
     assert last["computed"] + last["reused"] == 12
-    assert last["threshold"] == 0.4
-    assert (last["probe_depth"], last["warmup_steps"]) == (1, 3)
+    assert last["effective"]["threshold"] == 0.4
+    assert (last["effective"]["probe_depth"], last["effective"]["warmup_steps"]) == (1, 3)
 
 
-def test_two_samplers_of_one_node_count_up(server, graph):
+def test_each_of_two_samplers_of_one_node_has_a_last_event(server, graph):
     graph[SAMPLER]["inputs"]["seed"] = 22
     graph["60"] = copy.deepcopy(graph[SAMPLER])
     graph["60"]["inputs"] |= {"latent_image": [SAMPLER, 0], "denoise": 0.5}
     graph[DECODE]["inputs"]["samples"] = ["60", 0]
     graph[APPLY]["inputs"]["threshold"] = 0.31
-    finished = [event["run"] for event in server.run(graph).data(EVENT) if event["finished"]]
-    assert finished == [1, 2]
+    assert [event["steps"] for event in finished(server.run(graph))] == [12, 12]
     graph["60"]["inputs"]["seed"] = 23  # the node's own output is kept: its third run
-    assert [event["run"] for event in server.run(graph).data(EVENT) if event["finished"]] == [3]
+    assert len(finished(server.run(graph))) == 1
 
 
 def test_an_event_names_the_workflow_that_a_browser_sent_along(server, graph):

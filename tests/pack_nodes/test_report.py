@@ -52,7 +52,7 @@ def test_report_agrees_with_the_run(sampled, report):
     assert run["seconds_saved"] == pytest.approx(run["reused"] * run["seconds_computed_step"] - spent)
     assert run["held_bytes"] > 0
     assert run["settings"]["threshold"] == 0.4
-    assert run["settings"]["warmup_steps"] == 3
+    assert run["effective"]["warmup_steps"] == 3
     assert [step["step"] for step in run["samples"][0]["steps"]] == list(range(12))
 
 

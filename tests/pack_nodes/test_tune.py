@@ -87,7 +87,7 @@ def test_the_default_question_at_thirty_steps(node, vae, passes_of_the_model, co
     (run,) = log.runs
     assert run.config.target == chosen["target"]
     assert run.tuned_match.found == "fits"
-    assert run.summary()["tuned"] == {"found": "fits", "goal": want, "steps": 30}
+    assert comfy.pack.dicache_core.run_json(run)["tuned"] == {"found": "fits", "goal": want, "steps": 30}
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 from dataclasses import replace
 
 import pytest
@@ -118,15 +117,16 @@ def test_default_widgets_skip_up_to_half_and_the_strip_says_so(cached):
     computed, vetoed = cached.run.computed, cached.run.vetoed
     assert computed == STEPS // 2 + on_top(cached.run)
     assert calls == [computed] * 2, "skipped steps run no block"
-    event = strip_of(cached)
+    event = cached.core.run_json(cached.run)
     assert event["policy"] == "forecast"
-    assert event["target"] == "2x"
+    assert event["effective"]["target"] == "2x"
     assert event["cells"].count("r") == event["reused"] == STEPS - event["computed"] == STEPS - computed
     assert event["vetoed"] == vetoed
-    assert event["nothing"] == (None if computed < STEPS else {"reason": "forecasts off", "smallest": None})
-    summary = cached.run.summary()
-    assert summary["architecture"] == cached.family.architecture
-    assert summary["finished"]
+    assert event["nothing"] == (
+        None if computed < STEPS else {"reason": "forecasts off", "smallest": None, "other": None}
+    )
+    assert event["architecture"] == cached.family.architecture
+    assert event["finished"]
 
 
 def test_a_count_skips_half_whatever_the_model(cached):
@@ -145,10 +145,10 @@ def test_papers_rule_skips_the_blocks_behind_the_probe(cached):
     assert not torch.equal(latent, cached.bare)
     assert cached.run.reused >= STEPS // 2 - 1
     assert calls == [STEPS, cached.run.computed]
-    event = strip_of(cached)
+    event = cached.core.run_json(cached.run)
     assert event["policy"] == ("deepcache" if cached.family.unet else "dicache")
     if not cached.family.unet:
-        assert event["target"] == "2x", "nothing was published for it"
+        assert event["effective"]["target"] == "2x", "nothing was published for it"
         assert "its rule is used, at 2x" in cached.core.presets.published_note(cached.family.architecture)
 
 
@@ -277,9 +277,3 @@ def test_a_class_of_no_family(comfy, pack, spec):
         comfy.node("DiCacheApply", model=host.model, preset=STACK)
     assert type(host.toy.model).__name__ in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def strip_of(cached):
-    """What the node's strip is told at the end of the run."""
-    reporter = sys.modules[f"{cached.patchers.__name__}.run_reporter"].RunReporter
-    return reporter(cached.run, None, 1).event(finished=True)

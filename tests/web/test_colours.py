@@ -22,17 +22,17 @@ SHOW = """([cells]) => {
     app.graph.add(node);
     node.pos = [300, 100];
     node.setSize([330, node.computeSize()[1]]);
-    const history = [...cells].map((cell) => ("crm".includes(cell) ? 0.3 : null));
-    const event = { node: String(node.id), run: 1, step: cells.length, steps: cells.length, cells, threshold: 0.4,
-        error: 0.1, accumulated: 0.3, history, computed: 8, reused: 4, speedup: 1.5, policy: "dicache",
-        interval: null, target: null, probe_depth: 1, warmup_steps: 4, nothing: null, finished: true };
+    const accumulated_errors = [...cells].map((cell) => ("crm".includes(cell) ? 0.3 : null));
+    const effective = { threshold: 0.4, interval: null, target: null, probe_depth: 1, warmup_steps: 4 };
+    const event = { node: String(node.id), steps: cells.length, cells, effective, accumulated_errors, reused: 4,
+        speedup: 1.5, policy: "dicache", nothing: null, finished: true };
     app.api.dispatchEvent(new CustomEvent("dicache.step", { detail: event }));
     const report = LiteGraph.createNode("DiCacheReport");
     app.graph.add(report);
     report.pos = [700, 100];
     report.setSize([420, 460]);
     const steps = [...cells].map((cell, step) =>
-        ({ step, accumulated: history[step], reuse: cell === "r", reason: "" }));
+        ({ step, accumulated: accumulated_errors[step], reuse: cell === "r", reason: "" }));
     const run = { steps: cells.length, cells, effective: { threshold: 0.4 },
         seconds_per_step: [...cells].map(() => 1),
         samples: [{ stream: 0, role: "positive", number: 1, row: 0, steps }] };

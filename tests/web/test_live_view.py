@@ -246,9 +246,9 @@ def test_an_event_for_no_node_is_no_error(testbed):
     desk = testbed
     desk.page.evaluate(
         """() => {
-            const event = { node: "9:9:9", run: 1, step: 1, steps: 2, cells: "w-", threshold: 0.4, error: null,
-                accumulated: null, history: [null, null], computed: 1, reused: 0, speedup: null, policy: null,
-                interval: null, target: null, probe_depth: null, warmup_steps: 0, nothing: null, finished: false };
+            const effective = { threshold: 0.4, interval: null, target: null, probe_depth: null, warmup_steps: 0 };
+            const event = { steps: 2, cells: "w-", effective, accumulated_errors: [null, null], reused: 0,
+                speedup: null, policy: null, nothing: null, finished: false };
             for (const node of ["9:9:9", "999", "1"])
                 app.api.dispatchEvent(new CustomEvent("dicache.step", { detail: { ...event, node } }));
         }"""

@@ -18,27 +18,23 @@ WEB = Path(__file__).resolve().parents[2] / "web"
 PAGE = '<!doctype html><meta charset="utf-8"><body style="width: 300px"></body>'
 
 
+EFFECTIVE = {"threshold": 0.4, "interval": None, "target": None, "probe_depth": 1, "warmup_steps": 6}
+
+
 def event(cells: str, **changes: object) -> dict:
-    """A "dicache.step" object whose run has come as far as ``cells`` say."""
+    """What the strip reads of a run's JSON that has come as far as ``cells`` say; ``changes`` to it and to what is in
+    force."""
     done = len(cells.replace("-", ""))
     return {
-        "node": "1",
-        "run": 1,
-        "step": done,
         "steps": len(cells),
         "cells": cells,
-        "threshold": 0.4,
-        "error": 0.1,
-        "accumulated": 0.2,
-        "history": [0.2 if cell in "crm" else None for cell in cells],
-        "computed": done - cells.count("r"),
+        "effective": {name: changes.pop(name, value) for name, value in EFFECTIVE.items()},
+        "accumulated_errors": [0.2 if cell in "crm" else None for cell in cells],
         "reused": cells.count("r"),
         "speedup": 1.4159,
         "policy": "dicache",
-        "interval": None,
-        "target": None,
-        "probe_depth": 1,
-        "warmup_steps": 6,
+        "tuned": None,
+        "compiler": None,
         "closeness": None,
         "vetoed": 0,
         "nothing": None,
@@ -83,9 +79,10 @@ class Strip:
 
 
 def _serve(route: Route) -> None:
-    name = route.request.url.rsplit("/", 1)[1]
+    name = route.request.url.removeprefix("http://strip.test/")
     if name:
-        route.fulfill(path=WEB / name, content_type="text/javascript")
+        kind = "application/json" if name.endswith(".json") else "text/javascript"
+        route.fulfill(path=WEB / name, content_type=kind)
     else:
         route.fulfill(body=PAGE, content_type="text/html")
 
@@ -145,9 +142,8 @@ def test_a_finished_run_says_how_close_its_picture_is(strip, closeness, said):
     assert speedup["x"] + speedup["width"] <= text["x"] + text["width"] + 1
 
 
-def test_every_word_of_the_core_is_said(strip):
-    said = strip.page.evaluate("async () => Object.keys((await import('./words.js')).wordsFor('en').closeness)")
-    assert said == [*CLOSENESS, VISIBLE]
+def test_every_word_of_the_core_is_said():
+    assert list(texts("en")["closeness"]) == [*CLOSENESS, VISIBLE]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +308,7 @@ def test_mixed_steps_are_explained_where_there_are_some(strip):
 
 
 def test_bars_are_proportional_and_end_at_the_top(strip):
-    strip.show(**event("wcccc", history=[None, 0.1, 0.2, 0.4, 50.0]))
+    strip.show(**event("wcccc", accumulated_errors=[None, 0.1, 0.2, 0.4, 50.0]))
     room = strip.height(".room", 0)
     bars = [strip.height(".bar", index) for index in range(5)]
     assert bars[0] == 0
@@ -332,7 +328,7 @@ def test_a_rule_without_a_threshold_has_no_line(strip):
 
 
 def test_pointing_at_a_step_tells_its_numbers(strip):
-    strip.show(**event("wwrr--", history=[None, None, 0.1234567, 0.25, None, None]))
+    strip.show(**event("wwrr--", accumulated_errors=[None, None, 0.1234567, 0.25, None, None]))
     titles = strip.page.locator(".column").evaluate_all("(columns) => columns.map((c) => c.title)")
     assert titles[0] == "Step 1: warm-up"
     assert titles[2] == "Step 3: skipped · accumulated error 0.123"
@@ -382,9 +378,7 @@ def test_it_says_that_another_node_overrides_it(strip, language, label):
     strip.show(**event("wcrrl"))
     height = strip.page.locator(".dicache-strip").bounding_box()["height"]
     strip.page.evaluate("strip.overridden('DiCache Apply #12')")
-    what_to_do = strip.page.evaluate(
-        "async (language) => (await import('./words.js')).wordsFor(language).removeOne", language
-    )
+    what_to_do = texts(language)["removeOne"]
     assert strip.label == f"{label} · {what_to_do}"
     assert set(strip.states) == {"-"}
     assert strip.page.locator(".dicache-strip .legend").inner_text() == what_to_do
@@ -393,30 +387,30 @@ def test_it_says_that_another_node_overrides_it(strip, language, label):
         assert shown.evaluate("(e) => e.scrollWidth <= e.clientWidth"), f"{part} does not fit"
     assert strip.page.locator(".dicache-strip").bounding_box()["height"] == height
     strip.page.evaluate("strip.overridden(null)")
-    later = strip.page.evaluate(
-        "async (language) => (await import('./words.js')).wordsFor(language).laterNode", language
-    )
-    assert later in strip.label
+    assert texts(language)["laterNode"] in strip.label
     strip.show(**event("wcrrl"))
     assert "steps skipped" in strip.label or language != "en"
 
 
-def test_every_language_has_every_word(strip):
-    keys = strip.page.evaluate(
-        """async () => {
-            const { wordsFor } = await import("./words.js");
-            const parts = ["states", "settings", "methods", "closeness", "nothing", "report", "compiler"];
-            const more = (words) => [...Object.values(words.units), words.report.roles];
-            const names = (words) =>
-              [words, ...parts.map((part) => words[part]), ...more(words)].map(Object.keys).flat();
-            return ["en", "zh", "zh-TW", "ja"].map((language) => names(wordsFor(language)));
-        }"""
-    )
-    assert keys[0] == keys[1] == keys[2] == keys[3]
-    assert len({json.dumps(strip.page.evaluate(WORDS, language)) for language in ("en", "zh", "zh-TW", "ja")}) == 4
+def texts(language: str) -> dict:
+    return json.loads((WEB / "strings" / f"{language}.json").read_text(encoding="utf-8"))
 
 
-WORDS = "async (language) => (await import('./words.js')).wordsFor(language).states"
+def shape_of(content: object) -> object:
+    """The keys of a language's texts, and of each text the values that it takes; English leaves results to the server
+    and goals to the menu."""
+    if isinstance(content, dict) and not {"plural", "ordinal"} & set(content):
+        return {key: shape_of(value) for key, value in content.items() if key not in ("result", "goals", "language")}
+    text = content["other"] if isinstance(content, dict) else content
+    return sorted(re.findall(r"\{(\w+)\}", text))
+
+
+@pytest.mark.parametrize("language", ["zh", "zh-TW", "ja"])
+def test_every_language_has_every_text_with_the_same_values(language):
+    assert shape_of(texts(language)) == shape_of(texts("en"))
+    assert shape_of(texts(language)["result"]) == shape_of(texts("zh")["result"])
+    assert texts(language)["language"] == language
+    assert texts(language)["states"] != texts("en")["states"]
 
 
 @pytest.mark.parametrize("language", ["en", "zh", "zh-TW", "ja"])
@@ -425,12 +419,10 @@ def test_what_became_of_the_preset_tuned_comes_first(strip, language):
     for found in TUNED_MATCH_TEXTS:
         strip.show(**event("wcrl", tuned={"found": found, "goal": "close", "steps": 12}))
         said = strip.page.locator(".settings").inner_text()
-        words = strip.page.evaluate(
-            "async ([language, found]) => (await import('./words.js')).wordsFor(language).tuned[found]"
-            "({ goal: '', steps: 12 })",
-            [language, found],
-        )
-        assert said.startswith(words), found
+        words = texts(language)["tuned"][found]
+        words = words["other"] if isinstance(words, dict) else words
+        goal = texts(language)["goals"].get("close", "close")
+        assert said.startswith(words.format(goal=goal, steps=12)), found
     strip.show(**event("wcrl", tuned=None))
     assert strip.page.locator(".settings").inner_text().startswith(("paper", "论文", "論文"))
 
@@ -438,7 +430,7 @@ def test_what_became_of_the_preset_tuned_comes_first(strip, language):
 @pytest.mark.parametrize("language", ["en", "zh", "zh-TW", "ja"])
 def test_what_became_of_the_hosts_compiler_comes_last(strip, language):
     strip.open(language)
-    words = strip.page.evaluate(f"async () => (await import('./words.js')).wordsFor('{language}').compiler")
+    words = texts(language)["compiler"]
     assert set(words) == set(COMPILER)
     for state, said in words.items():
         strip.show(**event("wcrl", compiler=state))
@@ -448,9 +440,8 @@ def test_what_became_of_the_hosts_compiler_comes_last(strip, language):
 
 
 @pytest.mark.parametrize("language", ["en", "zh", "zh-TW", "ja"])
-def test_every_reason_of_the_core_has_words(strip, language):
-    found = strip.page.evaluate(f"async () => Object.keys((await import('./words.js')).wordsFor('{language}').nothing)")
-    assert set(found) == {reason.value for reason in NoSkip}
+def test_every_reason_of_the_core_has_words(language):
+    assert set(texts(language)["nothing"]) == {reason.value for reason in NoSkip}
 
 
 WIDTH = 270 - 2 * 6  # pixels: a new DiCache Apply is that wide, and the front end leaves a margin around an element
@@ -516,7 +507,7 @@ def test_a_finished_run_is_told_in_two_lines(strip, language):
     bars = strip.page.locator(".of-bars")
     assert bars.inner_text() == strip.page.evaluate("strip.words.bar")
     assert bars.get_attribute("title") == strip.page.evaluate("strip.words.barHeight")
-    strip.show(**event("crcr", history=[None] * 4, **default))
+    strip.show(**event("crcr", accumulated_errors=[None] * 4, **default))
     assert bars.count() == 0, "there are no bars"
 
 

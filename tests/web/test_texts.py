@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 
 import pytest
 from make_locales import DOCS, LOCALES, node_definitions, read
@@ -114,7 +115,7 @@ def test_every_name_in_a_help_page_exists(nodes, options, language):
     """What stands in italics is a node, a preset, a policy, a node of ComfyUI's, or words of the strip."""
     known = {texts["display_name"] for texts in read(language).values()}
     known |= {*options["DiCacheApply"]["preset"], *options["DiCachePolicy"]["policy"], *HOST_NODES[language]}
-    strip = (DOCS.parent / "words.js").read_text(encoding="utf-8")
+    strip = strings_of(language)
     for node in nodes:
         for name in re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", help_page(node, language)):
             parts = [part.strip() for part in name.split(",")]  # of an example of settings
@@ -164,11 +165,17 @@ def test_one_word_for_one_thing(nodes, language):
 
 
 def words_of_the_strip(language: str) -> list[str]:
-    """The strings of a language in words.js, without the code around them."""
-    name = {"en": "english", "zh": "chinese", "ja": "japanese"}[language]
-    text = (DOCS.parent / "words.js").read_text(encoding="utf-8")
-    block = text.split(f"const {name} = ", 1)[1].split("\n};", 1)[0]
-    return re.findall(r'"([^"]*)"', block) + [re.sub(r"\$\{.*?\}", "", t) for t in re.findall(r"`([^`]*)`", block)]
+    """The texts that the pack's elements show in a language."""
+
+    def texts(content: object) -> Iterator[str]:
+        for value in content.values() if isinstance(content, dict) else ():
+            yield from [value] if isinstance(value, str) else texts(value)
+
+    return list(texts(json.loads(strings_of(language))))
+
+
+def strings_of(language: str) -> str:
+    return (DOCS.parent / "strings" / f"{language}.json").read_text(encoding="utf-8")
 
 
 def test_other_languages_get_the_english_page(nodes):
