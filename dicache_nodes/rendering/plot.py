@@ -1,4 +1,4 @@
-"""The image of a run: the error against the threshold step by step, one lane per stream, and the seconds below.
+"""The image of a run: the error against the threshold step by step, one panel per sample, and the seconds below.
 
 matplotlib, because it draws text, axes and legends well everywhere and users of Python tools have it or get it in one
 line; its figure objects are used without pyplot, so nothing global is touched.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, DPI = 1280, 960, 100  # pixels; a node shows them at a third, so no letter is below 30
 MOST_PLOTS = 8  # a plot takes 0.4 s of a CPU (30 steps; 1.5 s at 200), the first one of a process 2 s
-MOST_LANES = 4
+MOST_SAMPLES = 4
 LARGE, SMALL = 26, 22  # points of 1/72 inch: 36 and 30 pixels
 MOST_TICKS = 3
 HEADROOM = 1.6  # top of the error axis over the threshold
@@ -50,9 +50,9 @@ def plot_runs(runs: Sequence[RunStatistics]) -> Tensor:
 def plot_run(run: RunStatistics, note: str = "") -> Tensor:
     """The plot as an image ``(1, 960, 1280, 3)`` in [0, 1], with ``note`` above its legend."""
     figure = blank_figure()
-    lanes = {key: [(p, run.shown(d)) for p, d in passes] for key, passes in run.passes_by_sample().items()}
-    measured = {key: passes for key, passes in lanes.items() if any(d.accumulated for _, d in passes)}
-    shown = list(measured.items())[:MOST_LANES]  # some methods measure no error: there is nothing to draw
+    samples = {key: [(p, run.shown(d)) for p, d in passes] for key, passes in run.passes_by_sample().items()}
+    measured = {key: passes for key, passes in samples.items() if any(d.accumulated for _, d in passes)}
+    shown = list(measured.items())[:MOST_SAMPLES]  # some methods measure no error: there is nothing to draw
     axes = figure.subplots(
         len(shown) + 1,
         1,
@@ -60,13 +60,13 @@ def plot_run(run: RunStatistics, note: str = "") -> Tensor:
         squeeze=False,
         gridspec_kw={"height_ratios": [3.0] * max(len(shown), 1) + [2.0] if shown else [1.0]},
     )[:, 0]
-    several = len({key.row for key in lanes}) > 1
+    several = len({key.row for key in samples}) > 1
     for axis, (key, passes) in zip(axes, shown, strict=False):
-        _draw_lane(axis, run, _lane_name(run, key, several) if len(lanes) > 1 else "", passes)
+        _draw_sample(axis, run, _sample_name(run, key, several) if len(samples) > 1 else "", passes)
     _draw_seconds(axes[-1], run)
     figure.suptitle(_title(run), color=INK, fontsize=LARGE, x=0.02, ha="left", fontweight="bold")
     hidden = len(measured) - len(shown)
-    _draw_legend(figure, ", ".join(filter(None, [f"{hidden} more lanes are not drawn" if hidden else "", note])))
+    _draw_legend(figure, ", ".join(filter(None, [f"{hidden} more samples are not drawn" if hidden else "", note])))
     return as_picture(figure)
 
 
@@ -98,7 +98,7 @@ def blank_figure() -> Figure:
     return figure
 
 
-def _draw_lane(axis: Axes, run: RunStatistics, name: str, passes: list[tuple[PassRecord, Decision]]) -> None:
+def _draw_sample(axis: Axes, run: RunStatistics, name: str, passes: list[tuple[PassRecord, Decision]]) -> None:
     """Bars of accumulated error in the colour of what became of the step, under a line at the threshold."""
     threshold = threshold_of(run.config) or 0.0  # a steered one is another at every step
     measured = [d.accumulated for _, d in passes if d.accumulated is not None and math.isfinite(d.accumulated)]
@@ -169,7 +169,7 @@ def dress(axis: Axes) -> None:
         side.set_visible(False)
 
 
-def _lane_name(run: RunStatistics, key: SampleKey, several: bool) -> str:
+def _sample_name(run: RunStatistics, key: SampleKey, several: bool) -> str:
     name = run.name_of(key)
     number = f" {name.number}" if name.number > 1 else ""
     return (name.role or "prompt") + number + (f", sample {key.row + 1}" if several else "")

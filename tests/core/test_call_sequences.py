@@ -1,4 +1,4 @@
-"""The calls of a run: lanes of falling sigmas, their weights, their noise, and budgets that count them."""
+"""The calls of a run: sequences of falling sigmas, their weights, their noise, and budgets that count them."""
 
 import itertools
 import math
@@ -17,18 +17,18 @@ HEUN = (1.0, 0.8, 0.8, 0.5, 0.5, 0.2, 0.2)  # three Heun steps and a last Euler 
 POINTS = (1.0, 0.8, 0.5, 0.2, 0.0)
 
 
-def test_calls_of_heun_are_one_lane():
+def test_calls_of_heun_are_one_sequence():
     (sequence,) = in_sequences(HEUN, weights=range(7), noise=[1.0] * 7)
     assert sequence == CallSequence(HEUN, tuple(range(7)), (1.0,) * 7)
 
 
-def test_a_sampler_that_goes_back_has_a_lane_for_each_stage():
-    lanes = in_sequences((1.0, 0.8, 0.5, 0.8, 0.5, 0.2, 0.5, 0.2), weights=range(8))
-    assert [sequence.sigmas for sequence in lanes] == [(1.0, 0.8, 0.5, 0.5, 0.2, 0.2), (0.8, 0.5)]
-    assert [sequence.weights for sequence in lanes] == [(0, 1, 2, 4, 5, 7), (3, 6)]
+def test_a_sampler_that_goes_back_has_a_sequence_for_each_stage():
+    sequences = in_sequences((1.0, 0.8, 0.5, 0.8, 0.5, 0.2, 0.5, 0.2), weights=range(8))
+    assert [sequence.sigmas for sequence in sequences] == [(1.0, 0.8, 0.5, 0.5, 0.2, 0.2), (0.8, 0.5)]
+    assert [sequence.weights for sequence in sequences] == [(0, 1, 2, 4, 5, 7), (3, 6)]
 
 
-def test_something_else_that_calls_again_stays_out_of_the_samplers_lane():
+def test_something_else_that_calls_again_stays_out_of_the_samplers_sequence():
     """A guidance node calls the model a second time at every noise level, under a sampler that looks once at each."""
     book = CallTracker(Schedule(POINTS).sequences)
     assert [book.enter(sigma) for sigma in (1.0, 1.0, 0.8, 0.8, 0.5)] == [(0, 0), (1, None), (0, 1), (1, None), (0, 2)]
@@ -49,7 +49,7 @@ def test_a_call_that_nobody_expected_weighs_nobody_knows_what():
     assert step.step_index == 0
 
 
-def test_without_lanes_a_call_weighs_its_dsigma():
+def test_without_sequences_a_call_weighs_its_dsigma():
     run = Schedule(POINTS)
     assert [run.step_at(sigma).weight for sigma in POINTS[:-1]] == pytest.approx([-0.2, -0.3, -0.3, -0.2])
 
@@ -68,10 +68,10 @@ def test_noise_is_new_in_all_of_a_run_that_adds_any(noise, is_new):
     assert [run.step_at(sigma).noise_is_new for sigma in POINTS[:-1]] == [is_new] * (len(POINTS) - 1)
 
 
-def computed_with(lane_noise, preset="fast", steps=12):
+def computed_with(sequence_noise, preset="fast", steps=12):
     plan = schedule(steps)
     run = CacheSession(
-        resolve("flux", preset), Schedule(plan.sigmas, sequences=in_sequences(plan.sigmas[:-1], noise=lane_noise))
+        resolve("flux", preset), Schedule(plan.sigmas, sequences=in_sequences(plan.sigmas[:-1], noise=sequence_noise))
     )
     decisions = []
     for sigma in plan.sigmas[:-1]:
@@ -102,8 +102,8 @@ def test_a_repeated_sigma_is_no_division_by_nothing():
         assert skipped > 0
 
 
-def test_what_was_kept_in_one_lane_means_nothing_in_another():
-    """An anchor is a call's number in its lane: the fourth of five calls is none of two."""
+def test_what_was_kept_in_one_sequence_means_nothing_in_another():
+    """An anchor is a call's number in its sequence: the fourth of five calls is none of two."""
     plan = Schedule((1.0, 0.9, 0.7, 0.6, 0.0), sequences=in_sequences((1.0, 0.9, 0.7, 0.6, 0.9, 0.7, 0.6), [-0.1] * 7))
     run = CacheSession(resolve("flux", "fast"), plan)
     for sequence, call in [*((0, call) for call in range(4)), *((1, call) for call in range(2)), (9, None)]:
@@ -118,7 +118,7 @@ def test_what_was_kept_in_one_lane_means_nothing_in_another():
 
 
 def gate_over(plan: Schedule, target: str, sequence: int = 0, first: int = 0, indicator: str = "forecast") -> int:
-    """Computed calls of a history that begins at call ``first`` of a lane."""
+    """Computed calls of a history that begins at call ``first`` of a sequence."""
     config = CacheConfig(threshold=1.0, indicator=indicator, target=target, warmup_steps=0)
     rule = indicator_class(indicator)(config)
     gate, computed = SteeredGate(config, rule), 0

@@ -151,9 +151,9 @@ def test_streams_have_the_hosts_names():
     passed = session.forward([SampleKey(stream, 0) for stream in "abcd"], SCHEDULE.step_at(1.0))
     passed.decide()
     session.close(passed, Stopwatch(torch.device("cpu")))
-    lanes = run_json(session.statistics, details=True)["samples"]
+    samples = run_json(session.statistics, details=True)["samples"]
     named = [("positive", 1), ("negative", 1), ("positive", 2), ("", 1)]
-    assert [(lane["role"], lane["number"]) for lane in lanes] == named
+    assert [(sample["role"], sample["number"]) for sample in samples] == named
 
 
 def test_summary_is_json_even_with_an_infinite_error():

@@ -236,7 +236,7 @@ def test_a_pass_that_visits_no_block_counts_as_computed(predictor):
     statistics = run.statistics
     assert statistics.cells[0] == "c"
     assert (statistics.computed, statistics.reused) == (1, 0)
-    assert [[d.reason for _, d in lane] for lane in statistics.by_sample().values()] == [["no block seen"]] * 2
+    assert [[d.reason for _, d in sample] for sample in statistics.by_sample().values()] == [["no block seen"]] * 2
     assert len(run_json(statistics, details=True)["samples"]) == 2
     assert statistics.undecided == 1
 

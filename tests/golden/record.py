@@ -50,7 +50,7 @@ class Run:
         """What stays the same: decisions as they are, a few numbers of the latent."""
         return {
             "cells": self.statistics.cells,
-            "streams": [_lane(decisions) for decisions in self.statistics.by_sample().values()],
+            "streams": [_decisions(decisions) for decisions in self.statistics.by_sample().values()],
             "image_error": _number(self.statistics.image_error),
             "latent": [_number(v) for v in _spread(self.latent)],
         }
@@ -233,7 +233,7 @@ def differences(golden: Any, found: Any, tolerance: float, where: str = "") -> l
     return [] if golden == found and type(golden) is type(found) else [f"{where}: {golden!r} became {found!r}"]
 
 
-def _lane(decisions: list[tuple[Any, Any]]) -> dict[str, Any]:
+def _decisions(decisions: list[tuple[Any, Any]]) -> dict[str, Any]:
     """Of one sample: why, at every call, and the numbers that there were."""
     numbers = {
         name: [_number(getattr(decision, attribute)) for _, decision in decisions]

@@ -75,8 +75,8 @@ class Passes:
         return getattr(cls(), cls.FUNCTION)(*args, **inputs)[0]
 
     def decisions(self, run=None) -> list[list[tuple[int, bool]]]:
-        """Per lane, (step, reused), in the order in which the lanes appeared."""
-        return [[(s.step_index, d.reuse) for s, d in lane] for lane in (run or self.run).by_sample().values()]
+        """Per sample, (step, reused), in the order in which the samples appeared."""
+        return [[(s.step_index, d.reuse) for s, d in sample] for sample in (run or self.run).by_sample().values()]
 
 
 def some(run) -> bool:

@@ -113,7 +113,7 @@ def compared(
     found, runs = cluster.run(architecture, size, tokens, conds, widgets)
     return {
         "alone": decided,
-        "ranks": [lanes for _, lanes in found],
+        "ranks": [decided for _, decided in found],
         "equal": all(torch.equal(latent, found[0][0]) for latent, _ in found),
         "difference": float((found[0][0] - theirs).abs().max() / theirs.abs().max()),
         "cells": [run.cells for run in runs],

@@ -149,7 +149,7 @@ class Rank:
     # ------------------------------------------------------------ a run
 
     def sample(self, caption: str, size: dict, steps: int, cfg: float):
-        """The latent, and per lane (step, reused, error): what this rank's cache decided."""
+        """The latent, and per sample (step, reused, error): what this rank's cache decided."""
         import comfy.sample
         import torch
         from testbed import conditioning as testbed
@@ -170,12 +170,12 @@ class Rank:
                 seed=0,
             )
         runs = [run for sampling in self.model.get_wrappers("outer_sample", "dicache") for run in sampling.runs.runs]
-        lanes = (
-            [[(s.step_index, d.reuse, d.error) for s, d in lane] for lane in runs[-1].by_sample().values()]
+        decided = (
+            [[(s.step_index, d.reuse, d.error) for s, d in sample] for sample in runs[-1].by_sample().values()]
             if runs
             else []
         )
-        return samples, lanes
+        return samples, decided
 
     def fail_at(self, call: int, seconds: float | None) -> None:
         """At this call of the first block die without a word, or stop for so many ``seconds``."""

@@ -46,11 +46,13 @@ def test_own_presets_on_a_unet_are_ahead_of_fewer_steps(comfy, scheduler):
     plain = unet_pictures(comfy, passes.model(), scheduler, 30)
     fewer = unet_pictures(comfy, passes.model(), scheduler, 15)
     cached = unet_pictures(comfy, attached(passes, "balanced"), scheduler, 30)
-    lanes = [[d for _, d in lane] for lane in passes.run.by_sample().values()]
-    vetoed = [[d.reason == "forecasts off" for d in lane] for lane in lanes]
-    assert all(lane[1] for lane in vetoed), "the second call is no forecast's yet: it takes the place of a later one"
-    computed = [sum(not d.reuse for d in lane) for lane in lanes]
-    assert computed == [15 + sum(lane[2:]) for lane in vetoed], "half, and what the model vetoes on top"
+    samples = [[d for _, d in sample] for sample in passes.run.by_sample().values()]
+    vetoed = [[d.reason == "forecasts off" for d in sample] for sample in samples]
+    assert all(sample[1] for sample in vetoed), (
+        "the second call is no forecast's yet: it takes the place of a later one"
+    )
+    computed = [sum(not d.reuse for d in sample) for sample in samples]
+    assert computed == [15 + sum(sample[2:]) for sample in vetoed], "half, and what the model vetoes on top"
     assert psnr(cached, plain) > psnr(fewer, plain) + 1
 
 

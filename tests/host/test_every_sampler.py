@@ -75,8 +75,8 @@ def is_noisy(passes, name):
 
 def late(run) -> bool:
     """Whether nothing was skipped in the first third."""
-    lanes = run.by_sample().values()
-    return all(step.progress >= 1 / 3 for step, d in itertools.chain(*lanes) if d.reuse)
+    samples = run.by_sample().values()
+    return all(step.progress >= 1 / 3 for step, d in itertools.chain(*samples) if d.reuse)
 
 
 def test_own_presets_skip_late_steps_alone_under_samplers_that_add_noise(passes):
@@ -119,27 +119,27 @@ def test_a_few_steps_of_lcm_are_computed(passes):
 
 
 def computed_share(run) -> float:
-    decisions = [d for lane in run.by_sample().values() for _, d in lane]
+    decisions = [d for sample in run.by_sample().values() for _, d in sample]
     return sum(not d.reuse for d in decisions) / len(decisions)
 
 
 def off_target(run, target=0.5) -> float:
-    """Computed calls too many or too few, in calls of one lane."""
-    lanes = list(run.by_sample().values())
-    calls = sum(map(len, lanes)) / max(1, len({key.row for key in run.by_sample()}))
+    """Computed calls too many or too few, in calls of one sample."""
+    samples = list(run.by_sample().values())
+    calls = sum(map(len, samples)) / max(1, len({key.row for key in run.by_sample()}))
     return abs(computed_share(run) - target) * calls
 
 
 def test_every_sampler_meets_a_target(passes):
-    """The paper's rule steered to 2x computes half of the calls, within one in each of the sampler's lanes."""
+    """The paper's rule steered to 2x computes half of the calls, within one in each stream."""
     if passes.architecture != "flux":
         pytest.skip("what is counted are calls: one model suffices")
     names = passes.comfy.module("comfy.samplers")
     wrong = {}
     for name, scheduler in [*((n, "simple") for n in samplers(passes)), *(("euler", s) for s in names.SCHEDULER_NAMES)]:
         sample(passes, passes.cached(threshold=1.0, target="2x"), name, scheduler, captions=1, **SMALL)
-        lanes = len({key.stream for key in passes.run.by_sample()})
-        if name not in ADAPTIVE and off_target(passes.run) > lanes:
+        streams = len({key.stream for key in passes.run.by_sample()})
+        if name not in ADAPTIVE and off_target(passes.run) > streams:
             wrong[name, scheduler] = computed_share(passes.run)
     assert not wrong
 
@@ -173,8 +173,8 @@ def test_corrections_weigh_calls_as_uni_pc_does(architecture, scheduler, least):
     """A call's own dsigma for its weight gives 18 and 33 dB here, the sampler's own weights 39 and 39 (8 captions)."""
     plain = sample(architecture, architecture.model(), "uni_pc", scheduler, 30)
     cached = sample(architecture, preset(architecture, "balanced"), "uni_pc", scheduler, 30)
-    lanes = architecture.run.by_sample().values()
-    computed = max(sum(not d.reuse for _, d in lane) for lane in lanes)  # the sample whose audits ask for most
+    samples = architecture.run.by_sample().values()
+    computed = max(sum(not d.reuse for _, d in sample) for sample in samples)  # the sample whose audits ask for most
     fewer = sample(architecture, architecture.model(), "uni_pc", scheduler, computed)
 
     def psnr(pictures):

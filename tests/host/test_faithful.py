@@ -61,8 +61,8 @@ def test_positive_and_negative_are_skipped_together_as_in_the_plain_loop(comfy, 
         plain, decisions = sample_plainly(
             model, architecture, positive, noise, sigmas, config.threshold, config.gamma_max, negative, GUIDED
         )
-    lanes = [["cr"[decision.reuse] for _, decision in lane] for lane in runs[0].by_sample().values()]
-    assert lanes == [list(decisions)] * 2
+    samples = [["cr"[decision.reuse] for _, decision in sample] for sample in runs[0].by_sample().values()]
+    assert samples == [list(decisions)] * 2
     assert 0 < runs[0].reused < STEPS - 7
     apart = model.get_model_object("latent_format").process_in(sampled["samples"]) - plain
     assert apart.abs().max() < 1e-4 * plain.abs().max()  # CPUs add up a batch of two in other orders than one of one

@@ -32,8 +32,10 @@ def followed(passes, **settings):
 
 
 def computed(passes) -> list[list[int]]:
-    """Steps computed per lane, the lane with most of them first."""
-    return sorted(([step for step, reused in lane if not reused] for lane in passes.decisions()), key=len, reverse=True)
+    """Steps computed per sample, the sample with most of them first."""
+    return sorted(
+        ([step for step, reused in sample if not reused] for sample in passes.decisions()), key=len, reverse=True
+    )
 
 
 def test_the_negative_follows_the_positive_and_only_rows_that_are_computed_run(passes, batching):

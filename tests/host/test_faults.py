@@ -240,8 +240,8 @@ def test_values_that_are_not_finite(passes, held, clean, block, at, value):
 def test_one_sample_that_is_not_finite_leaves_the_others_alone(passes):
     latent = passes.latent(batch=2)
     healthy = passes.sample(passes.cached(), latent=latent)
-    lanes = passes.decisions()
+    samples = passes.decisions()
     out = passes.sample(passes.cached(ForeignPatch(poison(math.nan, row=0), 2).put_on(passes.model())), latent=latent)
     assert out[0].isnan().all()
-    assert passes.decisions()[1] == lanes[1]
+    assert passes.decisions()[1] == samples[1]
     assert torch.allclose(out[1], healthy[1], atol=1e-5)

@@ -104,7 +104,7 @@ def test_two_positive_conds(passes, kind):
     assert some(passes.run)
     assert len(streams(passes.run)) == 2
     assert cached.isfinite().all()
-    assert all(len(lane) == 10 for lane in passes.decisions())
+    assert all(len(sample) == 10 for sample in passes.decisions())
 
 
 def test_masks_decide_the_same_in_one_batch_and_in_two(passes, batching):
@@ -220,10 +220,10 @@ def test_guidance_pass_keeps_out_of_the_main_pass(passes, guide):
         weightless.model_options["sampler_post_cfg_function"][i] = silent
     assert torch.equal(passes.sample(weightless, cfg=3.0), plain)
     assert len(calls) == 10
-    lanes = passes.decisions()
-    assert len(lanes) == 3
+    samples = passes.decisions()
+    assert len(samples) == 3
     assert some(main)
-    assert all(lane in lanes for lane in alone)
+    assert all(sample in samples for sample in alone)
 
 
 def test_simple_skip_layer_guidance_changes_streams_mid_run(passes):
@@ -233,9 +233,9 @@ def test_simple_skip_layer_guidance_changes_streams_mid_run(passes):
         "nodes_slg.SkipLayerGuidanceDiTSimple", passes.cached(), start_percent=0.0, end_percent=0.5, **layers
     )
     assert passes.sample(model, cfg=3.0).isfinite().all()
-    lanes = list(passes.run.by_sample().values())
-    assert sorted(len(lane) for lane in lanes)[-1] == 10
-    late = [lane for lane in lanes if lane[0][0].step_index > 0]
+    samples = list(passes.run.by_sample().values())
+    assert sorted(len(sample) for sample in samples)[-1] == 10
+    late = [sample for sample in samples if sample[0][0].step_index > 0]
     assert len(late) == 1
     assert late[0][0][1].reason == "no anchor yet"
 

@@ -46,16 +46,16 @@ def run(request, answers):
     return answers("small" if request.param in SMALL else "rest")["runs"][request.param]
 
 
-def choices(lanes):
-    return [[(step, reused) for step, reused, _ in lane] for lane in lanes]
+def choices(decided):
+    return [[(step, reused) for step, reused, _ in sample] for sample in decided]
 
 
-def errors(lanes):
-    return [error for lane in lanes for _, _, error in lane if error is not None]
+def errors(decided):
+    return [error for sample in decided for _, _, error in sample if error is not None]
 
 
 def test_all_ranks_decide_alike(run):
-    assert all(lanes == run["ranks"][0] for lanes in run["ranks"])
+    assert all(decided == run["ranks"][0] for decided in run["ranks"])
 
 
 def test_they_decide_as_one_rank_does_alone(run):
@@ -65,7 +65,7 @@ def test_they_decide_as_one_rank_does_alone(run):
 
 
 def test_the_runs_skip_some_and_compute_some(run):
-    reused = {reused for lane in run["ranks"][0] for _, reused, _ in lane}
+    reused = {reused for sample in run["ranks"][0] for _, reused, _ in sample}
     assert reused == {True, False}
 
 
@@ -87,7 +87,7 @@ def test_a_rule_of_blocks_measures_over_all_tokens(run):
 
 def test_statistics_are_those_of_rank_0(run):
     (cells,) = run["cells"]
-    reused = {step for lane in run["ranks"][0] for step, reused, _ in lane if reused}
+    reused = {step for sample in run["ranks"][0] for step, reused, _ in sample if reused}
     assert {i for i, cell in enumerate(cells) if cell in "rm"} == reused
     assert json.loads(run["report"])["runs"][0]["cells"] == cells
     assert run["seconds"][0] >= len(cells)

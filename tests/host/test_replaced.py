@@ -133,6 +133,6 @@ def test_under_an_unknown_sampler_nothing_is_skipped_before_the_first_audit(pass
     config = replace(passes.core.resolve("flux", "fast"), target="3")
     model = passes.comfy.pack.model_patchers.attach(passes.model(), config, runs=passes.runs)
     sample(passes, model, sampler=samplers.KSAMPLER(function))
-    (lane,) = passes.run.by_sample().values()
-    assert [d.reason for _, d in lane][:2] == ["warm-up", "no audit yet"]
+    (decided,) = passes.run.by_sample().values()
+    assert [d.reason for _, d in decided][:2] == ["warm-up", "no audit yet"]
     assert passes.run.reused

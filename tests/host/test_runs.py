@@ -36,12 +36,12 @@ def test_samples_of_a_batch_decide_alone(passes, batch):
         )
         return out, passes.decisions()
 
-    together, lanes = run(list(range(batch)))
+    together, samples = run(list(range(batch)))
     assert some(passes.run)
-    assert len(lanes) == batch
+    assert len(samples) == batch
     for row in {0, batch - 1}:
-        alone, (lane,) = run([row])
-        assert lanes[row] == lane
+        alone, (sample,) = run([row])
+        assert samples[row] == sample
         assert_close(together[row : row + 1], alone, 5e-4)  # kernels round otherwise for another batch on some CPUs
 
 
@@ -181,7 +181,7 @@ def test_context_windows(comfy, architecture, schedule):
     assert len(streams(passes.run)) > 1, "the windows of a step have to be told apart"
     if schedule == "standard_static":
         assert some(passes.run)
-        assert [len(lane) for lane in passes.decisions()] == [STEPS] * 2, "a window's history was lost"
+        assert [len(sample) for sample in passes.decisions()] == [STEPS] * 2, "a window's history was lost"
     else:
         at_once = sum(passed.step.step_index == 5 for passed in passes.run.passes)
         assert len(streams(passes.run)) > at_once, "the windows move, and each place has a history of its own"
@@ -193,10 +193,10 @@ def test_windows_measure_their_own_movement(comfy):
     settings |= dict(closed_loop=False, fuse_method="pyramid", dim=2, freenoise=False)
     model = passes.extra("nodes_context_windows.ContextWindowsManualNode", model=passes.model(), **settings)
     passes.sample(passes.cached(model, threshold=COMPOSED), latent=passes.latent(frames=6), steps=5)
-    errors = [[d.error for _, d in lane if d.error is not None] for lane in passes.run.by_sample().values()]
+    errors = [[d.error for _, d in sample if d.error is not None] for sample in passes.run.by_sample().values()]
     assert len(errors) == 2
     # A window that was compared with the other one's probe would seem to have moved by its whole size.
-    assert all(error < 0.3 for lane in errors for error in lane)
+    assert all(error < 0.3 for sample in errors for error in sample)
     assert errors[0] != errors[1]
 
 

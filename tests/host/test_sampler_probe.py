@@ -82,8 +82,8 @@ def test_sound_and_video_are_asked_as_images_are(asked, dimensions):
     for name in ("lcm", "dpmpp_2m_sde", "uni_pc"):
         answer = asked.module.probe_sampler(asked.samplers.sampler_object(name), asked.sigmas, asked.guider, dimensions)
         assert answer.kind is asked.answers[name].kind
-        for lane, expected in zip(answer.sequences, asked.answers[name].sequences, strict=True):
-            assert lane.weights == pytest.approx(expected.weights)
+        for sequence, expected in zip(answer.sequences, asked.answers[name].sequences, strict=True):
+            assert sequence.weights == pytest.approx(expected.weights)
 
 
 def euler(also=lambda model, x, **_: None, noise=lambda x: 0.0):
@@ -183,7 +183,7 @@ def test_noise_of_a_samplers_own_is_told_from_its_weights(asked):
 def test_nothing_is_taken_to_be_known_of_a_sampler_that_is_not_linear(asked, noise):
     answer = ask(asked, euler(noise=noise))
     assert not answer.known
-    assert [(lane.sigmas, lane.weights) for lane in answer.sequences] == [
+    assert [(sequence.sigmas, sequence.weights) for sequence in answer.sequences] == [
         (asked.answers["euler"].sequences[0].sigmas, ())
     ]
 
@@ -265,23 +265,23 @@ def test_asking_leaves_the_options_alone(asked):
 
 
 def test_euler_weighs_dsigma(asked):
-    (lane,) = asked.answers["euler"].sequences
+    (sequence,) = asked.answers["euler"].sequences
     points = asked.sigmas.tolist()
-    assert lane.sigmas == pytest.approx(points[:-1])
-    assert lane.weights == pytest.approx([b - a for a, b in itertools.pairwise(points)], abs=1e-6)
-    assert lane.noise == ()
+    assert sequence.sigmas == pytest.approx(points[:-1])
+    assert sequence.weights == pytest.approx([b - a for a, b in itertools.pairwise(points)], abs=1e-6)
+    assert sequence.noise == ()
 
 
 @pytest.mark.parametrize("name", sorted(DETERMINISTIC - {"dpm_fast"}))
 def test_weights_add_up_to_the_whole_way(asked, name):
     """A model that always puts out the same direction is followed all the way down, whatever the sampler."""
-    total = sum(weight for lane in asked.answers[name].sequences for weight in lane.weights)
+    total = sum(weight for sequence in asked.answers[name].sequences for weight in sequence.weights)
     assert total == pytest.approx(-float(asked.sigmas[0] - asked.sigmas[-1]), rel=1e-3)
 
 
 @pytest.mark.parametrize(("name", "calls"), [("euler", [12]), ("heun", [23]), ("heunpp2", [23, 10]), ("dpm_2", [23])])
-def test_calls_in_lanes(asked, name, calls):
-    assert [len(lane.sigmas) for lane in asked.answers[name].sequences] == calls
+def test_calls_in_sequences(asked, name, calls):
+    assert [len(sequence.sigmas) for sequence in asked.answers[name].sequences] == calls
 
 
 def test_what_an_output_weighs_in_the_next_input_under_samplers_that_add_noise(asked):
@@ -303,7 +303,7 @@ def test_how_much_noise_stays(asked):
 def test_samplers_that_start_from_the_picture_get_no_weights(asked):
     for name, answer in asked.answers.items():
         if name.endswith("cfg_pp"):
-            assert not any(lane.weights for lane in answer.sequences), name
+            assert not any(sequence.weights for sequence in answer.sequences), name
 
 
 def test_asking_leaves_the_schedule_alone(asked):
@@ -327,7 +327,7 @@ def test_a_sampler_that_raises_is_unknown(asked, caplog):
     answer = asked.module.probe_sampler(asked.samplers.KSAMPLER(broken), asked.sigmas, asked.guider)
     assert answer.kind.value == "unknown"
     assert answer.forecasts_denoised
-    assert [lane.weights for lane in answer.sequences] == [()]
+    assert [sequence.weights for sequence in answer.sequences] == [()]
 
 
 def test_a_sampler_of_another_kind_is_unknown(asked):

@@ -24,11 +24,11 @@ def sample(passes, model, sampler, scheduler):
 
 
 def unsound(run) -> list:
-    """Reused passes that do not follow on from what their lane saw last: sigma rose, or a call was left out."""
+    """Reused passes that do not follow on from what their sample saw last: sigma rose, or a call was left out."""
     return [
         (before.step_index, step.step_index, step.sigma)
-        for lane in run.by_sample().values()
-        for (before, _), (step, decision) in itertools.pairwise(lane)
+        for sample in run.by_sample().values()
+        for (before, _), (step, decision) in itertools.pairwise(sample)
         if decision.reuse and (step.sigma > before.sigma * 1.001 or not 0 <= step.calls_since(before) <= 1)
     ]
 
@@ -45,7 +45,7 @@ def check(passes, sampler: str, scheduler: str, off: float) -> str | None:
         return "reused between sigmas of the sampler's own" if passes.run.reused else None
     if wrong := unsound(passes.run):
         return f"reused what does not follow on: {wrong}"
-    ends = [(lane[0][1].reuse, lane[-1][1].reuse) for lane in passes.run.by_sample().values()]
+    ends = [(sample[0][1].reuse, sample[-1][1].reuse) for sample in passes.run.by_sample().values()]
     return f"first or last call not computed: {passes.run.cells}" if any(map(any, ends)) else None
 
 
@@ -79,17 +79,17 @@ def test_sampler_that_chooses_its_calls_computes_and_says_so(passes, caplog):
     with caplog.at_level(logging.INFO, "dicache"):
         sample(passes, passes.cached(threshold=ALWAYS), ERRATIC, "simple")
     assert [r for r in caplog.records if "this sampler needs every step" in r.getMessage()]
-    assert not any(d.reuse for lane in passes.run.by_sample().values() for _, d in lane)
-    assert {d.reason for lane in passes.run.by_sample().values() for _, d in lane} == {"sampler"}
+    assert not any(d.reuse for sample in passes.run.by_sample().values() for _, d in sample)
+    assert {d.reason for sample in passes.run.by_sample().values() for _, d in sample} == {"sampler"}
 
 
 def test_sampler_with_sigmas_of_its_own_is_followed(passes):
     """dpm_fast leaps over points of the schedule and calls between others: its calls are known beforehand."""
     latent = passes.latent(**SMALLER[passes.architecture])
     passes.sample(passes.cached(threshold=ALWAYS, warmup_steps=1), latent=latent, steps=10, sampler="dpm_fast")
-    (lane,) = passes.run.by_sample().values()
-    assert all(step.planned for step, _ in lane)
-    assert sum(d.reuse for _, d in lane) > 5
+    (sample,) = passes.run.by_sample().values()
+    assert all(step.planned for step, _ in sample)
+    assert sum(d.reuse for _, d in sample) > 5
 
 
 def test_schedule_that_begins_a_step_late_is_a_whole_one(passes):
@@ -100,17 +100,17 @@ def test_schedule_that_begins_a_step_late_is_a_whole_one(passes):
 def test_two_evaluations_at_a_noise_level_share_a_history(passes):
     """Heun looks at each sigma twice: as the end of one step and as the beginning of the next."""
     sample(passes, passes.cached(threshold=ALWAYS, warmup_steps=1), "heun", "simple")
-    lanes = [[step.step_index for step, _ in lane] for lane in passes.run.by_sample().values()]
-    assert lanes == [[0, 1, 1, 2, 2, 3, 3]]
+    samples = [[step.step_index for step, _ in sample] for sample in passes.run.by_sample().values()]
+    assert samples == [[0, 1, 1, 2, 2, 3, 3]]
 
 
 def test_evaluations_between_steps_share_one_falling_history(passes):
     sample(passes, passes.cached(threshold=ALWAYS, warmup_steps=1), "dpm_2", "simple")
-    (lane,) = passes.run.by_sample().values()
-    sigmas = [step.sigma for step, _ in lane]
+    (decided,) = passes.run.by_sample().values()
+    sigmas = [step.sigma for step, _ in decided]
     assert sigmas == sorted(sigmas, reverse=True)
     assert len(sigmas) > STEPS
-    assert any(d.reuse for _, d in lane)
+    assert any(d.reuse for _, d in decided)
     report = passes.core.run_json(passes.run)
     assert report["evaluations"] == len(sigmas)
-    assert report["computed"] == sum(not d.reuse for _, d in lane) < report["evaluations"]
+    assert report["computed"] == sum(not d.reuse for _, d in decided) < report["evaluations"]

@@ -60,9 +60,9 @@ def test_a_call_at_another_noise_level_takes_no_place_of_the_samplers(book):
     for sigma in HEUN:
         with book.evaluation():
             places.append(book.call(sigma, "pos")[0])
-            (_, place), ((_, lane, _),) = book.call(sigma / 2, "pos")
+            (_, place), ((_, sequence, _),) = book.call(sigma / 2, "pos")
             assert place is None
-            assert lane > 0
+            assert sequence > 0
     assert places == [(0, call) for call in range(len(HEUN))]
 
 
@@ -81,9 +81,9 @@ def test_self_attention_guidance_under_a_sampler_that_looks_twice(comfy, sampler
     out = passes.sample(guided, latent=latent, steps=8, cfg=4.0, sampler=sampler, scheduler="normal")
     assert out.isfinite().all()
     assert len(streams(passes.run)) == 3
-    lanes = list(passes.run.by_sample().values())
-    assert [[step.call_index for step, _ in lane] for lane in lanes] == [list(range(len(lanes[0])))] * 3
-    decided = [[decision.reuse for _, decision in lane] for lane in lanes]
+    decided = list(passes.run.by_sample().values())
+    assert [[step.call_index for step, _ in sample] for sample in decided] == [list(range(len(decided[0])))] * 3
+    decided = [[decision.reuse for _, decision in sample] for sample in decided]
     assert decided[0] == decided[1] == decided[2]
     assert 0 < sum(decided[0]) < len(decided[0])
 
@@ -110,7 +110,7 @@ def test_a_guider_asks_a_second_network_of_another_family(comfy):
     plain = two_models(passes, passes.model(), "hunyuan_video")
     assert torch.equal(two_models(passes, passes.cached(threshold=COMPOSED), "hunyuan_video"), plain)
     assert two_models(passes, passes.cached(threshold=1e9), "hunyuan_video").isfinite().all()
-    assert [[reuse for _, reuse in lane] for lane in passes.decisions()] == [[False, False, True, True, False]] * 2
+    assert [[reuse for _, reuse in sample] for sample in passes.decisions()] == [[False, False, True, True, False]] * 2
 
 
 def test_a_second_network_with_too_few_blocks_is_computed_and_this_is_said(comfy, caplog):
@@ -146,10 +146,10 @@ def tiled(model, count=2, shift=0, whole=False):
 def test_tiles_that_stay_in_place_are_streams_of_their_own(comfy, sampler):
     passes = Passes(comfy, "flux")
     assert passes.sample(tiled(passes.cached(**OWN)), sampler=sampler).isfinite().all()
-    lanes = list(passes.run.by_sample().values())
-    assert len(lanes) == 2
-    assert [step.call_index for step, _ in lanes[0]] == list(range(len(lanes[0])))
-    decided = [[decision.reuse for _, decision in lane] for lane in lanes]
+    decided = list(passes.run.by_sample().values())
+    assert len(decided) == 2
+    assert [step.call_index for step, _ in decided[0]] == list(range(len(decided[0])))
+    decided = [[decision.reuse for _, decision in sample] for sample in decided]
     assert decided[0] == decided[1]
     assert any(decided[0])
 

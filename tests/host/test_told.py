@@ -78,7 +78,7 @@ def test_positive_and_negative_are_one_evaluation_however_the_host_batches_them(
         flux.sample(flux.cached(), latent=flux.latent(**SIZE), cfg=3.0)
         assert len(flux.run.cells) == 10
     assert [len(run.passes) for run in flux.runs] == [10, 20]
-    roles = {(lane["role"], lane["number"]) for lane in flux.core.run_json(flux.run, details=True)["samples"]}
+    roles = {(sample["role"], sample["number"]) for sample in flux.core.run_json(flux.run, details=True)["samples"]}
     assert roles == {("positive", 1), ("negative", 1)}
 
 

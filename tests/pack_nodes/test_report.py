@@ -84,11 +84,11 @@ def test_a_method_that_measures_no_error_has_no_panel_for_it(comfy, pack, sample
     assert [axis.get_ylabel() for axis in drawn[0].axes] == panels
 
 
-def test_every_stream_and_sample_has_a_lane(sampled, report):
+def test_every_stream_and_sample_has_an_entry(sampled, report):
     log = sampled(list(CAPTIONS[:2]), cfg=3.0)
     plot, text = report(log).result
     (run,) = json.loads(text)["runs"]
-    assert {(lane["stream"], lane["row"]) for lane in run["samples"]} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert {(sample["stream"], sample["row"]) for sample in run["samples"]} == {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert plot.shape == (1, 960, 1280, 3)
 
 

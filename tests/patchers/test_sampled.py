@@ -63,7 +63,7 @@ class Cached:
 
     @property
     def decisions(self):
-        return [[(step.call_index, d.reuse) for step, d in lane] for lane in self.run.by_sample().values()]
+        return [[(step.call_index, d.reuse) for step, d in sample] for sample in self.run.by_sample().values()]
 
 
 @pytest.fixture(scope="module", params=SAMPLED, ids=lambda made: f"{made[0]}-{made[1]}")

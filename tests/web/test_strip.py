@@ -273,9 +273,9 @@ def test_a_sampler_of_two_evaluations_a_step_is_told_by_evaluations(strip):
 @pytest.mark.parametrize("accumulated", [0.2, None], ids=["measured", "no error"])
 def test_a_report_draws_no_panel_of_errors_where_a_method_measures_none(strip, accumulated):
     steps = [{"step": n, "accumulated": accumulated, "reuse": n == 2, "reason": "error"} for n in range(4)]
-    lane = {"role": "positive", "number": 1, "row": 0, "steps": steps}
+    sample = {"role": "positive", "number": 1, "row": 0, "steps": steps}
     run = {
-        "samples": [lane],
+        "samples": [sample],
         "cells": "wcrl",
         "steps": 4,
         "seconds_per_step": [0.1] * 4,

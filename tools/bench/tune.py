@@ -79,7 +79,7 @@ class Lab:
         runs: list = []
         images = self.sample(self.comfy.pack.model_patchers.attach(self.model, config, runs=runs))
         likeness = [self.similarity(*pair) for pair in zip(images, self.plain(), strict=True)]
-        decisions = [decision for lane in runs[0].by_sample().values() for _step, decision in lane]
+        decisions = [decision for sample in runs[0].by_sample().values() for _step, decision in sample]
         return {"likeness": likeness, "computed": sum(not d.reuse for d in decisions) / len(decisions)}
 
     def sample(self, model: Any) -> tuple[torch.Tensor, ...]:
