@@ -51,8 +51,29 @@ def site(request, host):
 
 @pytest.fixture(params=RENDERERS)
 def renderer(request: pytest.FixtureRequest) -> str:
-    """Both ways in which the front end draws nodes."""
+    """Both ways in which the front end draws nodes; see ``DESKS``."""
     return request.param
+
+
+# Two front ends, and two ways in which each draws nodes: that makes two desks, each of which has one of both.
+DESKS = (("pinned", "nodes2"), ("newest", "classic"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the other two desks, but for the tests marked ``every_desk``."""
+    left_out = {item for item in items if _desk_of(item) not in (*DESKS, None) and not _on_every_desk(item)}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _on_every_desk(item: pytest.Item) -> bool:
+    return item.get_closest_marker("every_desk") is not None
+
+
+def _desk_of(item: pytest.Item) -> tuple[str, str] | None:
+    """Front end and renderer of a test that is run for each of both."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return (params["site"], params["renderer"]) if {"site", "renderer"} <= set(params) else None
 
 
 @pytest.fixture(scope="module")

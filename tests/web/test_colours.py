@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from desk import Desk
+from desk import RENDERERS, Desk
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -51,10 +51,15 @@ def theme(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=["classic", "nodes2"])
-def shown(request, browser, site, theme):
+@pytest.fixture(scope="module", params=RENDERERS)
+def renderer(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def shown(browser, site, renderer, theme):
     """A desk with one strip on it that shows every state."""
-    desk = Desk(browser, site.url, request.param, {"Comfy.ColorPalette": theme}, scale=2)
+    desk = Desk(browser, site.url, renderer, {"Comfy.ColorPalette": theme}, scale=2)
     desk.clear()
     desk.page.evaluate(SHOW, [CELLS])
     desk.wait_for_label("4 of 17")

@@ -32,6 +32,7 @@ def testbed(desk):
 SEEDS = iter(range(1000, 9000))
 
 
+@pytest.mark.every_desk
 def test_drop_run_and_watch(testbed):
     desk = testbed
     desk.wait_for_label("No run yet")

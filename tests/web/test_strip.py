@@ -87,17 +87,23 @@ def _serve(route: Route) -> None:
         route.fulfill(body=PAGE, content_type="text/html")
 
 
-@pytest.fixture
-def strip(browser):
-    page = browser.new_page()
-    strip = Strip(page)
-    page.on("pageerror", lambda error: strip.errors.append(str(error)))
-    page.route("http://strip.test/**", _serve)
-    page.goto("http://strip.test/")
-    strip.open()
+@pytest.fixture(scope="module")
+def one_page(browser):
+    strip = Strip(browser.new_page())
+    strip.page.on("pageerror", lambda error: strip.errors.append(str(error)))
+    strip.page.route("http://strip.test/**", _serve)
+    strip.page.goto("http://strip.test/")
     yield strip
-    page.close()
-    assert not strip.errors
+    strip.page.close()
+
+
+@pytest.fixture
+def strip(one_page):
+    """A new strip in English, in a page that all tests share."""
+    one_page.page.evaluate("document.body.style.cssText = 'width: 300px'")
+    one_page.open()
+    yield one_page
+    assert not one_page.errors
 
 
 def test_it_imports_nothing_of_the_frontend():
