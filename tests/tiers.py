@@ -107,8 +107,18 @@ ROWS = {
     "web/test_results.py": ALL,
     "web/test_tune.py": ALL,
     "web/test_without_apply.py": ALL,
+    "web/test_workflows.py::test_opened_from_the_browser_it_says_legibly_what_to_do": ALL,
     "web/test_workflows.py::test_building_them_one_after_the_other_gives_the_files": ALL,
 }
+
+# Files that take longest, the longest first: workers take whole files, and the last one to finish decides.
+LONGEST = (
+    "host/test_over_ray.py", "host/test_targets.py", "web/test_live_view.py", "web/test_installed.py",
+    "web/test_workflows.py", "patchers/test_sampled.py", "web/test_tune.py", "host/test_every_sampler.py",
+    "host/test_samplers.py", "web/test_looks.py", "pack_nodes/test_tune.py", "host/test_runs.py", "host/test_building.py",
+    "host/test_quantised.py", "host/test_testbed.py", "host/test_guidance.py", "host/test_policies.py",
+    "host/test_faults.py", "host/test_same_model.py", "host/test_sparse_attention.py", "web/test_finding.py",
+)  # fmt: skip
 
 # Parameters of the tests in a real ComfyUI, and the values of them that stand for the others; those wait for ``all``.
 LAYOUTS = {  # a toy for each way in which a family's blocks are called
@@ -131,7 +141,7 @@ GRIDS = {
     "toy": LAYOUTS,
     "make": LAYOUTS | {"flux": TEST, "sd_1": TEST, "wan_text_to_video": TEST, "z_image": TEST},
     "unet": {"sd_1": TEST},
-    "one_family": {"qwen_image-simple": TEST, "sd_1-normal": TEST},  # in the host's sampler
+    "one_family": {"qwen_image-simple": TEST},  # in the host's sampler
     "one_of_some": {"z_image": TEST},
     "run": {"tokens over 2": TEST, "conds over 2": TEST},  # over Ray
     "renderer": {"nodes2": TEST},
@@ -144,6 +154,12 @@ def row_of(case: str) -> str:
     file, test = case.partition("::")[0], case.partition("[")[0]
     rows = (ROWS.get(name) for name in (case, test, file, file.partition("/")[0]))
     return next((row for row in rows if row), TEST)
+
+
+def place_of(item: pytest.Item) -> int:
+    """Where a test's file stands in ``LONGEST``, or behind all of them."""
+    file = item.path.relative_to(TESTS).as_posix()
+    return LONGEST.index(file) if file in LONGEST else len(LONGEST)
 
 
 def tier_of(item: pytest.Item) -> str:
@@ -185,7 +201,7 @@ class Tiers:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         chosen = {item: tier_of(item) in self.wanted for item in items}
         config.hook.pytest_deselected(items=[item for item in items if not chosen[item]])
-        items[:] = [item for item in items if chosen[item]]
+        items[:] = sorted((item for item in items if chosen[item]), key=place_of)
 
 
 def add_tier_options(parser: pytest.Parser) -> None:

@@ -78,8 +78,10 @@ def test_threshold_0_is_sparse_attention_alone(flux, plain):
         assert torch.equal(flux.sample(model, steps=OFF_STEPS), plain[1]), name
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", ["dicache", "forecast", "fbcache"])
+@pytest.mark.parametrize(
+    ("architecture", "name"),
+    [("flux", "dicache"), ("flux", "fbcache"), ("hunyuan_video", "dicache"), ("wan", "forecast")],
+)
 def test_on_every_model_the_cache_costs_what_it_costs_without(comfy, architecture, name):
     passes, moved = Passes(comfy, architecture), []
     config = loosened(passes.core, name, None, architecture)
