@@ -3,7 +3,7 @@
 import pytest
 import torch
 from every_policy import NEVER_AT_THIS_SIZE, POLICIES, STEPS, loosened, recorded
-from passes import ARCHITECTURES, Passes
+from passes import Passes
 
 OFF_STEPS = 3
 EVERY = 4  # one key of so many is left out
