@@ -156,6 +156,7 @@ TABLE = {
     "bench-speed": Target("--quick", speed_was_measured),
     "bench-quality": Target("--quick", rows_as_committed("quality.json")),
     "bench-settings": Target("--quick", rows_as_committed("settings.json", lambda found: found["rows"])),
+    "bench-noise": Target("--quick", rows_as_committed("noise.json", lambda found: found["rows"])),
     "bench-tune": Target("--quick", rows_as_committed("tune.json", lambda found: found["rows"])),
     "bench-risk": Target("--quick", risk_was_told),
     "models": Target("-q -k 'test_variants and flux'", page_of_models_was_made),
