@@ -113,12 +113,28 @@ ROWS = {
 
 # Files that take longest, the longest first: workers take whole files, and the last one to finish decides.
 LONGEST = (
-    "host/test_over_ray.py", "host/test_targets.py", "web/test_live_view.py", "web/test_installed.py",
-    "web/test_workflows.py", "patchers/test_sampled.py", "web/test_tune.py", "host/test_every_sampler.py",
-    "host/test_samplers.py", "web/test_looks.py", "pack_nodes/test_tune.py", "host/test_runs.py", "host/test_building.py",
-    "host/test_quantised.py", "host/test_testbed.py", "host/test_guidance.py", "host/test_policies.py",
-    "host/test_faults.py", "host/test_same_model.py", "host/test_sparse_attention.py", "web/test_finding.py",
-)  # fmt: skip
+    "host/test_over_ray.py",
+    "host/test_targets.py",
+    "web/test_live_view.py",
+    "web/test_installed.py",
+    "web/test_workflows.py",
+    "patchers/test_sampled.py",
+    "web/test_tune.py",
+    "host/test_every_sampler.py",
+    "host/test_samplers.py",
+    "web/test_looks.py",
+    "pack_nodes/test_tune.py",
+    "host/test_runs.py",
+    "host/test_building.py",
+    "host/test_quantised.py",
+    "host/test_testbed.py",
+    "host/test_guidance.py",
+    "host/test_policies.py",
+    "host/test_faults.py",
+    "host/test_same_model.py",
+    "host/test_sparse_attention.py",
+    "web/test_finding.py",
+)
 
 # Parameters of the tests in a real ComfyUI, and the values of them that stand for the others; those wait for ``all``.
 LAYOUTS = {  # a toy for each way in which a family's blocks are called

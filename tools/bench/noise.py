@@ -136,7 +136,15 @@ def markdown(rows: Sequence[dict]) -> str:
         where = [TITLES[row["model"]], row["setting"], row["preset"], f"{row['own']['speed']:.2f}x"]
         return [*where, own, *others, texture]
 
-    titles = ("model", "sampler, scheduler", "preset", "speed", "PSNR (lowest)", *OTHERS.values(), "variation, highest band")
+    titles = (
+        "model",
+        "sampler, scheduler",
+        "preset",
+        "speed",
+        "PSNR (lowest)",
+        *OTHERS.values(),
+        "variation, highest band",
+    )
     return "\n\n".join((in_short(rows), table(titles, map(line, rows))))
 
 
