@@ -47,6 +47,7 @@ ROWS = {
     "pack_nodes/test_schema.py": FAST,
     "patchers/test_variants.py": FAST,
     # Every policy, sampler, format and language once more, what starts processes of its own, and the tests' own tools.
+    "host/test_added_noise.py": ALL,
     "host/test_any_model.py::test_a_model_compiled_whole_keeps_its_graph_under_an_output_policy": ALL,
     "host/test_any_model.py::test_nothing_is_changed_where_everything_is_computed": ALL,
     "host/test_any_model.py::test_own_presets_on_a_unet_are_ahead_of_fewer_steps": ALL,
