@@ -18,6 +18,7 @@ class Load:
         cfg: scale of the guidance; above 1 positive and negative go through the model in one call.
         control: whether a ControlNet runs beside it.
         apart: whether samples of the batch disagree: every other one is skipped alone.
+        sampler: of the host's KSampler.
     """
 
     name: str
@@ -25,12 +26,14 @@ class Load:
     batch: int = 1
     control: bool = False
     apart: bool = False
+    sampler: str = "euler"
 
 
 PLAIN = Load("plain")
 GUIDED = Load("guided", cfg=4.0)
 CONTROL = Load("ControlNet", control=True)
 APART = Load("samples that disagree", batch=2, apart=True)
+NOISY = Load("added noise", sampler="euler_ancestral")
 
 
 @dataclass
@@ -93,7 +96,7 @@ class Sampler:
         latent = {"samples": torch.zeros(self.shape.noise(self.load.batch))}
         with torch.inference_mode():  # as the host's executor runs nodes
             (sampled,) = self.comfy.nodes.common_ksampler(
-                timed, 0, steps, self.load.cfg, "euler", "simple", *self.conditioning, latent
+                timed, 0, steps, self.load.cfg, self.load.sampler, "simple", *self.conditioning, latent
             )
         if not torch.isfinite(sampled["samples"]).all():
             raise RuntimeError("the run did not end in numbers, so it shows nothing")

@@ -15,6 +15,7 @@ PAGE = bench.DOCS / "numbers.md"
 # What is allowed, of a call without the node.
 ROOM_COMPUTED = 0.01
 ROOM_SKIPPED = {"dicache": 0.01, "forecast": 0.005}  # over what has to run: the probe's part; the host's part alone
+ROOM_NOISY = 0.02  # of a skipped call of the forecast where the sampler adds noise, the host's part included
 ROOM_RUNS = 0.02  # of a run, over EasyCache's
 METHODS = {"dicache": "paper", "forecast": "forecast"}
 TITLES = {
@@ -28,6 +29,7 @@ LOADS = {
     "guided": "guided (positive and negative together)",
     "ControlNet": "with a ControlNet",
     "samples that disagree": "two samples, one of them skipped",
+    "added noise": "under euler_ancestral, which adds noise",
 }
 MEMORY = (  # name, image tokens, width
     ("Flux.1 dev, 1024x1024", 64 * 64, 3072),
@@ -77,12 +79,22 @@ def of_device(result: dict) -> Iterator[str]:
         "model that does nothing; a ControlNet is in it, as it runs before any cache is asked."
     )
     yield table(
-        ("model, load", "step", "computed: paper", "forecast", "skipped: paper", "forecast", "host alone"),
+        (
+            "model, load",
+            "step",
+            "computed: paper",
+            "forecast",
+            "skipped: paper",
+            "forecast",
+            "host alone",
+            "held: paper, forecast",
+        ),
         [
             (
                 f"{record['architecture']}, {LOADS[costs['load']]}",
                 *_costs(costs),
                 _percent(costs["host_over_call"]) if "host_over_call" in costs else "",
+                ", ".join(_bytes(costs["methods"][name]["bytes_held"]) for name in METHODS),
             )
             for record in records
             for costs in record["calls"][1:]
@@ -190,6 +202,10 @@ def bounds(result: dict) -> Iterator[tuple[str, float, float]]:
             yield f"{name}: run, {title}, against EasyCache's", times[0], times[1] + ROOM_RUNS
         skipped = methods["dicache"]["skipped_over_call"]["median"]
         yield f"{name}: skipped step, paper", skipped, share + ROOM_SKIPPED["dicache"]
+        for costs in record["calls"]:
+            if costs["load"] == "added noise":
+                noisy = costs["methods"]["forecast"]["skipped_over_call"]["median"]
+                yield f"{name}: skipped step under added noise, forecast", noisy, ROOM_NOISY
         beyond = methods["forecast"]["skipped_over_host"]["median"]
         yield f"{name}: skipped step, forecast, beyond the host's part", beyond, ROOM_SKIPPED["forecast"]
 

@@ -16,14 +16,14 @@ import bench
 import models
 import numbers_page
 import torch
-from loads import APART, CONTROL, GUIDED, PLAIN, Load, Sampler
+from loads import APART, CONTROL, GUIDED, NOISY, PLAIN, Load, Sampler
 from profiling import spread
 from runs import longer, peers
 from steps import call_costs, decision_ms, shares
 from testbed.captions import CAPTIONS
 
 # Beside the plain one: loads that people have with such a model.
-LOADS = {"flux": (CONTROL, APART), "wan": (GUIDED,), "sdxl": (GUIDED,)}
+LOADS = {"flux": (CONTROL, APART, NOISY), "wan": (GUIDED,), "sdxl": (GUIDED,)}
 SLACK = 1.15  # of the testbed's wall time over (computed + skipped x probe share) / steps
 
 
