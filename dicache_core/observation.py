@@ -20,7 +20,7 @@ class Observation:
         denoised: ``(C, ...)`` what the model sees in the latent, ``x - sigma d``; known after a computed call.
         h0: ``(K, D)`` hidden state that enters the block stack, an own copy.
         hm: ``(K, D)`` hidden state after the probe's blocks, an own copy; ``None`` without a probe.
-        modulated: ``(K, D)`` modulated input of the first block, for indicators that ask for it.
+        modulated: ``(K, D)`` modulated input of the first block as the indicator views it, for those that ask for it.
         displaced: ``(C, ...)`` what the skips before a computed call have displaced in the image, by its audit;
             ``None`` without skips, and from predictors without an error estimate.
         is_uncond, is_cond: whether this is the unconditional row of a pair in one pass, or its conditional one.

@@ -99,7 +99,7 @@ class Family:
         aside: whether a call of a block is not the stack's, from its arguments.
         must_run: whether a block's other results are needed even on a skipped pass, from its arguments.
         opening: blocks that run on every pass, as what is behind the stack needs something that they leave behind.
-        modulated: modulated input of the first block, from its arguments: what TeaCache looks at.
+        modulated: modulated input of the first block, from its arguments: what TeaCache and SeaCache look at.
         side_work: work beside the stack that a skipped pass must not pay for, from the network, the number of its last
             block and a block's arguments; what the host adds after the last block acts on the estimate as on a
             computed output, so that has to stay.
@@ -151,6 +151,10 @@ class Family:
         """Blocks of which some, but not all, can be the probe; on a U-Net those of one side."""
         return len(network.input_blocks) if self.unet else len(self.blocks(network))
 
+    def grid(self, network: nn.Module, latent: Sequence[int]) -> tuple[int, ...]:
+        """Tokens along each edge of a sample of a latent ``(N, C, [T,] H, W)``, references aside."""
+        return grid_of(network, latent, self.patch)
+
     def size(self, network: nn.Module, latent: Sequence[int]) -> tuple[int, int]:
         """Tokens and width of one sample of a latent ``(N, C, ...)``, before any call; references aside."""
         width = attribute(network, self.width)
@@ -170,8 +174,13 @@ def attribute(network: nn.Module, path: str) -> Any:
 
 def patches_in(network: nn.Module, latent: Sequence[int], patch: str | int) -> int:
     """Patches of one sample of a latent ``(N, C, [T,] [H,] W)``; ``patch`` as in ``Family``."""
+    return prod(grid_of(network, latent, patch))
+
+
+def grid_of(network: nn.Module, latent: Sequence[int], patch: str | int) -> tuple[int, ...]:
+    """The same along each edge."""
     sizes = latent[2:]
-    return prod(map(patches_of, sizes, patch_edges(network, patch, len(sizes))))
+    return tuple(map(patches_of, sizes, patch_edges(network, patch, len(sizes))))
 
 
 def patch_edges(network: nn.Module, patch: str | int, dimensions: int) -> tuple[int, ...]:

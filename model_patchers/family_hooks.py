@@ -127,7 +127,7 @@ def fills_the_prefix(block: Arguments) -> bool:
     return block["prefix_len"] == block["x"].shape[1]
 
 
-# ---------------------------------------------------------------- modulated input of the first block, for TeaCache
+# ---------------------------------------------------------------- modulated input of the first block
 
 
 def flux_modulated(network: nn.Module, block: Arguments) -> Tensor:

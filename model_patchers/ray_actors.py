@@ -16,6 +16,8 @@ from typing import Any
 import folder_paths
 
 from ..dicache_core import DEFAULT_PRESET, CacheConfig, Policy, RunLog, RunStatistics, needs_stack, resolve
+from ..dicache_core.methods.indicators import indicator_class
+from ..dicache_core.policies import title
 from .ranks import Shared
 from .run_reporter import current_prompt
 
@@ -71,6 +73,11 @@ def usable(ways: Shared, preset: str, policy: Policy | None, **numbers: Any) -> 
             "steps: remove the DiCache node, or set pp_degree to 1"
         )
     config = resolve(ways.architecture, preset, policy, **numbers)
+    if ways.tokens > 1 and config.threshold > 0 and indicator_class(config.indicator).wants_grid:
+        raise ValueError(
+            f"{title(config.indicator)} filters all tokens of an image together, but they are split over {ways.tokens} "
+            f"ranks: {WORKING}"
+        )
     if not needs_stack(config) or (reason := ways.breaks_stack) is None:
         return config
     if policy is not None:

@@ -7,6 +7,7 @@ from torch import nn
 
 from ..dicache_core import CacheConfig
 from ..dicache_core.methods.indicators import indicator_class
+from ..dicache_core.policies import title
 from .families import FAMILIES
 from .family import Family, class_name
 
@@ -38,6 +39,6 @@ def check_stack(family: Family | None, network: nn.Module, config: CacheConfig) 
         )
     if indicator_class(config.indicator).wants_modulated and family.modulated is None:
         raise ValueError(
-            f"TeaCache looks at the modulated input of the first block, which DiCache does not know of {family.name}: "
-            "choose another policy, such as dicache or fbcache"
+            f"{title(config.indicator)} looks at the modulated input of the first block, which DiCache does not know "
+            f"of {family.name}: choose another policy, such as dicache, fbcache or seacache_latent"
         )

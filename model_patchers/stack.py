@@ -67,7 +67,7 @@ class CachedStack:
 
     def run(self, original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
         """Call ``original``, the network's forward, with the cache around the stack."""
-        call = by_name(bound)
+        self.arguments = call = by_name(bound)
         self.blocks = self.family.blocks(self.network)
         self.last = len(self.blocks) - 1
         self.tokens = ImageTokens(self.family, self.network, call, samples=len(self.cache.keys))
@@ -148,9 +148,11 @@ class CachedStack:
             self._end()
             return
         self.entered = True
-        modulated = None
-        if self.cache.run.indicator.wants_modulated:
+        modulated, indicator = None, self.cache.run.indicator
+        if indicator.wants_modulated:
             modulated = self.tokens.read(self.family.modulated(self.network, call.arguments), call.part)
+            if indicator.wants_grid:
+                modulated = modulated.unflatten(1, self.family.grid(self.network, self.arguments["x"].shape))
         self.cache.enter(self.tokens.read(call.hidden, call.part), modulated)
         if self.depth == 0:
             if not self.cache.decisions:

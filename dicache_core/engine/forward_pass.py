@@ -96,7 +96,7 @@ class ForwardPass:
         """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed.
 
         With ``keeps_whole`` the cache keeps ``hM`` itself in place of the residual ``hM - h0``: where channels change
-        on the way there is none.
+        on the way there is none.  ``modulated`` is ``(N, T, D)``, or ``(N, [T,] H, W, D)`` where a rule wants the grid.
         """
         h0 = h0.detach()
         self.reset_on_layout_change("hidden", h0)
@@ -107,8 +107,9 @@ class ForwardPass:
             for obs, row in zip(self.observations, self._probe_tokens(h0, self._inputs), strict=True):
                 obs.h0 = row
             if modulated is not None:
-                for obs, row in zip(self.observations, self._probe_tokens(modulated.detach()), strict=True):
-                    obs.modulated = row
+                for obs, row in zip(self.observations, modulated.detach(), strict=True):
+                    viewed = self.run.indicator.view(row, self.step).flatten(0, -2)
+                    (obs.modulated,) = self._probe_tokens(viewed.unsqueeze(0))
 
     def probe(self, hm: Tensor) -> tuple[bool, ...]:
         """See the hidden state ``(N, T, D)`` after the probe's blocks and decide, per sample, whether to reuse."""

@@ -35,6 +35,7 @@ class Indicator(ABC):
     meets_target: ClassVar[bool] = False  # whether its plan meets a target, so that no gate has to be steered
     decides_alone: ClassVar[bool] = False  # whether the streams of an image are decided one by one
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
+    wants_grid: ClassVar[bool] = False  # whether ``view`` needs the tokens of a whole image on their grid
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
 
     def __init__(self, config: CacheConfig) -> None:
@@ -44,6 +45,11 @@ class Indicator(ABC):
     def limit(cls, config: CacheConfig) -> float:
         """What the gate compares errors with where no target steers it."""
         return config.threshold
+
+    @classmethod
+    def view(cls, modulated: Tensor, step: ModelCall) -> Tensor:
+        """A sample's modulated input ``(..., D)`` as this rule compares it; the probe's tokens are then taken of it."""
+        return modulated
 
     @property
     def held(self) -> Sequence[Tensor]:

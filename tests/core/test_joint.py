@@ -140,6 +140,7 @@ LOOKING = {
     "easycache": {},
     "sensitivity": {},
     "seacache": {},
+    "seacache_latent": {},
     "worldcache": {},
 }
 OTHERS = {"forecast": {}, "fixed_interval": {}, "taylorseer_2": {}, "spectrum": {}, "spectrum_output": {}, "foca": {}}
@@ -147,6 +148,7 @@ SETTINGS = {
     **{name: {"threshold": 0.5} for name in LOOKING},
     "sensitivity": {"threshold": 2.0},
     "seacache": {"threshold": 2.5},
+    "seacache_latent": {"threshold": 2.5},
     "worldcache": {"threshold": 0.3},
     **OTHERS,
     "dicache at 2x": {"target": "2x"},

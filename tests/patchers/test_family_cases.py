@@ -155,14 +155,15 @@ def test_two_threads_with_one_network_take_turns(pack):
         assert decisions == ["no anchor yet"] * 2 + ["error"] * 2
 
 
+@pytest.mark.parametrize(("indicator", "named"), [("teacache", "TeaCache"), ("seacache", "SeaCache")])
 @pytest.mark.parametrize("make", [toys.lumina_2, toys_keyed.qwen_image], ids=lambda make: make.__name__)
-def test_teacache_is_refused_by_name_where_nobody_knows_its_input(pack, make):
+def test_a_rule_is_refused_by_name_where_nobody_knows_its_input(pack, make, indicator, named):
     patchers = pack.model_patchers
     attach = sys.modules[f"{patchers.__name__}.attach"]
     network = built(make).model
     family = patchers.family_of(network)
-    with pytest.raises(ValueError, match=f"TeaCache .* {family.name}"):
-        attach.check_stack(family, network, pack.dicache_core.CacheConfig(threshold=0.1, indicator="teacache"))
+    with pytest.raises(ValueError, match=f"{named} looks at .* {family.name}: .* or seacache_latent"):
+        attach.check_stack(family, network, pack.dicache_core.CacheConfig(threshold=0.1, indicator=indicator))
 
 
 def test_a_class_of_the_hosts_belongs_to_one_family(pack):

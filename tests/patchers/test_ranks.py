@@ -101,9 +101,16 @@ def used(actors, ways, caplog, preset="balanced", policy=None, **numbers):
 def test_wan_may_use_every_policy_on_split_tokens(pack, ranks, actors, caplog):
     ways = ranks.Shared("wan", sliced=True, tokens=4)
     assert used(actors, ways, caplog, "published") == (pack.dicache_core.resolve("wan", "published"), [])
-    for policy in pack.dicache_core.policies.POLICIES.values():
-        if not policy.calibrated and policy.limited_by != "mask":
+    for name, policy in pack.dicache_core.policies.POLICIES.items():
+        if name != "seacache" and not policy.calibrated and policy.limited_by != "mask":
             actors.usable(ways, "balanced", policy)
+
+
+def test_a_filter_over_the_whole_image_is_refused_on_split_tokens(pack, ranks, actors):
+    policy = pack.dicache_core.policies.named_policy("seacache")
+    with pytest.raises(ValueError, match=r"SeaCache filters all tokens.*split over 4 ranks: choose"):
+        actors.usable(ranks.Shared("wan", sliced=True, tokens=4), "balanced", policy)
+    assert actors.usable(ranks.Shared("wan", sliced=True), "balanced", policy).indicator == "seacache"
 
 
 @pytest.mark.parametrize("architecture", ["flux", "chroma", "hunyuan_video"])

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 import torch
-from cached import ALWAYS, NEVER, Cached, counted, plain, stack_of
+from cached import ALWAYS, NEVER, SIGMAS, Cached, counted, plain, stack_of
 
 
 def picture_of(wrapped, **call):
@@ -136,4 +136,14 @@ def test_modulated_is_what_block_0_attends_to(variant, cached):
     plain(variant, variant.x)
     for handle in handles:
         handle.remove()
-    torch.testing.assert_close(seen["ours"], picture.read(seen["attended"], first.part), atol=1e-5, rtol=1e-5)
+    attended = picture.read(seen["attended"], first.part)
+    torch.testing.assert_close(seen["ours"], attended, atol=1e-5, rtol=1e-5)
+
+    edges = variant.model.patch_size if isinstance(variant.model.patch_size, (tuple, list)) else (2, 2)
+    grid = [size // edge for size, edge in zip(variant.x.shape[2:], edges[-(variant.x.ndim - 2) :], strict=True)]
+    sea = cached(ALWAYS, indicator="seacache")
+    sea(variant.x.clone(), 5)
+    step = sea.session.schedule.step_at(SIGMAS[5])
+    for row, history in zip(attended, sea.session.histories, strict=True):
+        filtered = history.indicator.view(row.unflatten(0, grid), step).flatten(0, -2)
+        torch.testing.assert_close(history.indicator.previous, filtered, atol=1e-5, rtol=1e-4)

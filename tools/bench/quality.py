@@ -20,6 +20,7 @@ from bench import put, table
 from cells import TITLES, Cell, Model, Setting, together
 from testbed import conditioning as testbed
 
+from dicache_core.methods.indicators import indicator_class
 from dicache_core.policies import NAMED
 from dicache_core.policies import title as policy_title
 
@@ -101,7 +102,9 @@ def applies(cell: Cell, name: str) -> bool:
     if name == "fastercache":  # needs a pair of streams, and blocks that can be given one of them
         return testbed.SHAPES[cell.model.name].cfg > 1 and bool(cell.family.batched)
     policies = cell.core.policies.POLICIES
-    return name not in policies or policies[name].indicator != "teacache" or cell.family.modulated is not None
+    if name not in policies or not indicator_class(policies[name].indicator).wants_modulated:
+        return True
+    return cell.family.modulated is not None
 
 
 def rows_of(asked: Question) -> list[dict]:
