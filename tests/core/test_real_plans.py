@@ -102,7 +102,7 @@ def test_the_distance_by_hand():
 @pytest.mark.parametrize("model", SCHEDULES)
 def test_schedules_fall_from_noise_to_nothing(model):
     sigmas = SCHEDULES[model]
-    assert (sigmas[0], sigmas[-1], len(sigmas)) == (1.0, 0.0, STEPS + 1)
+    assert (sigmas[0], sigmas[-1], len(sigmas)) == (pytest.approx(1.0), 0.0, STEPS + 1)
     assert all(before > after for before, after in pairwise(sigmas))
 
 

@@ -140,7 +140,7 @@ def test_modulated_is_what_block_0_attends_to(variant, cached):
     torch.testing.assert_close(seen["ours"], attended, atol=1e-5, rtol=1e-5)
 
     edges = variant.model.patch_size if isinstance(variant.model.patch_size, (tuple, list)) else (2, 2)
-    grid = [size // edge for size, edge in zip(variant.x.shape[2:], edges[-(variant.x.ndim - 2) :], strict=True)]
+    grid = [-(-size // edge) for size, edge in zip(variant.x.shape[2:], edges[-(variant.x.ndim - 2) :], strict=True)]
     sea = cached(ALWAYS, indicator="seacache")
     sea(variant.x.clone(), 5)
     step = sea.session.schedule.step_at(SIGMAS[5])
