@@ -132,7 +132,7 @@ def _through(gains: Sequence[Tensor], x: Tensor, axes: tuple[int, ...]) -> Tenso
     return torch.fft.ifftn(spectrum, dim=axes).real
 
 
-# First and last step computed, as in the authors' code; their thresholds, for the first block's input, are for about 2x.
+# First and last step computed, as in the authors' code; their thresholds are for the first block, at about 2x.
 # The tiny models of the testbed compute half of their steps at nearly the same: 0.29 (Flux), 0.22 (HunyuanVideo), 0.2.
 THRESHOLDS = everywhere(0.2, flux=0.3, chroma=0.3)
 POLICIES = (
