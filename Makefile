@@ -5,7 +5,7 @@ RUN := $(PYTHON) tests/host/run.py
 HOST_TESTS := $(RUN) --require-host -n 3 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
-.PHONY: help demo picture pictures test test-fast test-all test-hosts test-web test-ray browser lint pages format bench-speed bench-quality bench-settings bench-noise bench-compile bench-tune bench-risk models soak clean
+.PHONY: help demo picture pictures test test-fast test-all test-hosts test-web test-ray browser lint pages format bench-speed bench-quality bench-settings bench-noise bench-compile bench-tune bench-risk bench-real models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,9 @@ bench-tune:  ## DiCache Tune on every testbed model, judged on other captions
 
 bench-risk:  ## does a run know how close its image is?
 	$(RUN) --script tools/bench/risk.py $(ARGS)
+
+bench-real:  ## your own model in your own ComfyUI (docs/real.md); without a workflow in ARGS the tiny Flux
+	$(RUN) --script tools/real/on_testbed.py $(ARGS)
 
 soak:  ## many runs in one server: memory and results stay put
 	$(RUN) --script tools/bench/soak.py $(ARGS)

@@ -57,6 +57,7 @@ ROWS = {
     "host/test_archive.py::test_installs_into_an_empty_comfyui_and_loads": ALL,
     "host/test_archive.py::test_the_registrys_tool_has_nothing_to_say_against_it": ALL,
     "host/test_archive.py::test_the_registrys_tool_packs_the_same": ALL,
+    "host/test_bench_real.py": ALL,
     "host/test_bench_speed.py": ALL,
     "host/test_building.py": ALL,
     "host/test_calls_cost.py": ALL,

@@ -30,6 +30,7 @@ from run import parsed  # noqa: E402
 OWN = [
     str(REPO / "tools" / "bench"),
     str(REPO / "tools" / "demo"),
+    str(REPO / "tools" / "real"),
     str(TESTS),
 ]  # modules from here are loaded anew by every command
 

@@ -99,6 +99,15 @@ def risk_was_told(ran: Ran) -> None:
     assert found["images_of"]
 
 
+def own_model_was_measured(ran: Ran) -> None:
+    folder = ran.checkout / "output" / "quick" / "real"
+    found = json.loads((folder / "bench-real.json").read_text(encoding="utf-8"))
+    assert [run["way"] for run in found["runs"]] == [
+        "without", "fidelity", "balanced", "fast", "published", "easycache", "paper", "fewer",
+    ]  # fmt: skip
+    assert (folder / "sheet.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
 def crowd_was_served(ran: Ran) -> None:
     found = ran.written("soak.json")
     assert set(found) == set(committed("soak.json"))
@@ -159,6 +168,7 @@ TABLE = {
     "bench-noise": Target("--quick", rows_as_committed("noise.json", lambda found: found["rows"])),
     "bench-tune": Target("--quick", rows_as_committed("tune.json", lambda found: found["rows"])),
     "bench-risk": Target("--quick", risk_was_told),
+    "bench-real": Target("--quick", own_model_was_measured),
     "models": Target("-q -k 'test_variants and flux'", page_of_models_was_made),
     "demo": Target("--quick", demo_was_shown),
     "picture": Target("--quick", picture_was_made),

@@ -1,18 +1,22 @@
 """Every example workflow loads in the real front end, and the server accepts its prompt but for missing model files."""
 
 import json
+import sys
 import urllib.error
 import urllib.parse
 import uuid
 from difflib import unified_diff
 
 import pytest
-from desk import RENDERERS, WORKFLOWS, Desk, post
+from desk import RENDERERS, REPO, WORKFLOWS, Desk, post
 from make_workflows import as_text
 from PIL import Image, ImageChops, ImageStat
 from provision import NEWEST
 from thumbnails import HEADER, SIDE
 from workflows import WORKFLOWS as SPECIFICATIONS
+
+sys.path.append(str(REPO / "tools" / "real"))
+from api_prompt import api_prompt
 
 pytestmark = pytest.mark.browser
 
@@ -92,6 +96,10 @@ def test_it_loads_and_validates(one_desk, site, name):
     """With the muted group switched on, too; and the values, which are saved by position, are in their places."""
     one_desk.load(name)
     before = one_desk.page.evaluate("async () => (await app.graphToPrompt()).output")
+    info = json.loads(site.get("/object_info"))
+    assert api_prompt(read(name), info) == {
+        key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in before.items()
+    }, "a script that has no front end reads the file as it does"
     assert not [key for key, node in before.items() if "without" in str(node["inputs"].get("filename_prefix"))]
     assert one_desk.page.evaluate("app.graph.nodes.filter((n) => n.has_errors && !n.comfyClass).length") == 0
     prompt = one_desk.page.evaluate(PROMPT)
