@@ -232,15 +232,21 @@ class LPIPS(torch.nn.Module):
 """
 
 
-def test_lpips_gets_images_as_it_wants_them(tmp_path, monkeypatch):
-    """A stand-in: the package brings weights that no test downloads."""
+@pytest.fixture
+def lpips_stand_in(tmp_path, monkeypatch):
+    """The package itself downloads weights."""
     (tmp_path / "lpips.py").write_text(LPIPS, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     measures.lpips_measure.cache_clear()
+    yield
+    sys.modules.pop("lpips")
+    measures.lpips_measure.cache_clear()
+
+
+@pytest.mark.usefixtures("lpips_stand_in")
+def test_lpips_gets_images_as_it_wants_them():
     black, white = np.zeros((1, 24, 32, 3), np.uint8), np.full((1, 24, 32, 3), 255, np.uint8)
     assert measures.lpips_measure()(black, white) == pytest.approx(2.0)
-    monkeypatch.delitem(sys.modules, "lpips")
-    measures.lpips_measure.cache_clear()
 
 
 def test_a_place_names_no_folder():
