@@ -13,7 +13,8 @@ from ways import TITLES, WAYS, WITHOUT
 
 MOST_ROWS = 6
 SIDE = 320  # the longer one of an image, in pixels
-GAP, LINE, LETTERS = 8, 26, 20
+GAP, LINE, LETTERS = 12, 32, 22
+NARROWEST = 12 * LETTERS  # of a column, for its captions
 PAPER, INK, FAINT = (29, 31, 36), (232, 232, 234), (150, 153, 162)
 
 
@@ -31,17 +32,17 @@ def draw(found: dict[str, Any], image_of: Callable[[int, str], Path]) -> Image.I
     columns = [way for way in WAYS if any(run_of(found, number, way) for number in rows)]
     with Image.open(image_of(rows[0], WITHOUT)) as first:
         width, height = first.size
-    width = max(width, 10 * LETTERS)  # the captions of narrow images
-    cell = height + LINE + GAP
-    sheet = Image.new("RGB", (len(columns) * (width + GAP) + GAP, 2 * LINE + len(rows) * cell + GAP), PAPER)
+    width = max(width, NARROWEST)
+    head, cell = GAP + 2 * LINE, height + LINE + GAP
+    sheet = Image.new("RGB", (len(columns) * (width + GAP) + GAP, head + len(rows) * cell), PAPER)
     paint, font = ImageDraw.Draw(sheet), ImageFont.load_default(LETTERS)
-    paint.text((GAP, 2), _headline(found), FAINT, font)
+    paint.text((GAP, GAP // 2), _headline(found), FAINT, font)
     for column, way in enumerate(columns):
         left = GAP + column * (width + GAP)
-        paint.text((left, LINE), TITLES[way], INK, font)
+        paint.text((left, GAP + LINE), TITLES[way], INK, font)
         for place, number in enumerate(rows):
             if run := run_of(found, number, way):
-                top = 2 * LINE + place * cell
+                top = head + place * cell
                 paint.text((left, top), _caption(found, run), FAINT, font)
                 with Image.open(image_of(number, way)) as image:
                     sheet.paste(image, (left, top + LINE))
@@ -51,7 +52,7 @@ def draw(found: dict[str, Any], image_of: Callable[[int, str], Path]) -> Image.I
 def _headline(found: dict[str, Any]) -> str:
     return (
         f"{found['name']}, {found['width']}x{found['height']}, {found['place']['device']}: images that balanced "
-        "changed most; speed-up and PSNR against without"
+        "changed most; speed-up, computed calls, PSNR against without"
     )
 
 
@@ -59,4 +60,4 @@ def _caption(found: dict[str, Any], run: dict[str, Any]) -> str:
     if run["way"] == WITHOUT:
         return f"prompt {run['prompt'] + 1}, {run['sampling_seconds']:.3g} s"
     closeness = "no difference" if run["psnr"] is None else f"{run['psnr']:.1f} dB"
-    return f"{speedup(found, run):.2f}x, {closeness}"
+    return f"{speedup(found, run):.2f}x, {run['computed']} calls, {closeness}"
