@@ -21,8 +21,7 @@ REPO = Path(__file__).resolve().parents[2]
 def node(inputs: dict, *outputs: str, names: tuple[str, ...] = ()) -> dict:
     """What /object_info says of a node; inputs as name -> type, or [type, options]."""
     specs = {name: spec if isinstance(spec, list) else [spec] for name, spec in inputs.items()}
-    order = {"required": list(specs)}
-    return {"input": {"required": specs}, "input_order": order, "output": outputs, "output_name": names or outputs}
+    return {"input": {"required": specs}, "output": outputs, "output_name": names or outputs}
 
 
 BOTH = ("positive", "negative")
@@ -104,6 +103,18 @@ def test_a_saved_workflow_by_hand():
             "inputs": {"seed": 5, "steps": 12, "start_at_step": 0, "end_at_step": 10000, "model": ["1", 0]},
         },
     }
+
+
+def test_a_choice_with_widgets_of_its_own():
+    rate = {"required": {"crf": ["FLOAT", {"default": 23}]}}
+    choices = [{"key": "auto", "inputs": {}}, {"key": "h264", "inputs": rate}]
+    info = {"Video": node({"codec": ["COMFY_DYNAMICCOMBO_V3", {"options": choices}], "name": "STRING"})}
+    for values, inputs in (
+        (["auto", "x"], {"codec": "auto", "name": "x"}),
+        (["h264", 18, "x"], {"codec": "h264", "codec.crf": 18, "name": "x"}),
+    ):
+        workflow = saved({"id": 1, "type": "Video", "widgets_values": values}, links=[])
+        assert api_prompt(workflow, info)["1"]["inputs"] == inputs
 
 
 def test_a_value_that_was_not_saved_is_the_default():

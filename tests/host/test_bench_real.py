@@ -14,6 +14,7 @@ from demo_graph import APPLY, SAMPLER, SAVE, demo_graph
 from layout import REPO
 from PIL import Image
 from testbed.captions import CAPTIONS
+from testbed.conditioning import SHAPES
 
 sys.path.append(str(REPO / "tools" / "real"))
 import bench_real
@@ -167,13 +168,13 @@ def test_a_run_that_is_stopped_goes_on(desk, monkeypatch, capsys):
 
 def test_a_video_from_an_api_export(desk):
     """Every frame counts, and guidance is in the graph."""
-    graph = demo_graph(CAPTIONS[0], "wan", steps=10, cfg=3.0)
+    graph = demo_graph(CAPTIONS[0], "wan", steps=20, cfg=3.0)
     workflow = desk.folder / "api.json"
     workflow.write_text(json.dumps(graph), encoding="utf-8")
     assert desk.measure(1, workflow=workflow) == 0
     jsonschema.validate(desk.found, SCHEMA)
-    assert (desk.found["family"], desk.found["images"]) == ("wan", 5 * 4 - 3)
-    assert ", 17 frames, 10 steps" in tables([desk.found])
+    assert (desk.found["family"], desk.found["images"]) == ("wan", SHAPES["wan"].frames)
+    assert f", {SHAPES['wan'].frames} frames, 20 steps" in tables([desk.found])
 
 
 def test_another_workflow_needs_another_folder(measured, capsys):

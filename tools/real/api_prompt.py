@@ -12,9 +12,11 @@ from typing import Any
 
 Prompt = dict[str, dict[str, Any]]  # node id -> {"class_type", "inputs"}
 Info = dict[str, dict[str, Any]]  # /object_info: node type -> what the server says of it
+Specs = dict[str, tuple[Any, dict[str, Any]]]  # input -> (type or choices, options)
 
 MUTED, BYPASSED = 2, 4  # modes of a node
-WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", DYNAMIC}
 SEEDS = ("seed", "noise_seed")
 CONTROLS = ("fixed", "increment", "decrement", "randomize")  # "control after generate", saved behind a seed
 NOTES = ("Note", "MarkdownNote")
@@ -40,11 +42,15 @@ def api_prompt(workflow: Any, info: Info) -> Prompt:
     return {name: {"class_type": node["class_type"], "inputs": dict(node["inputs"])} for name, node in workflow.items()}
 
 
-def inputs_of(kind: str, info: Info) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """The inputs of a node type in their order: name -> (type or choices, options)."""
-    known, order = info[kind]["input"], info[kind]["input_order"]
-    specs = {name: known[group][name] for group in ("required", "optional") for name in order.get(group, ())}
-    return {name: (spec[0], spec[1] if len(spec) > 1 else {}) for name, spec in specs.items()}
+def inputs_of(kind: str, info: Info) -> Specs:
+    """The inputs of a node type in their order."""
+    return _specs(info[kind]["input"])
+
+
+def _specs(groups: dict[str, dict[str, list[Any]]]) -> Specs:
+    """Required inputs come first, as the front end shows them."""
+    found = {name: spec for group in ("required", "optional") for name, spec in groups.get(group, {}).items()}
+    return {name: (spec[0], spec[1] if len(spec) > 1 else {}) for name, spec in found.items()}
 
 
 def _check_known(types: Iterator[str], info: Info) -> None:
@@ -112,22 +118,28 @@ def _link(link: Any) -> tuple[int, tuple[str, int, str]]:
 
 def widget_values(node: dict[str, Any], info: Info) -> dict[str, Any]:
     """name -> value of a saved node's widgets, which are saved in the order of its inputs."""
-    saved = node.get("widgets_values") or []
-    specs = inputs_of(node["type"], info)
-    names = [name for name, (kind, options) in specs.items() if _is_widget(kind, options)]
+    saved, specs = node.get("widgets_values") or [], inputs_of(node["type"], info)
     if isinstance(saved, dict):
-        return {name: saved[name] for name in names if name in saved}
-    values, found = list(saved), {}
-    for name in names:
-        options = specs[name][1]
+        return {name: saved[name] for name, spec in specs.items() if _is_widget(*spec) and name in saved}
+    return dict(_named(list(saved), specs))
+
+
+def _named(values: list[Any], specs: Specs, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Takes from the front of ``values`` what belongs to each widget."""
+    for name, (kind, options) in specs.items():
+        if not _is_widget(kind, options):
+            continue
         if not values:  # saved before the node had this input
             if "default" in options:
-                found[name] = options["default"]
+                yield prefix + name, options["default"]
             continue
-        found[name] = values.pop(0)
+        value = values.pop(0)
+        yield prefix + name, value
         if (name in SEEDS or options.get("control_after_generate")) and values and values[0] in CONTROLS:
             values.pop(0)
-    return found
+        if kind == DYNAMIC:  # each choice has widgets of its own
+            chosen = next(option["inputs"] for option in options["options"] if option["key"] == value)
+            yield from _named(values, _specs(chosen), f"{prefix}{name}.")
 
 
 def _is_widget(kind: Any, options: dict[str, Any]) -> bool:
