@@ -25,7 +25,8 @@ class SampleKey(NamedTuple):
     """Which sample a decision is about: a stream (one cond of one kind of pass) and a row of its batch.
 
     What guidance puts together is not skipped in part: streams of one ``group`` decide together, row by row, see
-    ``Joint``; ``None`` is a stream that decides alone.  All streams of a row answer together for what a skip risks.
+    ``StreamGroup``; ``None`` is a stream that decides alone.  All streams of a row answer together for what a skip
+    risks.
 
     In a run's statistics the stream is a number, counted from 0 in the order of appearance.
     """

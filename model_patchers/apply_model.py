@@ -46,7 +46,7 @@ class CachedPass:
         self.controls = ControlBook()
         self.watch = NetworkWatch()
         self.streams = StreamBook(session.schedule.sequences, self.controls)
-        self._seam = apply_model()
+        self._signature = apply_model()
         self._roles: dict[Hashable, str] = {}  # by a cond's uuid, in the guider's words
 
     def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
@@ -56,10 +56,10 @@ class CachedPass:
             return executor(*args, **kwargs)  # not a pass of the sampler's: nothing tells which stream it is
         x = call.arguments["x"]
         stopwatch = self.session.stopwatch(x.device)
-        doubtful = self.session.doubtful(options["sigmas"].device)
-        sigma, *found = read_sigma(options["sigmas"], [sample.doubt for sample in doubtful])
-        for sample, doubt in zip(doubtful, found, strict=True):
-            sample.read_doubt(doubt)
+        unread = self.session.with_unread_jumps(options["sigmas"].device)
+        sigma, *found = read_sigma(options["sigmas"], [sample.input_jump for sample in unread])
+        for sample, jump in zip(unread, found, strict=True):
+            sample.read_input_jump(jump)
         if sigma == 0:
             return executor(*args, **kwargs)  # after the end of every schedule, and no direction to go
         network, hooks = uncompiled(executor.class_obj.diffusion_model), hook_strengths(executor.class_obj)
@@ -68,9 +68,9 @@ class CachedPass:
         self.session.roles.update({key.stream: self._roles.get(key.stream.uuid, "") for key in keys})
         step = self.session.schedule.step_at(sigma, now.sequence, now.call_index)
         cached = not self.session.never_reuses
-        followed = self._cond_rows(network, options, x.shape[0])
+        cond_rows = self._cond_rows(network, options, x.shape[0])
         try:
-            cache = self.session.forward(keys, step, x, followed, now.allowed)
+            cache = self.session.forward(keys, step, x, cond_rows, now.max_distance)
             denoised = self._run(executor, call, cache, sigma)
         except (CacheError, OUT_OF_MEMORY) as error:
             # The model's own shortage may be the cache's fault.  Where ranks decide together, one alone cannot give up.
@@ -78,9 +78,10 @@ class CachedPass:
                 raise
             self._give_up(error)
             denoised, call, cache = None, self._bind(executor, args, kwargs), None
-        if denoised is None:  # out here the failed pass's tensors, which its traceback kept alive, are gone
+        if denoised is None:
+            # Not in the handler above: there the traceback keeps the failed pass's tensors alive.
             close_what_failed()
-            cache = self.session.forward(keys, step, x, followed)
+            cache = self.session.forward(keys, step, x, cond_rows)
             denoised = self._run(executor, call, cache, sigma)
         if self.guided is not None:
             self.guided.see(options, cache, denoised)
@@ -105,7 +106,7 @@ class CachedPass:
         return cond_rows(options, samples) if splits and self.session.wants_cond_outputs else {}
 
     def _bind(self, executor: WrapperExecutor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-        return self._seam.bind(executor.original, args, kwargs)
+        return self._signature.bind(executor.original, args, kwargs)
 
     def _give_up(self, error: Exception) -> None:
         """Once per run, whichever thread gets here first."""
@@ -147,7 +148,7 @@ class CachedPass:
         network = uncompiled(executor.class_obj.diffusion_model)
         family = self._family_of(network)
         if family is None:
-            cache.leave_out(Reason.SECOND_MODEL)
+            cache.bypass(Reason.SECOND_MODEL)
             return self._computed(executor, call)
         with stack_around(family, network, cache):
             denoised = self._computed(executor, call)

@@ -27,7 +27,7 @@ from ..dicache_core import (
     TunedSettings,
     needs_stack,
 )
-from ..dicache_core.engine.sample_cache import SampleCache
+from ..dicache_core.engine.sample_history import SampleHistory
 from ..dicache_core.reductions import Reducer
 from ..dicache_core.tuning.context import SamplerFamily, TunedMatch
 from .apply_model import KEY, CachedPass
@@ -68,7 +68,7 @@ def attach(
     for possible in [config] if isinstance(config, CacheConfig) else [config.fallback, *config.configs.values()]:
         if needs_stack(possible):
             check_stack(family, model.model.diffusion_model, possible)
-        SampleCache(possible)  # rules complain here about what they lack, not in the middle of a run
+        SampleHistory(possible)  # rules complain here about what they lack, not in the middle of a run
     patched = detach(model)
     if patched.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY) != model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY):
         log.info("DiCache: two DiCache nodes changed this model. The settings of the later one are used.")

@@ -197,5 +197,5 @@ class CachedStack:
         """The last block's hidden state with the image's tokens rebuilt, in memory of its own."""
         hidden = self.tokens.copy(call.hidden)
         tokens = self.tokens.read(hidden, call.part)
-        self.cache.estimate(tokens)
+        self.cache.rebuild(tokens)
         return self.tokens.write(hidden, call.part, tokens)

@@ -20,7 +20,7 @@ from comfy.model_base import BaseModel
 from torch import Tensor, nn
 
 from ..dicache_core import CallSequence, SampleKey, same_sigma
-from ..dicache_core.engine.continuity import Trail
+from ..dicache_core.engine.input_jump import InputDistanceBound
 from ..dicache_core.schedule import CallTracker
 from .acting import ControlBook, foreign_patches
 
@@ -57,14 +57,14 @@ class Stream(NamedTuple):
 class Evaluation(NamedTuple):
     """One question of the sampler's to the guided model.
 
-    ``call_index`` is its place in the sequence, if it was expected; ``allowed`` is how far streams may have gone, see
-    ``Trail``.
+    ``call_index`` is its place in the sequence, if it was expected; ``max_distance`` is how far streams may have gone,
+    see ``InputDistanceBound``.
     """
 
     sigma: float
     sequence: int
     call_index: int | None
-    allowed: Tensor | None = None
+    max_distance: Tensor | None = None
 
 
 class StreamBook:
@@ -77,7 +77,7 @@ class StreamBook:
         self._expected = expected
         self._controls = controls
         self._evaluations = CallTracker(expected)
-        self._trails: dict[int, Trail] = {}  # per sequence
+        self._bounds: dict[int, InputDistanceBound] = {}  # per sequence
         self._x: Tensor | None = None  # of the present evaluation
         self._elsewhere: dict[Stream, CallTracker] = {}  # calls at a noise level that is not the evaluation's
         self.evaluations = 0  # so far
@@ -128,8 +128,10 @@ class StreamBook:
             self._inside or (same_sigma(sigma, now.sigma) and self._called.keys().isdisjoint(streams))
         ):
             sequence, call_index = self._evaluations.enter(sigma)
-            allowed = None if self._x is None else self._trails.setdefault(sequence, Trail()).go_on(self._x)
-            now = self._now = Evaluation(sigma, sequence, call_index, allowed)
+            max_distance = (
+                None if self._x is None else self._bounds.setdefault(sequence, InputDistanceBound()).next(self._x)
+            )
+            now = self._now = Evaluation(sigma, sequence, call_index, max_distance)
             self.evaluations += 1
             self._called.clear()
         return now

@@ -71,7 +71,7 @@ class CachedUNet:
         def forward(h: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             if self.skipping:
                 deep = h.new_empty(len(h), *self.cache.shape_of("deep"))
-                self.cache.estimate(tokens_of(deep))
+                self.cache.rebuild(tokens_of(deep))
                 return deep
             deep = original(h, *args, **kwargs)
             if self.entered and not self.ended:

@@ -38,8 +38,8 @@ ROWS = {
     "core/test_distributed.py": TEST,
     "core/test_distributed.py::test_ranks_decide_alike_and_as_one_process_does[4]": ALL,
     "core/test_distributed.py::test_a_lost_rank_ends_the_others_with_an_error": ALL,
-    "core/test_joint.py::test_a_stream_that_comes_late_is_computed_once_and_then_follows": TEST,
-    "core/test_joint.py::test_one_decision_however_the_host_hands_them_over": TEST,
+    "core/test_stream_group.py::test_a_stream_that_comes_late_is_computed_once_and_then_follows": TEST,
+    "core/test_stream_group.py::test_one_decision_however_the_host_hands_them_over": TEST,
     "core/test_random_sequences.py": TEST,
     # Draws every plot.
     "core/test_pareto.py": TEST,

@@ -1,4 +1,9 @@
-"""What was decided for one sample at one call of the model, and why."""
+"""What was decided for one sample at one call of the model, and why.
+
+``ForwardPass.decide`` asks.  A decision that needs no measurement comes from ``SampleHistory.forced_decision``.  Any
+other is taken by the ``StreamGroup`` of the sample: its ``Gate`` holds the rule's error against the threshold, and what
+the gate lets pass may still be vetoed by the predictor's latent error.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""One call of the model, as the cache sees it: ``enter``, ``probe``, then ``complete`` or ``estimate``."""
+"""One call of the model, as the cache sees it: ``enter``, ``probe``, then ``complete`` or ``rebuild``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -19,9 +20,9 @@ from ..run_statistics import SampleKey
 from ..schedule import ModelCall
 from .decision import Decision
 from .histories import Histories
-from .joint import Joint
 from .run_environment import RunEnvironment
 from .storage import CacheError, cache_allocations
+from .stream_group import StreamGroup
 
 
 class StackLeftEarlyError(CacheError):
@@ -46,7 +47,7 @@ class ForwardPass:
         step: ModelCall,
         latents: Tensor | None,
         cond_rows: Mapping[int, int],
-        allowed: Tensor | None = None,
+        max_distance: Tensor | None = None,
     ) -> None:
         self.run = run
         self.histories = histories
@@ -66,7 +67,7 @@ class ForwardPass:
         if latents is not None:
             self.reset_on_layout_change("latent", latents)
             if not histories.never_reuses:
-                self._see(latents, allowed)
+                self._see(latents, max_distance)
 
     @property
     def reuse(self) -> tuple[bool, ...]:
@@ -87,10 +88,10 @@ class ForwardPass:
         """Whether the pass came to the first block."""
         return self.observations[0].h0 is not None
 
-    def _see(self, latents: Tensor, allowed: Tensor | None) -> None:
+    def _see(self, latents: Tensor, max_distance: Tensor | None) -> None:
         with cache_allocations():
             for sample, row in zip(self.samples, latents, strict=True):
-                sample.see(row, allowed)
+                sample.see(row, max_distance)
 
     def enter(self, h0: Tensor, modulated: Tensor | None = None, *, keeps_whole: bool = False) -> None:
         """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed.
@@ -119,56 +120,58 @@ class ForwardPass:
         return self.decide()
 
     def decide(self) -> tuple[bool, ...]:
-        """Decide with what has been seen so far; costs one device sync, or none where every decision is known."""
+        """Decide with what has been seen so far; costs one device sync, or none where every decision is known.
+
+        What is asked of the device goes to the host in one transfer: input jumps that nobody read yet, the sums of
+        error estimators, and of each row those of ``SampleHistory.measure``.
+        """
         with self.histories.deciding:  # one thread at a time: the first decides for the streams of the others
-            joints = [self.histories.joint(key) for key in self.keys]
-            forced = self._forced_decisions(joints)
-            estimators = self._estimators(forced, joints)
+            groups = [self.histories.group(key) for key in self.keys]
+            forced = self._forced_decisions(groups)
+            estimators = self._estimators(forced, groups)
             with cache_allocations():
-                estimator_sums = [estimator.measure() for estimator in estimators]
-                rows = zip(self.samples, self.observations, forced, joints, strict=True)
-                sums = [sample.measure(obs, sure, joint.shared) for sample, obs, sure, joint in rows]
-                asked = [
-                    tensor for group in (*estimator_sums, *(g for groups in sums for g in groups)) for tensor in group
-                ]
-                doubtful = [s for s in self.samples if s.doubt is not None] if asked else []  # no sync of their own
-                values = iter(to_host([*(s.doubt for s in doubtful), *asked], self.run.reduce))
-            for sample in doubtful:
-                sample.read_doubt(next(values))
-            forced = [sure or found for sure, found in zip(forced, self._forced_decisions(joints), strict=True)]
-            for estimator, group in zip(estimators, estimator_sums, strict=True):
-                estimator.load_sums([next(values) for _ in group])
-            for i, groups in enumerate(sums):
-                self._commit(i, forced[i], joints[i], [[next(values) for _ in group] for group in groups])
+                of_estimators = [estimator.measure() for estimator in estimators]
+                rows = zip(self.samples, self.observations, forced, groups, strict=True)
+                of_rows = [sample.measure(obs, sure, group.shared) for sample, obs, sure, group in rows]
+                asked = [tensor for sums in (*of_estimators, *chain(*of_rows)) for tensor in sums]
+                unread = [s for s in self.samples if s.input_jump is not None] if asked else []  # no sync of their own
+                values = iter(to_host([*(s.input_jump for s in unread), *asked], self.run.reduce))
+            for sample in unread:
+                sample.read_input_jump(next(values))
+            forced = [sure or found for sure, found in zip(forced, self._forced_decisions(groups), strict=True)]
+            for estimator, sums in zip(estimators, of_estimators, strict=True):
+                estimator.load_sums([next(values) for _ in sums])
+            for i, of_row in enumerate(of_rows):
+                self._commit(i, forced[i], groups[i], [[next(values) for _ in sums] for sums in of_row])
         return self.reuse
 
-    def leave_out(self, reason: Reason) -> None:
+    def bypass(self, reason: Reason) -> None:
         """Compute all samples of this call and learn nothing of them."""
         self.decisions = [Decision(reuse=False, reason=reason)] * len(self.keys)
 
-    def _commit(self, i: int, decision: Decision | None, joint: Joint, sums: Sequence[Sequence[float]]) -> None:
-        """Decide for row ``i``, where ``decision`` is not known yet; ``sums`` as ``SampleCache.measure`` asked."""
-        for_indicator, for_predictor, for_entry = sums
+    def _commit(self, i: int, decision: Decision | None, group: StreamGroup, sums: Sequence[Sequence[float]]) -> None:
+        """Decide for row ``i``, where ``decision`` is not known yet; ``sums`` as ``SampleHistory.measure`` asked."""
+        for_indicator, for_predictor, for_input = sums
         sample, obs = self.samples[i], self.observations[i]
         measured = isinstance(sample.indicator, MeasuredIndicator) and (decision is None or len(for_indicator) > 0)
         error = sample.indicator.error(obs, for_indicator) if measured else None
-        moved = sample.entry.moved(for_entry)
+        moved = sample.input.moved(for_input)
         if decision is None:
-            asked = joint.decide(obs, error, moved, partial(self.histories.latent_error, self.keys[i], self.step))
+            asked = group.decide(obs, error, moved, partial(self.histories.latent_error, self.keys[i], self.step))
             decision = sample.follow(obs, asked, for_indicator, for_predictor)
         sample.commit(obs, decision, error, moved)
         self.decisions.append(decision)
 
-    def _forced_decisions(self, joints: Sequence[Joint]) -> list[Decision | None]:
-        rows = zip(self.samples, joints, strict=True)
+    def _forced_decisions(self, groups: Sequence[StreamGroup]) -> list[Decision | None]:
+        rows = zip(self.samples, groups, strict=True)
         return [
-            self.histories.abandoned or sample.forced_decision(self.step, joint.consecutive) for sample, joint in rows
+            self.histories.abandoned or sample.forced_decision(self.step, group.consecutive) for sample, group in rows
         ]
 
-    def _estimators(self, forced: Sequence[Decision | None], joints: Sequence[Joint]) -> list[ErrorEstimator]:
+    def _estimators(self, forced: Sequence[Decision | None], groups: Sequence[StreamGroup]) -> list[ErrorEstimator]:
         """The error estimators that the open decisions go by, each once."""
-        rows = zip(forced, joints, self.keys, strict=True)
-        asked = [key for sure, joint, key in rows if sure is None and joint.decision is None]
+        rows = zip(forced, groups, self.keys, strict=True)
+        asked = [key for sure, group, key in rows if sure is None and group.decision is None]
         found = [predictor.error_estimator for key in asked for predictor in self.histories.group_predictors(key)]
         return list({id(estimator): estimator for estimator in found}.values())
 
@@ -194,7 +197,7 @@ class ForwardPass:
         if self._inputs and any(self.reuse):
             raise StackLeftEarlyError("another node's forward?")
 
-    def estimate(self, out: Tensor) -> None:
+    def rebuild(self, out: Tensor) -> None:
         """Write the rebuilt ``hM`` ``(N, T, D)`` of a pass in which every sample is reused into ``out``."""
         self.complete(out)
 

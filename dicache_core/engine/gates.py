@@ -1,4 +1,7 @@
-"""The decision itself, on host numbers only (DiCache, arXiv 2508.17356, section 3.2); and one that meets a speed."""
+"""Whether an error may be skipped, on host numbers only (DiCache, arXiv 2508.17356, section 3.2), and at what speed.
+
+Who asks, and the veto that follows, is in ``stream_group``.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,15 @@ class Gate:
         self.accumulates = accumulates
         self.accumulated = 0.0
 
-    def accepts(self, error: float, step: ModelCall) -> bool:
-        """Whether ``step`` with this error may be reused; the error counts from then on."""
+    def add_and_check(self, error: float, step: ModelCall) -> bool:
+        """Add the error of ``step``; whether it may still be reused."""
         self.accumulated = self.accumulated + error if self.accumulates else error
         return math.isfinite(self.accumulated) and self.accumulated < self.threshold
 
-    def vetoed(self, step: ModelCall) -> None:
-        """``step``, which this gate admitted, is computed all the same."""
+    def on_veto(self, step: ModelCall) -> None:
+        """``step``, which this gate let pass, is computed all the same; nothing changes for a gate without a plan."""
 
-    def computed(self, step: ModelCall) -> None:
+    def on_computed(self, step: ModelCall) -> None:
         """``step`` was computed: the sum of errors starts again."""
         self.accumulated = 0.0
 
@@ -59,58 +62,57 @@ class SteeredGate(Gate):
         self.indicator = indicator
         self._paced = isinstance(indicator, PacedIndicator)
         self.plan: Plan | None = None
-        self.spent = 0  # computed calls so far
-        self.anchor = -1  # the last computed call
-        self.carried = 0.0
-        self.units = 0.0  # sum of measured / expected over the open calls so far
-        self.measured = 0  # how many these are
+        self.calls_used = 0  # computed calls so far
+        self.last_computed = -1  # the last computed call
+        self.carry_over = 0.0
+        self.ratio_sum = 0.0  # sum of measured / expected over the open calls so far
+        self.ratio_count = 0  # how many these are
 
-    def accepts(self, error: float, step: ModelCall) -> bool:
+    def add_and_check(self, error: float, step: ModelCall) -> bool:
         if not math.isfinite(error):
             return False
         plan = self._plan_from(step)
-        expected = self.indicator.expected_error(step, self.anchor)
+        expected = self.indicator.expected_error(step, self.last_computed)
         if expected > 0:
-            self.units, self.measured = self.units + error / expected, self.measured + 1
-        before = self.accumulated if self.accumulates else self.carried
+            self.ratio_sum, self.ratio_count = self.ratio_sum + error / expected, self.ratio_count + 1
+        before = self.accumulated if self.accumulates else self.carry_over
         self.accumulated = before + error
-        spare = plan.budget - self.spent - plan.forced_from(step.call_index)
-        if spare <= 0 or spare >= plan.open_from(step.call_index):
-            return spare <= 0
-        unit = self.units / self.measured if self.measured else 1.0
+        calls_left = plan.budget - self.calls_used - plan.forced_from(step.call_index)
+        if calls_left <= 0 or calls_left >= plan.open_from(step.call_index):
+            return calls_left <= 0
+        unit = self.ratio_sum / self.ratio_count if self.ratio_count else 1.0
         start = before / unit if unit > 0 else 0.0
-        self.threshold = unit * self._threshold(step, spare, start)
+        self.threshold = unit * self._threshold(step, calls_left, start)
         return self.accumulated < self.threshold
 
-    def vetoed(self, step: ModelCall) -> None:
+    def on_veto(self, step: ModelCall) -> None:
         """The call was not to be spent: it comes on top, so that none is missing where it was planned."""
         self._plan_from(step).budget += 1
 
-    def computed(self, step: ModelCall) -> None:
+    def on_computed(self, step: ModelCall) -> None:
         self._plan_from(step)
-        self.spent += (
-            step.planned or step.call_index != self.anchor
-        )  # an unknown sampler may call several times per step
-        self.carried = self._carry(self.accumulated, self.threshold) if math.isfinite(self.threshold) else 0.0
-        self.accumulated = self.carried
-        self.anchor = step.call_index
+        if step.planned or step.call_index != self.last_computed:  # an unknown sampler may call twice at one step
+            self.calls_used += 1
+        self.carry_over = self._carry(self.accumulated, self.threshold) if math.isfinite(self.threshold) else 0.0
+        self.accumulated = self.carry_over
+        self.last_computed = step.call_index
 
     def _plan_from(self, step: ModelCall) -> Plan:
         if self.plan is None or self.plan.sequence != step.sequence:
-            self.plan, self.spent = Plan(self.config, self.indicator, step), 0
+            self.plan, self.calls_used = Plan(self.config, self.indicator, step), 0
         return self.plan
 
-    def _threshold(self, step: ModelCall, spare: int, start: float) -> float:
-        """A threshold that computes ``spare`` of the open calls ahead.
+    def _threshold(self, step: ModelCall, calls_left: int, start: float) -> float:
+        """A threshold that computes ``calls_left`` of the open calls ahead.
 
         A rule that knows its errors beforehand gets the smallest, which keeps the worst skipped step as good as can be;
         one that only guesses them, every call as bad as the next, gets the middle of all that do, where a wrong guess
         does the least.
         """
         if self._paced:
-            return self.plan.smallest(step.call_index, self.anchor, spare, start)
+            return self.plan.smallest(step.call_index, self.last_computed, calls_left, start)
         total = start + self.plan.open_from(step.call_index)
-        return (total / spare + total / (spare + 1)) / 2
+        return (total / calls_left + total / (calls_left + 1)) / 2
 
     def _carry(self, total: float, threshold: float) -> float:
         """What is left of a sum when its step is computed."""
@@ -144,19 +146,19 @@ class Plan:
     def open_from(self, call: int) -> int:
         return len(self._ahead) - 1 - call - self._ahead[call]
 
-    def smallest(self, call: int, anchor: int, spare: int, start: float) -> float:
-        """The smallest threshold that computes no more than ``spare`` of the open calls from ``call`` on."""
+    def smallest(self, call: int, last_computed: int, calls_left: int, start: float) -> float:
+        """The smallest threshold that computes no more than ``calls_left`` of the open calls from ``call`` on."""
         ahead = [(self._paces[i], self._log_snrs[i]) for i in self.open[bisect_left(self.open, call) :]]
-        position = self._log_snrs[max(anchor, 0)]
+        position = self._log_snrs[max(last_computed, 0)]
         low, high = 0.0, start + sum(pace * (at - position) for pace, at in ahead) + TINY
         near = self._last * (1 - NEAR), self._last * (1 + NEAR)  # from call to call it changes little
-        if _computes_more(spare, near[0], ahead, position, start) and not _computes_more(
-            spare, near[1], ahead, position, start
+        if _computes_more(calls_left, near[0], ahead, position, start) and not _computes_more(
+            calls_left, near[1], ahead, position, start
         ):
             low, high = near
         while high - low > PRECISION * high + TINY:  # where calls share a noise level, a threshold of 0 may do
             middle = (low + high) / 2
-            if _computes_more(spare, middle, ahead, position, start):
+            if _computes_more(calls_left, middle, ahead, position, start):
                 low = middle
             else:
                 high = middle
@@ -165,13 +167,13 @@ class Plan:
 
 
 def _computes_more(
-    spare: int, threshold: float, ahead: list[tuple[float, float]], position: float, total: float
+    calls_left: int, threshold: float, ahead: list[tuple[float, float]], position: float, total: float
 ) -> bool:
-    """Whether a gate with this threshold computes more than ``spare`` of the calls ``ahead``: (pace, place) of each."""
+    """Whether a gate with this threshold computes over ``calls_left`` of the calls ``ahead``, (pace, log-SNR) each."""
     for pace, at in ahead:
         total += pace * (at - position)
         if total >= threshold:
-            spare, position, total = spare - 1, at, 0.0
-            if spare < 0:
+            calls_left, position, total = calls_left - 1, at, 0.0
+            if calls_left < 0:
                 return True
     return False

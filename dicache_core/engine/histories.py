@@ -14,9 +14,9 @@ from ..reasons import Reason
 from ..run_statistics import SampleKey
 from ..schedule import ModelCall
 from .decision import Decision
-from .joint import Joint
 from .run_environment import RunEnvironment
-from .sample_cache import SampleCache
+from .sample_history import SampleHistory
+from .stream_group import StreamGroup
 
 
 class Histories:
@@ -36,33 +36,33 @@ class Histories:
         self.image_error_estimator = ImageErrorEstimator(run.schedule) if run.audits else None
         self._run = run
         self._lock = threading.Lock()
-        self._by_key: dict[SampleKey, SampleCache] = {}
-        self._joints: dict[Hashable, Joint] = {}  # by decision key, see ``_decision_key``
+        self._by_key: dict[SampleKey, SampleHistory] = {}
+        self._groups: dict[Hashable, StreamGroup] = {}  # by decision key, see ``_decision_key``
         self._latent_errors: dict[int, tuple[Hashable, float]] = {}  # of the newest call, per row
 
     @property
     def never_reuses(self) -> bool:
         return self._run.config.threshold == 0 or self.abandoned is not None
 
-    def enter(self, keys: Sequence[SampleKey], step: ModelCall) -> list[SampleCache]:
+    def enter(self, keys: Sequence[SampleKey], step: ModelCall) -> list[SampleHistory]:
         """A pass of these samples begins: their histories, new ones where none goes on at ``step``."""
         with self._lock:
             self._forget_streams_left_behind(step)
             for key in keys:
-                self._joint(key).enter(key, step, partial(self._going_on, self._decision_key(key), step))
+                self._group(key).enter(key, step, partial(self._going_on, self._decision_key(key), step))
             return [self._history(key, step) for key in keys]
 
-    def replace(self, key: SampleKey, history: SampleCache) -> SampleCache:
+    def replace(self, key: SampleKey, history: SampleHistory) -> SampleHistory:
         """Put ``history`` in place of the one under ``key``."""
         with self._lock:
-            self._joint(key).leave(self._by_key.get(key))
+            self._group(key).leave(self._by_key.get(key))
             self._by_key[key] = history
         return history
 
-    def joint(self, key: SampleKey) -> Joint:
+    def group(self, key: SampleKey) -> StreamGroup:
         """Where this sample's stream decides together with the others of its group."""
         with self._lock:
-            return self._joint(key)
+            return self._group(key)
 
     def group_predictors(self, key: SampleKey) -> list[AuditedPredictor]:
         """What forecasts the streams that answer for a skip of this sample together, as far as it estimates errors."""
@@ -85,22 +85,22 @@ class Histories:
                 self._latent_errors[key.row] = call, latent_error
         return latent_error
 
-    def doubtful(self, device: torch.device) -> list[SampleCache]:
-        """Histories on ``device`` whose ``doubt`` waits for somebody to bring it to the host.
+    def with_unread_jumps(self, device: torch.device) -> list[SampleHistory]:
+        """Histories on ``device`` whose ``input_jump`` waits for somebody to bring it to the host.
 
         None where ranks decide together, as each would read but its own.
         """
         if self._run.reduce is not None:
             return []
         with self._lock:
-            return [h for h in self._by_key.values() if h.doubt is not None and h.doubt.device == device]
+            return [h for h in self._by_key.values() if h.input_jump is not None and h.input_jump.device == device]
 
     def abandon(self, reason: Reason) -> None:
         """Drop all and compute from now on: there is no memory for a cache, or no stack to put one around."""
         with self._lock:
             self.abandoned = Decision(reuse=False, reason=reason)
             self._by_key.clear()
-            self._joints.clear()
+            self._groups.clear()
         if self.image_error_estimator is not None:
             self.image_error_estimator.lose()
 
@@ -110,29 +110,29 @@ class Histories:
         with self._lock:
             return sum(h.held_bytes for h in self._by_key.values()) + sum(t.nbytes for t in beside)
 
-    def __iter__(self) -> Iterator[SampleCache]:
+    def __iter__(self) -> Iterator[SampleHistory]:
         return iter(self._by_key.values())
 
     def _decision_key(self, key: SampleKey) -> Hashable:
         """What streams that decide together have in common."""
         return key if key.group is None or self._run.indicator.decides_alone else (key.row, key.group)
 
-    def _joint(self, key: SampleKey) -> Joint:
+    def _group(self, key: SampleKey) -> StreamGroup:
         decision_key = self._decision_key(key)
-        if decision_key not in self._joints:
-            self._joints[decision_key] = Joint(self._run.config)
-        return self._joints[decision_key]
+        if decision_key not in self._groups:
+            self._groups[decision_key] = StreamGroup(self._run.config)
+        return self._groups[decision_key]
 
-    def _going_on(self, decision_key: Hashable, step: ModelCall) -> list[SampleCache]:
+    def _going_on(self, decision_key: Hashable, step: ModelCall) -> list[SampleHistory]:
         """Histories of the streams at ``decision_key`` that were there at the call before ``step``, the oldest
         first."""
         there = [history for key, history in self._by_key.items() if self._decision_key(key) == decision_key]
         return [history for history in there if history.last is not None and history.continues(step)]
 
-    def _history(self, key: SampleKey, step: ModelCall) -> SampleCache:
+    def _history(self, key: SampleKey, step: ModelCall) -> SampleHistory:
         history = self._by_key.get(key)
         if history is None or not history.continues(step):
-            history = SampleCache(self._run.config, self._run.storage, grouped=self._decision_key(key) != key)
+            history = SampleHistory(self._run.config, self._run.storage, grouped=self._decision_key(key) != key)
             self._by_key[key] = history
         return history
 
@@ -150,4 +150,4 @@ class Histories:
             del self._by_key[key]
         if gone:
             left = {self._decision_key(key) for key in self._by_key}
-            self._joints = {decision_key: joint for decision_key, joint in self._joints.items() if decision_key in left}
+            self._groups = {decision_key: group for decision_key, group in self._groups.items() if decision_key in left}

@@ -8,7 +8,7 @@ from ..config import CacheConfig
 from ..methods.indicators import Stage, indicator_class
 from ..methods.predictors import Space, predictor_class
 from ..reductions import probe_token_count
-from .continuity import thinned_bytes
+from .input_jump import subsample_bytes
 
 ROOM_MARGIN = 1.1  # allocators round sizes up and leave gaps
 
@@ -20,12 +20,13 @@ def expected_bytes(
 
     ``batch * width * size * (residuals * tokens + probes * probe tokens)``: for DiCache two residuals and three probes,
     which are kept on 1/84 of the tokens (on all of them up to 1024).  A residual in 8 bits takes one byte per value and
-    one scale per token instead.  Beside them ``Entry`` keeps less than 32 KiB of a model's input of ``latent`` values.
+    one scale per token instead.  Beside them ``InputTracker`` keeps less than 32 KiB of a model's input of ``latent``
+    values.
     """
     sizes = _Sizes(config, tokens, width, dtype)
     predictor, indicator = predictor_class(config.predictor), indicator_class(config.indicator)
     probes = (predictor.probes + indicator.probes) * sizes.probe
-    return batch * (predictor.residuals * sizes.resting + probes + thinned_bytes(latent))
+    return batch * (predictor.residuals * sizes.resting + probes + subsample_bytes(latent))
 
 
 def peak_bytes(
@@ -48,7 +49,7 @@ def peak_bytes(
     predictor, indicator = predictor_class(config.predictor), indicator_class(config.indicator)
     probed = predictor.probes > 0 or indicator.stage is Stage.PROBE
     passing = (3 if probed else 0) + indicator.wants_modulated  # h0, hm, hm - h0, and the modulated input
-    probes = (predictor.probes + indicator.probes + passing) * sizes.probe + 2 * thinned_bytes(latent)
+    probes = (predictor.probes + indicator.probes + passing) * sizes.probe + 2 * subsample_bytes(latent)
     if predictor.space is not Space.RESIDUAL:
         return batch * probes
     resting = 0 if in_main_memory else predictor.residuals * sizes.resting

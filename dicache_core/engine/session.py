@@ -26,7 +26,7 @@ from .decision import UNDECIDED, Decision
 from .forward_pass import ForwardPass
 from .histories import Histories
 from .run_environment import RunEnvironment, needs_stack
-from .sample_cache import SampleCache
+from .sample_history import SampleHistory
 from .storage import CacheOutOfMemoryError, Storage
 
 
@@ -108,19 +108,20 @@ class CacheSession:
         step: ModelCall,
         latents: Tensor | None = None,
         cond_rows: Mapping[int, int] | None = None,
-        allowed: Tensor | None = None,
+        max_distance: Tensor | None = None,
     ) -> ForwardPass:
         """Begin a forward pass of ``len(keys)`` samples; a key names the stream and the sample's row in it.
 
         ``latents`` ``(N, C, ...)`` is the model's input, needed by indicators that look at it and where streams decide
         together.  ``cond_rows`` says of unconditional rows which row of this pass is the conditional one.
-        ``allowed``, 0-d, is how far each row may be from the call before's, see ``Trail``; ``None`` where nobody knows.
+        ``max_distance``, 0-d, is how far each row may be from the call before's, see ``InputDistanceBound``; ``None``
+        where it is not known.
         """
-        return ForwardPass(self.run, self.histories, list(keys), step, latents, cond_rows or {}, allowed)
+        return ForwardPass(self.run, self.histories, list(keys), step, latents, cond_rows or {}, max_distance)
 
-    def doubtful(self, device: torch.device) -> list[SampleCache]:
-        """Histories on ``device`` whose ``doubt`` waits to be read, see there."""
-        return self.histories.doubtful(device)
+    def with_unread_jumps(self, device: torch.device) -> list[SampleHistory]:
+        """Histories on ``device`` whose ``input_jump`` waits to be read, see there."""
+        return self.histories.with_unread_jumps(device)
 
     def finalize(self) -> None:
         """Estimate at the run's end how far its images may be off; one sync."""

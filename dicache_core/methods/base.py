@@ -56,13 +56,13 @@ class Indicator(ABC):
         """Tensors kept between steps, for the memory plan."""
         return []
 
-    def expected_error(self, step: ModelCall, anchor: int) -> float:
-        """Error expected at a call if call ``anchor`` of its sequence was computed last, in any unit.
+    def expected_error(self, step: ModelCall, last_computed: int) -> float:
+        """Error expected at a call if call ``last_computed`` of its sequence was computed last, in any unit.
 
         A speed target plans with it and finds the unit by itself.  Every call is as bad as the next, unless a rule is
         a ``PacedIndicator``.
         """
-        return 1.0 if self.accumulates else float(step.call_index - anchor)
+        return 1.0 if self.accumulates else float(step.call_index - last_computed)
 
     def follow(self, obs: Observation) -> None:
         """Remember what the next step is compared with; called once on every step, reused or not."""
@@ -102,8 +102,8 @@ class PlannedIndicator(Indicator):
 class PacedIndicator(PlannedIndicator):
     """Every error is known beforehand: ``pace (l - l_anchor)``, with ``l`` for log-SNR."""
 
-    def expected_error(self, step: ModelCall, anchor: int) -> float:
-        return self.pace(step) * (step.log_snr - step.at(max(anchor, 0)).log_snr)
+    def expected_error(self, step: ModelCall, last_computed: int) -> float:
+        return self.pace(step) * (step.log_snr - step.at(max(last_computed, 0)).log_snr)
 
     @abstractmethod
     def pace(self, step: ModelCall) -> float:

@@ -31,23 +31,21 @@ class ForecastRule(PacedIndicator):
 
     The second factor is how far a forecast from ``b`` has to reach, the first how much of the call's output stays in
     the image: what is wrong early, when there is little signal yet, is noise to the steps that follow.  For rectified
-    flow ``s`` is sigma.  ``ds`` reaches to the next call, or as far as the call's own weight where that is less (see
-    ``ModelCall.clamped_weight``): at the second of two calls at one noise level there is nothing to foresee, and
-    nothing to lose.
+    flow ``s`` is sigma.  ``ds`` is the smaller of two: how far sigma falls until the next call, and what the call's
+    output weighs in ``x`` (``ModelCall.clamped_weight``).  At the second of two calls at one noise level both are 0.
 
     Where a sampler looks back at earlier outputs, calls near pure noise weigh less against the later ones: the signal
-    counts as a tenth of ``x`` at the least.  That was found, not derived: under five multistep samplers +0.7 dB in the
-    mean of 60 cells of six models, captions 0-7; under Euler's a softening as large costs 0.4 dB.
+    counts as a tenth of ``x`` at the least.  That was found by measurement, see docs/tried.md.
     """
 
     limited_by = "target"
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
-        self.anchor = 0
+        self.last_computed = 0  # call_index
 
     def planned_error(self, obs: Observation) -> float:
-        return self.expected_error(obs.step, self.anchor)
+        return self.expected_error(obs.step, self.last_computed)
 
     def pace(self, step: ModelCall) -> float:
         share, dsigma = step.schedule.noise_share, min(step.dsigma, step.clamped_weight)
@@ -56,12 +54,11 @@ class ForecastRule(PacedIndicator):
         return (change / (max(signal, LEAST_SIGNAL) if step.sequence.is_multistep else signal + NEAR_NOISE)) ** 0.5
 
     def learn(self, obs: Observation, value: Tensor) -> None:
-        self.anchor = obs.step.call_index
+        self.last_computed = obs.step.call_index
 
 
-LARGEST_FACTOR = (
-    8.0  # of a correction in a computed output: a call that weighs less than an eighth of it cannot carry it
-)
+# Of a correction in a computed output: a call that weighs less than an eighth of it cannot carry it.
+LARGEST_FACTOR = 8.0
 
 
 @predictor("corrected_line")
@@ -83,11 +80,11 @@ class CorrectedLine(AuditedPredictor):
     returned as it is.  Where its own weight is too small for that, the correction waits for the next computed call;
     where weights are not known, nothing is corrected.
 
-    Nor is the computed output what the full run's would be: the correction is missing from the ``x`` that the model
-    saw, and of what is missing there it takes a part ``f`` for the image's and the rest for noise's.  With ``x = a p
-    + s n`` its direction ``(x - p) / s`` is off by ``-(1 - f / a) / s`` of the correction, which is put back, see
-    ``_input_gain``.  Where weights are larger than the way that the skipped calls went, later calls take back some, and
-    ``x`` is off by less.
+    A second correction is for the computed output itself.  The model saw ``x - c``, with ``c`` the correction that is
+    still missing from ``x``.  Let its image ``p`` be off by ``-f c / a`` in return (``x = a p + s n``).  Then its
+    direction ``(x - p) / s`` is off by ``-(1 - f / a) c / s``, which is added back, see ``input_gain``.  Under samplers
+    whose weights add up to more than sigma fell over the skipped calls, part of ``c`` cancels later, and ``c`` counts
+    in proportion.
     """
 
     noise_aware = False
@@ -99,11 +96,11 @@ class CorrectedLine(AuditedPredictor):
         self.shrinkage: Tensor | None = None  # w, 0-d float32
         self.now: ModelCall | None = None  # the call being forecast, or just recorded
         self.applied_sum: Tensor | None = None  # sum of W v over the calls skipped since b, (C, ...) float32
-        self.moments = (0.0, 0.0, 0.0)  # sums of W (l - l_b)^p over them, p = 0, 1, 2
+        self.weighted_moments = (0.0, 0.0, 0.0)  # sums of W (l - l_b)^p over them, p = 0, 1, 2
         self.abs_weight_sum = 0.0  # sum of |W| over the calls that the correction is for
         self.dsigma_sum = 0.0  # how far they went, in sigma
         self.correction: Tensor | None = None  # not made good yet, (C, ...) float32
-        self.input_gain = 0.0  # of the correction in the output recorded last, see ``_input_gain``
+        self.input_gain = 0.0  # of the correction in the output recorded last, see ``input_gain``
         self.weights_known = True  # whether the weight of every call so far was known
 
     @property
@@ -117,7 +114,7 @@ class CorrectedLine(AuditedPredictor):
         return self.error_estimator.latent_error_with(step, audited - self.anchors[-1].position)
 
     def plan(self, obs: Observation, sums: Sequence[float]) -> float:
-        self._arrive(obs.step)
+        self._set_call(obs.step)
         return 1.0 + self._horizon(obs.step.log_snr)
 
     def forecast(self, out: Tensor) -> None:
@@ -127,7 +124,7 @@ class CorrectedLine(AuditedPredictor):
         if not self.weights_known:
             return
         ahead = position - self.anchors[-1].position
-        self.moments = tuple(m + weight * ahead**p for p, m in enumerate(self.moments))
+        self.weighted_moments = tuple(m + weight * ahead**p for p, m in enumerate(self.weighted_moments))
         self.abs_weight_sum += abs(weight)
         self.dsigma_sum += self.now.dsigma
         if self.applied_sum is not None:
@@ -138,22 +135,22 @@ class CorrectedLine(AuditedPredictor):
             self.applied_sum, self.correction = torch.add(-self.correction, out, alpha=weight), None
 
     def record(self, obs: Observation, value: Tensor) -> None:
-        self._arrive(obs.step)
+        self._set_call(obs.step)
         position = obs.step.log_snr
-        change = self._change()
+        change = self._last_difference()
         if not self.weights_known:
             self.correction = None
         elif self.applied_sum is not None:
             self.correction = self._corrected_sum(value.float(), position, change).sub_(self.applied_sum)
-        self.input_gain = self._scaled_input_gain(obs.step)
+        self.input_gain = self._input_gain_at(obs.step)
         if self.input_gain:
             value.add_(self.correction, alpha=self.input_gain)
-        sq_error = self._audit(value, position, obs, change)
+        sq_error = self._score_forecast(value, position, obs, change)
         if obs.denoised is not None:
             self.error_estimator.compute(
                 value, obs.denoised, sq_error, position - self.anchors[-1].position if self.anchors else 0.0
             )
-        self.applied_sum, self.moments = None, (0.0, 0.0, 0.0)
+        self.applied_sum, self.weighted_moments = None, (0.0, 0.0, 0.0)
         if self.anchors and self.anchors[-1].position >= position:
             self.anchors.pop()  # the same moment again: two anchors there would have no slope between them
         self.anchors.append(OutputAnchor(value, position))
@@ -162,11 +159,11 @@ class CorrectedLine(AuditedPredictor):
         if self.correction is None:
             return False
         weight = self.now.weight
-        payable = weight != 0 and abs(weight) * LARGEST_FACTOR >= self.abs_weight_sum
-        share = self.input_gain + (1 / weight if payable else 0.0)
+        can_apply = weight != 0 and abs(weight) * LARGEST_FACTOR >= self.abs_weight_sum
+        share = self.input_gain + (1 / weight if can_apply else 0.0)
         if share:
             out.add_(self.correction, alpha=share)
-        if payable:
+        if can_apply:
             self.correction, self.abs_weight_sum, self.dsigma_sum = None, 0.0, 0.0
         return share != 0
 
@@ -177,14 +174,14 @@ class CorrectedLine(AuditedPredictor):
         ]  # one of them at the most
         return [*kept, *(anchor.value for anchor in self.anchors)]
 
-    def _scaled_input_gain(self, step: ModelCall) -> float:
+    def _input_gain_at(self, step: ModelCall) -> float:
         """Of the correction, what is put back into the output of ``step``; with a single anchor the correction is but a
         guess."""
         if self.correction is None or not self.abs_weight_sum or len(self.anchors) < 2:
             return 0.0
-        return _input_gain(step) * min(1.0, self.dsigma_sum / self.abs_weight_sum)
+        return input_gain(step) * min(1.0, self.dsigma_sum / self.abs_weight_sum)
 
-    def _arrive(self, step: ModelCall) -> None:
+    def _set_call(self, step: ModelCall) -> None:
         self.now = step
         self.weights_known &= step.weight is not None
 
@@ -194,7 +191,7 @@ class CorrectedLine(AuditedPredictor):
         older, newer = self.anchors
         return (position - newer.position) / (newer.position - older.position)
 
-    def _change(self) -> Tensor | None:
+    def _last_difference(self) -> Tensor | None:
         """``v_b - v_a``, ``(C, ...)`` float32; ``None`` with fewer than two anchors."""
         if len(self.anchors) < 2:
             return None
@@ -206,19 +203,19 @@ class CorrectedLine(AuditedPredictor):
         if len(self.anchors) < 2:
             out.copy_(newest)
         else:
-            torch.add(newest, (self._followed() * self._horizon(position)) * self._change(), out=out)
+            torch.add(newest, (self._slope_factor() * self._horizon(position)) * self._last_difference(), out=out)
 
-    def _followed(self) -> Tensor | float:
-        """How much of the line is followed: what would have been best the last time.
+    def _slope_factor(self) -> Tensor | float:
+        """The factor on the line: what would have been best at the last computed call.
 
-        Where the outputs turned back, that was nothing of the old line.  It says nothing of the new one, which is
-        followed whole; the error estimate, which trusts it less, goes by the factor itself.
+        0 there means that the outputs have turned back.  That says nothing against the line through the two newest of
+        them, which is then followed in full.  (The error estimate goes by the 0, so that it trusts such a line less.)
         """
         if self.shrinkage is None:
             return self.FIRST_SHRINKAGE
         return self.shrinkage.masked_fill(self.shrinkage == 0, 1.0)
 
-    def _audit(self, value: Tensor, position: float, obs: Observation, change: Tensor | None) -> Tensor | None:
+    def _score_forecast(self, value: Tensor, position: float, obs: Observation, change: Tensor | None) -> Tensor | None:
         """How far off this call's forecast was, a sum of squares; and the factor that would have been best for it.
 
         ``clip(<p, d> / <p, p>, 0, 1)`` is the best one on a change ``p`` that was forecast where ``d`` came.
@@ -239,12 +236,13 @@ class CorrectedLine(AuditedPredictor):
         return (moved - 2 * used * along + used * used * length).clamp(min=0.0)
 
     def _displaced(self, error: Tensor) -> Tensor | None:
-        """What the skips before this call have displaced in the image, ``(C, ...)`` float32; they were off as it is."""
+        """What the skips before this call have displaced in the image, ``(C, ...)`` float32, if each of them was off by
+        ``error`` as this call's forecast is."""
         return error * self.error_estimator.image_weight if self.error_estimator.image_weight else None
 
     def _corrected_sum(self, value: Tensor, position: float, change: Tensor | None) -> Tensor:
-        """``sum W v*`` over the skipped calls, ``(C, ...)`` float32, by the moments of their positions."""
-        zeroth, first, second = self.moments
+        """``sum W v*`` over the skipped calls, ``(C, ...)`` float32, by the weighted moments of their positions."""
+        zeroth, first, second = self.weighted_moments
         newer, gap = self.anchors[-1].value.float(), position - self.anchors[-1].position
         if gap <= 0:  # the same moment again: nothing lies between
             return newer * zeroth
@@ -257,12 +255,12 @@ class CorrectedLine(AuditedPredictor):
         return total
 
 
-def _input_gain(step: ModelCall) -> float:
+def input_gain(step: ModelCall) -> float:
     """What an output gains, per unit, by a correction that was missing from ``x``: ``(1 - f / a) / s``.
 
-    Where all is noise yet, what is there decides the scene, and the model follows it, though by no more than ten times
-    what ``x`` is off by; near the end half of it is taken for noise.  An output that is the image itself is left as
-    it is.
+    ``f = (1 + s) / 2`` is how much of a small change of ``x`` the model takes for image, with ``s`` the noise's share:
+    all of it where everything is noise, where it decides the scene, and half near the end.  An answer counts as ten
+    times the change at the most.  An output that is the image itself is left as it is.
     """
     if step.schedule.predicts_denoised:
         return 0.0

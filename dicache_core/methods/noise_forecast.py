@@ -70,7 +70,7 @@ class NoiseRule(ForecastRule):
     """
 
     def planned_error(self, obs: Observation) -> float:
-        in_a_row = obs.step.call_index - self.anchor
+        in_a_row = obs.step.call_index - self.last_computed
         closed = obs.step.progress < FIRST_PART or in_a_row > IN_A_ROW
         return math.inf if closed else super().planned_error(obs)
 

@@ -64,7 +64,7 @@ def sample(rank: int, world: int, settings: dict, tokens: int) -> tuple[torch.Te
         h = toy.block(0, h, tokens)
         cache.probe(h)
         if cache.all_reused:
-            cache.estimate(h)
+            cache.rebuild(h)
         else:
             for index in range(1, BLOCKS):
                 h = toy.block(index, h, tokens)

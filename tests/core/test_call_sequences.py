@@ -130,9 +130,9 @@ def gate_over(plan: Schedule, target: str, sequence: int = 0, first: int = 0, in
         if (
             fresh
             or config.block_reason(step) is not None
-            or not gate.accepts(gate.indicator.expected_error(step, gate.anchor), step)
+            or not gate.add_and_check(gate.indicator.expected_error(step, gate.last_computed), step)
         ):
-            gate.computed(step)
+            gate.on_computed(step)
             computed += 1
     return computed
 

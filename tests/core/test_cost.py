@@ -55,7 +55,7 @@ def watched_pass(run, step, h0, hm, hM):
         cache = run.forward(keys, run.schedule.step_at(run.schedule.sigmas[step]))
         cache.enter(h0)
         if all(cache.probe(hm)):
-            cache.estimate(hm)
+            cache.rebuild(hm)
         else:
             cache.complete(hM)
     return cache, watch
@@ -98,7 +98,7 @@ def test_the_estimate_is_written_where_it_is_wanted():
     cache.enter(state[0])
     assert all(cache.probe(out))
     with Watch() as watch:
-        cache.estimate(out)
+        cache.rebuild(out)
     assert watch.allocated == 0
     assert not torch.equal(out, state[1])
 

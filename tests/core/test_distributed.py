@@ -13,7 +13,7 @@ from core import ranks
 from core.toys import hidden, run_pass, schedule, session
 
 from dicache_core import CacheConfig, CacheSession, SampleKey, needs_stack
-from dicache_core.engine.sample_cache import SampleCache
+from dicache_core.engine.sample_history import SampleHistory
 from dicache_core.methods.base import AuditedPredictor
 from dicache_core.methods.predictors import predictor_class
 from dicache_core.policies import POLICIES, named_policy
@@ -103,7 +103,7 @@ def passes_of(run, device: str, steps: int, probes, between):
         cache.enter(state)
         state = hidden(probes[step])
         if all(cache.probe(state)):
-            cache.estimate(state)
+            cache.rebuild(state)
         else:
             state += step
             cache.complete(state)
@@ -116,13 +116,13 @@ def passes_of(run, device: str, steps: int, probes, between):
 def test_streams_of_several_devices_in_threads(devices, monkeypatch):
     """The host's split of conds over devices: one session, a thread for each device, all at the same step."""
     steps = 200
-    held, looked_into = SampleCache.held, {}
+    held, looked_into = SampleHistory.held, {}
 
     def watched(self):
         looked_into.setdefault(id(self), set()).add(threading.get_ident())
         return held.fget(self)
 
-    monkeypatch.setattr(SampleCache, "held", property(watched))
+    monkeypatch.setattr(SampleHistory, "held", property(watched))
     probes = [[1.0 + (i * (d + 3) % 7) / 10 for i in range(steps)] for d in range(devices)]
     expected = [passes_of(session(steps), f"cuda:{d}", steps, probes[d], lambda: None) for d in range(devices)]
     looked_into.clear()

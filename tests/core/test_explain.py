@@ -31,7 +31,7 @@ def run(config: CacheConfig, steps: int, passes: int | None = None, stream=lambd
             state = torch.full((1, 2, 2), 2.0**index)
             cache.enter(state)
             if all(cache.probe(state)):
-                cache.estimate(state)
+                cache.rebuild(state)
             else:
                 cache.complete(state + 1)
         session.close(cache, Stopwatch(torch.device("cpu")))

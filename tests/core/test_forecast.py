@@ -78,7 +78,7 @@ def test_the_account_trusts_a_line_behind_a_turn_less_than_forecasts_do():
     for index, value in enumerate((0.0, 1.0, 0.0)):
         predictor.record(Observation(TEN.step_at(TEN.sigmas[index])), torch.full((2, 2), value))
     seen = Observation(TEN.step_at(TEN.sigmas[3]))
-    off = predictor._audit(torch.full((2, 2), -0.5), LAMBDA[3], seen, predictor._change())
+    off = predictor._score_forecast(torch.full((2, 2), -0.5), LAMBDA[3], seen, predictor._last_difference())
     assert off.item() == pytest.approx(4 * 0.5**2)
     assert 0 < predictor.shrinkage.item() <= 1
 
@@ -98,7 +98,7 @@ def test_skipped_steps_are_made_good(mask, truth, monkeypatch):
 
     These outputs depend on the step alone, so that none of what was missing from ``x`` is in them.
     """
-    monkeypatch.setattr(forecast, "_input_gain", lambda step: 0.0)
+    monkeypatch.setattr(forecast, "input_gain", lambda step: 0.0)
     found = outputs(mask, truth)
     for index, digit in enumerate(mask):
         if digit == "1":
@@ -117,11 +117,11 @@ def test_skipped_steps_are_made_good(mask, truth, monkeypatch):
 )
 def test_what_an_output_takes_of_x_that_was_off_by_hand(share, missed):
     """A tenth of the picture is there at a noise of 0.9, and 19/20 of what is off are followed; and so on."""
-    assert forecast._input_gain(TEN.step_at(share)) == pytest.approx(missed)
+    assert forecast.input_gain(TEN.step_at(share)) == pytest.approx(missed)
 
 
 def test_of_pictures_nothing_is_missed():
-    assert forecast._input_gain(replace(TEN, predicts_denoised=True).step_at(0.5)) == 0.0
+    assert forecast.input_gain(replace(TEN, predicts_denoised=True).step_at(0.5)) == 0.0
 
 
 def test_a_computed_output_is_put_right_by_what_x_missed():
@@ -131,7 +131,7 @@ def test_a_computed_output_is_put_right_by_what_x_missed():
     second = came[1] + 0.8 * (LAMBDA[2] - LAMBDA[1]) / (LAMBDA[1] - LAMBDA[0]) * (came[1] - came[0])
     parabola = np.polynomial.Polynomial.fit([LAMBDA[0], LAMBDA[1], LAMBDA[3]], list(came.values()), 2)
     debt, width = -0.1 * (parabola(LAMBDA[2]) - second), -0.1
-    right = came[3] + forecast._input_gain(TEN.step_at(TEN.sigmas[3])) * debt
+    right = came[3] + forecast.input_gain(TEN.step_at(TEN.sigmas[3])) * debt
     assert found[2:4] == pytest.approx([second, right + debt / width], rel=1e-5)
     # and the next forecast starts from the output as it should have been
     reach = (LAMBDA[3] - LAMBDA[1]) / (LAMBDA[1] - LAMBDA[0]) * (came[1] - came[0])
@@ -154,7 +154,7 @@ def test_x_is_off_by_no_more_than_the_way_of_skipped_calls(heavier, share):
             predictor.forecast(torch.empty(2, 2))
         else:
             predictor.record(seen, torch.full((2, 2), float(index)))
-    assert predictor.input_gain == pytest.approx(share * forecast._input_gain(plan.step_at(TEN.sigmas[3])))
+    assert predictor.input_gain == pytest.approx(share * forecast.input_gain(plan.step_at(TEN.sigmas[3])))
 
 
 def test_behind_a_single_output_what_x_missed_is_not_known_well_enough():
@@ -187,7 +187,7 @@ def test_outputs_keep_their_dtype():
 
 
 def test_what_is_held_is_three_latents(monkeypatch):
-    monkeypatch.setattr(forecast, "_input_gain", lambda step: 0.0)  # the newest value stays as it came
+    monkeypatch.setattr(forecast, "input_gain", lambda step: 0.0)  # the newest value stays as it came
     predictor = predictor_class("corrected_line")(CacheConfig(threshold=1.0))
     for index in range(6):
         seen = Observation(TEN.step_at(TEN.sigmas[index]))

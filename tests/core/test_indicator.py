@@ -65,22 +65,22 @@ def test_ratio(numerator, denominator, quotient):
 
 def test_gate_by_hand():
     gate = Gate(threshold=0.5)
-    assert [gate.accepts(e, STEP) for e in (0.2, 0.2, 0.2)] == [True, True, False]  # 0.2, 0.4, 0.6
-    gate.computed(STEP)
+    assert [gate.add_and_check(e, STEP) for e in (0.2, 0.2, 0.2)] == [True, True, False]  # 0.2, 0.4, 0.6
+    gate.on_computed(STEP)
     assert gate.accumulated == 0
-    assert gate.accepts(0.49, STEP)
-    assert not gate.accepts(0.01, STEP)  # 0.5 is not below 0.5
+    assert gate.add_and_check(0.49, STEP)
+    assert not gate.add_and_check(0.01, STEP)  # 0.5 is not below 0.5
 
 
 def test_gate_never_admits_the_unknown():
     for error in (math.inf, math.nan):
         gate = Gate(threshold=1e9)
-        assert not gate.accepts(error, STEP)
+        assert not gate.add_and_check(error, STEP)
 
 
 def test_gate_of_single_errors():
     gate = Gate(threshold=0.5, accumulates=False)
-    assert [gate.accepts(e, STEP) for e in (0.4, 0.4, 0.6, 0.4)] == [True, True, False, True]
+    assert [gate.add_and_check(e, STEP) for e in (0.4, 0.4, 0.6, 0.4)] == [True, True, False, True]
 
 
 def test_fetch_is_one_transfer_and_reduces_first():

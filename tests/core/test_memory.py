@@ -65,14 +65,16 @@ def test_figures_by_hand():
 
 
 @pytest.mark.parametrize("names", [["positive"], ["positive", "negative"]], ids=["alone", "a pair"])
-@pytest.mark.parametrize("allowed", [None, torch.ones(())], ids=["unasked", "asked"])
-def test_of_the_models_input_a_sample_is_held(names, allowed):
+@pytest.mark.parametrize("max_distance", [None, torch.ones(())], ids=["unasked", "asked"])
+def test_of_the_models_input_a_sample_is_held(names, max_distance):
     """Whoever asks for it, how far it moved or whether it goes on: 4096 values of a picture's 262144."""
     run, latent, state = session(warmup_steps=4), torch.randn(1, 16, 128, 128), torch.randn(1, 300, 32)
     for step in range(8):
         for name in names:
             keys = [SampleKey(name, 0, "image")]
-            cache = run.forward(keys, run.schedule.step_at(run.schedule.sigmas[step]), latent, allowed=allowed)
+            cache = run.forward(
+                keys, run.schedule.step_at(run.schedule.sigmas[step]), latent, max_distance=max_distance
+            )
             cache.enter(state)
             cache.probe(state + 1)
             cache.complete(state + 2)

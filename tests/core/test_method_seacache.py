@@ -82,7 +82,7 @@ def run_of(steps: dict[int, torch.Tensor], **settings) -> list:
         h0 = modulated.flatten(0, -2)[None]
         cache = session.forward([SampleKey("one", 0)], TEN.step_at(TEN.sigmas[step]))
         cache.enter(h0, modulated[None])
-        cache.estimate(h0.clone()) if all(cache.decide()) else cache.complete(h0 + 1)
+        cache.rebuild(h0.clone()) if all(cache.decide()) else cache.complete(h0 + 1)
         session.close(cache, Stopwatch(torch.device("cpu")))
         decisions += cache.decisions
     return decisions

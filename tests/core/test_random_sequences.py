@@ -144,7 +144,7 @@ class Host:
         if self.session.run.space is Space.OUTPUT:
             return cache.observe(self._marked(x, cache, channels, -2))
         out = self._marked(_state(p.tokens, p.dtype, [1.0] * len(p.probes)), cache, channels, -1)
-        cache.estimate(out) if cache.all_reused else cache.complete(out)
+        cache.rebuild(out) if cache.all_reused else cache.complete(out)
         return out
 
     def _marked(self, state: torch.Tensor, cache, channels: list[int], axis: int) -> torch.Tensor:

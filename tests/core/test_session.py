@@ -72,7 +72,7 @@ def test_keeping_references_would_fail_the_trap():
         cache.enter(state)
         state.copy_(hidden(probe))
         if all(cache.probe(state)):
-            cache.estimate(state)
+            cache.rebuild(state)
         else:
             state += hidden(2 * probe)
             cache.complete(state)

@@ -74,7 +74,7 @@ def test_residuals_travel_back_once_per_skipped_step_and_behind_its_decision():
         cache.enter(state)
         assert all(cache.probe(state.add_(1.0)))
         assert storage.journeys == [], "brought before anybody knew whether it is needed"
-        cache.estimate(state)
+        cache.rebuild(state)
         assert storage.journeys == ["back", "back"]
     storage.journeys.clear()
     run_pass(run, 5, hidden(0.0), hidden(1.0), hidden(2.0))  # the last step computes: nothing to bring

@@ -38,9 +38,9 @@ def steered(steps: int, target: str, error, indicator: str = "delta_y", **settin
     gate, found, anchor, plan = SteeredGate(config, indicator_class(indicator)(config)), [], -1, schedule(steps)
     for index in range(steps):
         step = plan.step_at(plan.sigmas[index])
-        computed = config.block_reason(step) is not None or not gate.accepts(error(index, anchor), step)
+        computed = config.block_reason(step) is not None or not gate.add_and_check(error(index, anchor), step)
         if computed:
-            gate.computed(step)
+            gate.on_computed(step)
             anchor = index
         found.append(computed)
     return found
@@ -114,17 +114,17 @@ def test_a_count_is_of_this_run_and_a_factor_of_the_whole_schedule(target, expec
     gate, computed = SteeredGate(config, indicator_class("fixed")(config)), 0
     for sigma in run.sigmas[:-1]:
         step = run.step_at(sigma)
-        if config.block_reason(step) is not None or not gate.accepts(1.0, step):
-            gate.computed(step)
+        if config.block_reason(step) is not None or not gate.add_and_check(1.0, step):
+            gate.on_computed(step)
             computed += 1
     assert computed == expected
 
 
 def test_without_a_target_nothing_is_carried_over():
     gate, step = Gate(0.5), schedule().step_at(0.5)
-    assert not gate.accepts(0.9, step)
-    gate.computed(step)
-    assert gate.accepts(0.4, step)
+    assert not gate.add_and_check(0.9, step)
+    gate.on_computed(step)
+    assert gate.add_and_check(0.4, step)
 
 
 @pytest.mark.parametrize(

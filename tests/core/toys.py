@@ -35,7 +35,7 @@ def run_pass(session, step, h0, hm, stack, stream="cond", in_place=False):
         state = hm.clone()
     reuse = cache.probe(state)
     if all(reuse):
-        cache.estimate(state)
+        cache.rebuild(state)
     else:
         state += stack
         cache.complete(state)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dicache_core import CacheConfig, CacheSession, RunStatistics, SampleKey
-from dicache_core.engine.continuity import Trail
+from dicache_core.engine.input_jump import InputDistanceBound
 from dicache_core.image_error import GuidedPart
 from dicache_core.methods.indicators import Stage
 from dicache_core.methods.predictors import Space
@@ -56,14 +56,14 @@ class Network:
 def sample(config: CacheConfig, steps: int) -> tuple[RunStatistics, Tensor]:
     """The statistics of one run and its last ``x``, ``(2, 4, 16)``."""
     session = CacheSession(config, Schedule(sigmas(steps)))
-    network, trail = Network(), Trail()
+    network, bound = Network(), InputDistanceBound()
     x = torch.stack([_matrix(CHANNELS, TOKENS, 20.0 + row) for row in range(SIZE)])
     keys = [SampleKey(stream, row, "image") for stream in ("positive", "negative") for row in range(SIZE)]
     session.roles.update({name: name for name in ("positive", "negative")})
     for sigma, after in zip(session.schedule.sigmas, session.schedule.sigmas[1:], strict=False):
-        step, allowed = session.schedule.step_at(sigma), trail.go_on(x)
+        step, max_distance = session.schedule.step_at(sigma), bound.next(x)
         cond_rows = {SIZE + row: row for row in range(SIZE)} if session.wants_cond_outputs else None
-        cache = session.forward(keys, step, torch.cat([x, x]), cond_rows, allowed)
+        cache = session.forward(keys, step, torch.cat([x, x]), cond_rows, max_distance)
         out = _run(session, cache, network, torch.cat([x, x]), sigma)
         positive, negative = out.split(SIZE)
         guided = negative + SCALE * (positive - negative)
@@ -94,7 +94,7 @@ def _run(session: CacheSession, cache, network: Network, x: Tensor, sigma: float
         cache.decide()
     if cache.all_reused:
         h = h.clone()
-        cache.estimate(h)
+        cache.rebuild(h)
     else:
         h = _blocks(network, h, sigma, depth)
         cache.complete(h)

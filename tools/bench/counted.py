@@ -30,7 +30,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 # Narrow and of few blocks, as the counts depend on neither, and large enough that a sample of the latent is not all of
-# it (``dicache_core.engine.continuity``).
+# it (``dicache_core.engine.input_jump``).
 SHAPE = models.Shape(128, (24, 24), 16, 128, "Flux, narrow")
 PROBE_TOKENS = 48  # of 144: fewer than all, as it is wherever there are more than 1024
 LOADS = (PLAIN, GUIDED, CONTROL, APART)

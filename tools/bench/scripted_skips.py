@@ -47,14 +47,14 @@ def scripted(pack: ModuleType, config: Any, skips: Skips) -> Any:
 def _scripted_config(pack: ModuleType) -> type:
     """Settings with a script; decisions of the pack's runs with them follow it."""
     core = pack.dicache_core
-    joint, histories = (sys.modules[f"{core.__name__}.engine.{name}"] for name in ("joint", "histories"))
-    ordinary = histories.Histories._joint
+    stream_group, histories = (sys.modules[f"{core.__name__}.engine.{name}"] for name in ("stream_group", "histories"))
+    ordinary = histories.Histories._group
 
     @dataclass(frozen=True)
     class ScriptedConfig(core.CacheConfig):
         skips: Skips | None = None
 
-    class ScriptedJoint(joint.Joint):
+    class ScriptedGroup(stream_group.StreamGroup):
         def __init__(self, config: ScriptedConfig, row: int) -> None:
             super().__init__(config)
             self.row = row
@@ -66,11 +66,11 @@ def _scripted_config(pack: ModuleType) -> type:
                 latent_error()
             return replace(own, reuse=skip, reason=core.Reason.REUSED if skip else core.Reason.ERROR)
 
-    def scripted_joint(self: Any, key: Any) -> Any:
+    def scripted_group(self: Any, key: Any) -> Any:
         config, decision_key = self._run.config, self._decision_key(key)
-        if isinstance(config, ScriptedConfig) and decision_key not in self._joints:
-            self._joints[decision_key] = ScriptedJoint(config, key.row)
+        if isinstance(config, ScriptedConfig) and decision_key not in self._groups:
+            self._groups[decision_key] = ScriptedGroup(config, key.row)
         return ordinary(self, key)
 
-    histories.Histories._joint = scripted_joint
+    histories.Histories._group = scripted_group
     return ScriptedConfig

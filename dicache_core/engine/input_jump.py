@@ -18,13 +18,13 @@ SLACK = 2.5  # how much farther than the whole a part may go: 1.2 times was the 
 FLOOR = 1 / 4  # of the rms of x: guidance that blurs its own input (SAG) moved by up to 0.17 of it
 
 
-def thinned(rows: Tensor) -> Tensor:
+def subsample(rows: Tensor) -> Tensor:
     """Evenly spread values of each row, ``(N, ...) -> (N, K)``, an own copy in float32."""
     flat = rows.detach().flatten(1)
     return flat[:, :: _stride(flat.shape[1])].to(torch.float32, copy=True)
 
 
-def thinned_bytes(values: int) -> int:
+def subsample_bytes(values: int) -> int:
     """What is kept of a row of ``values``: less than 32 KiB, whatever its size."""
     return len(range(0, values, _stride(values))) * torch.float32.itemsize
 
@@ -33,24 +33,24 @@ def _stride(values: int) -> int:
     return max(1, values // SAMPLES)
 
 
-class Trail:
+class InputDistanceBound:
     """How far the ``x`` of a sampler goes from one evaluation to the next."""
 
     def __init__(self) -> None:
         self._last: Tensor | None = None
 
-    def go_on(self, x: Tensor) -> Tensor:
+    def next(self, x: Tensor) -> Tensor:
         """How far a part of ``x`` ``(B, ...)`` may be from where it was, as an rms, 0-d; infinity at the beginning."""
-        now, last = thinned(x), self._last
+        now, last = subsample(x), self._last
         self._last = now
         if last is None or last.shape != now.shape:
             return torch.full((), math.inf, device=x.device)
         return SLACK * _largest_rms(now - last) + FLOOR * _largest_rms(now)
 
 
-def goes_too_far(now: Tensor, before: Tensor, allowed: Tensor) -> Tensor:
-    """1 where thinned values ``(K,)`` are farther from those before than is allowed, else 0; 0-d float32."""
-    return ((now - before).square().mean().sqrt() > allowed.to(now.device)).float()
+def jumps(now: Tensor, before: Tensor, max_distance: Tensor) -> Tensor:
+    """1 where subsamples ``(K,)`` are farther apart than ``max_distance``, else 0; 0-d float32."""
+    return ((now - before).square().mean().sqrt() > max_distance.to(now.device)).float()
 
 
 def _largest_rms(rows: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..reductions import rel_l1, rel_l1_sums
-from .continuity import goes_too_far, thinned
+from .input_jump import jumps, subsample
 
 
-class Entry:
+class InputTracker:
     """Some thousand values of the model's input ``x`` ``(C, ...)`` at this call and, until it is decided, the last.
 
     What is asked of ``x`` are means, for which a sample is enough: the whole would be kept for every stream.
@@ -26,11 +26,11 @@ class Entry:
 
     def see(self, latent: Tensor) -> None:
         """``latent`` ``(C, ...)`` is the input of a call that begins."""
-        self._now, self._before = thinned(latent[None])[0], self._now
+        self._now, self._before = subsample(latent[None])[0], self._now
 
-    def strays(self, allowed: Tensor) -> Tensor | None:
-        """Above 0 where ``x`` is farther from ``x'`` than ``allowed`` (rms, 0-d); ``None`` at the first call."""
-        return None if self._before is None else goes_too_far(self._now, self._before, allowed)
+    def jumped(self, max_distance: Tensor) -> Tensor | None:
+        """Above 0 where ``x`` is farther from ``x'`` than ``max_distance`` (rms, 0-d); ``None`` at the first call."""
+        return None if self._before is None else jumps(self._now, self._before, max_distance)
 
     def measure(self) -> Sequence[Tensor]:
         """The sums that ``rel_l1`` takes, 0-d float32; none while there is nothing to compare with."""

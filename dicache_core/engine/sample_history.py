@@ -1,4 +1,4 @@
-"""The cache of one sample in one stream: an indicator, a predictor, and what they saw last."""
+"""What a run keeps of one sample in one stream: an indicator, a predictor, and what they saw last."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..observation import Observation
 from ..reasons import Reason
 from ..schedule import SIGMA_TOLERANCE, ModelCall
 from .decision import Decision
-from .entry import Entry
+from .input_tracker import InputTracker
 from .storage import Storage
 
-Sums = tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]  # indicator's, predictor's, entry's; 0-d float32
+Sums = tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]  # indicator's, predictor's, input's; 0-d float32
 Layout = tuple[torch.Size, torch.dtype, torch.device]
 
 
@@ -29,7 +29,7 @@ def layout_of(row: Tensor) -> Layout:
     return (row.shape, row.dtype, row.device)
 
 
-class SampleCache:
+class SampleHistory:
     """One sample's history. It lives in one sampling run; a reset is a new object."""
 
     def __init__(self, config: CacheConfig, storage: Storage | None = None, *, grouped: bool = False) -> None:
@@ -40,21 +40,23 @@ class SampleCache:
         self.last: ModelCall | None = None
         self.layouts: dict[str, Layout] = {}
         self.held_bytes = 0
-        self.doubt: Tensor | None = None  # above 0 where the stream has become another image; 0-d, nobody read it yet
+        self.input_jump: Tensor | None = (
+            None  # above 0 where the stream has become another image; 0-d, nobody read it yet
+        )
         self.image_changed = False  # it was read, and is: such a stream is computed to the run's end
-        self.entry = Entry()
+        self.input = InputTracker()
         self._grouped = grouped
         self._response: float | None = None  # the error measured last over what was expected of it, see ``expected``
-        self._anchor = -1  # the call computed last
+        self._last_computed = -1  # call_index
 
     @property
     def held(self) -> list[Tensor]:
         """Tensors kept between steps."""
-        return [*self.entry.held, *self.indicator.held, *self.predictor.held]
+        return [*self.input.held, *self.indicator.held, *self.predictor.held]
 
     @property
     def _compares(self) -> bool:
-        """Whether decisions need to know how far the model's input moved, see ``Joint``."""
+        """Whether decisions need to know how far the model's input moved, see ``StreamGroup``."""
         return self._grouped and isinstance(self.indicator, MeasuredIndicator)
 
     def continues(self, step: ModelCall) -> bool:
@@ -80,30 +82,30 @@ class SampleCache:
         """
         return self.layouts.setdefault(kind, layout_of(row)) == layout_of(row)
 
-    def renewed(self, kind: str, row: Tensor) -> SampleCache:
+    def renewed(self, kind: str, row: Tensor) -> SampleHistory:
         """A history from nothing, for rows of another layout from here on."""
-        other = SampleCache(self.config, self.predictor.storage, grouped=self._grouped)
+        other = SampleHistory(self.config, self.predictor.storage, grouped=self._grouped)
         other.layouts = {**self.layouts, kind: layout_of(row)}
         if kind != "latent":
-            other.entry = self.entry  # the input goes on
+            other.input = self.input  # the input goes on
         return other
 
-    def see(self, latent: Tensor, allowed: Tensor | None) -> None:
-        """Look at the model's input ``(C, ...)``, which may be ``allowed`` (rms, 0-d) away from the call before's.
+    def see(self, latent: Tensor, max_distance: Tensor | None) -> None:
+        """Look at the model's input ``(C, ...)``, which may be ``max_distance`` (rms, 0-d) from the call before's.
 
-        ``allowed`` is ``None`` where nobody knows.  Nothing is kept of an input that nobody will ask for.  Queues work
-        on the device only: ``doubt`` is read with what else is brought to the host.
+        ``max_distance`` is ``None`` where it is not known.  Nothing is kept of an input that nobody will ask for.
+        Queues work on the device only: ``input_jump`` is read with what else is brought to the host.
         """
-        if allowed is None and not self._compares:
+        if max_distance is None and not self._compares:
             return
-        self.entry.see(latent)
-        found = None if allowed is None else self.entry.strays(allowed)
+        self.input.see(latent)
+        found = None if max_distance is None else self.input.jumped(max_distance)
         if found is not None:
-            self.doubt = found if self.doubt is None else torch.maximum(self.doubt, found)
+            self.input_jump = found if self.input_jump is None else torch.maximum(self.input_jump, found)
 
-    def read_doubt(self, value: float) -> None:
-        """Take what ``doubt`` is; of another image nothing is kept."""
-        self.doubt = None
+    def read_input_jump(self, value: float) -> None:
+        """Take what ``input_jump`` is; of another image nothing is kept."""
+        self.input_jump = None
         if value > 0 and not self.image_changed:
             storage = self.predictor.storage
             self.image_changed, self.predictor = True, predictor_class(self.config.predictor)(self.config)
@@ -135,12 +137,13 @@ class SampleCache:
     def measure(self, obs: Observation, decision: Decision | None, shared: bool) -> Sums:
         """The sums that the indicator and the predictor ask for, and those of how far the input moved.
 
-        None where the ``decision`` is known, but for what the first open call will go by where it is ``shared``.
+        Where the ``decision`` is known nothing has to be measured, with one exception: streams that decide together
+        (``shared``) go by the errors of the call before, so the call before the first open one is measured, too.
         """
         if decision is None or (shared and self._compares and self.config.opens_after(obs.step)):
             ahead = [] if decision else self.predictor.measure(obs)
             sums = self.indicator.measure(obs) if isinstance(self.indicator, MeasuredIndicator) else []
-            return sums, ahead, self.entry.measure() if self._compares else []
+            return sums, ahead, self.input.measure() if self._compares else []
         return (), (), ()
 
     def expected(self, step: ModelCall) -> float | None:
@@ -148,7 +151,11 @@ class SampleCache:
 
         It goes on as it was when it was measured last, ``e' / m'``, in proportion to what the indicator foresees.
         """
-        return None if self._response is None else self._response * self.indicator.expected_error(step, self._anchor)
+        return (
+            None
+            if self._response is None
+            else self._response * self.indicator.expected_error(step, self._last_computed)
+        )
 
     def follow(
         self, obs: Observation, decision: Decision, for_indicator: Sequence[float], for_predictor: Sequence[float]
@@ -161,14 +168,14 @@ class SampleCache:
         """Take the decision down, before the rest of the pass runs; ``error`` and ``moved`` as measured."""
         if (
             error is not None
-            and 0 < (expected := moved * self.indicator.expected_error(obs.step, self._anchor)) < math.inf
+            and 0 < (expected := moved * self.indicator.expected_error(obs.step, self._last_computed)) < math.inf
         ):
             self._response = error / expected
-        self.entry.commit()
+        self.input.commit()
         self.indicator.follow(obs)
         self.last = obs.step
         if not decision.reuse:
-            self._anchor = obs.step.call_index
+            self._last_computed = obs.step.call_index
         self._update_held_bytes()
 
     def record(self, obs: Observation, value: Tensor) -> None:

@@ -13,23 +13,23 @@ from ..reasons import Reason
 from ..schedule import ModelCall
 from .decision import Decision
 from .gates import Gate, SteeredGate
-from .sample_cache import SampleCache
+from .sample_history import SampleHistory
 
 
-class Joint:
+class StreamGroup:
     """The streams that make one image together: at a call all of them are skipped, or none.
 
-    Guidance shows their difference enlarged, and with it whatever a forecast of the one has that the computed other has
-    not.  Hosts hand them over in one pass, in several, or in threads on several devices.  Who comes first at a call
-    decides for all, by what is known in each of these cases:
+    Guidance shows their difference enlarged, and with it the error of a forecast in one that the computed other does
+    not have.  Hosts hand the streams over in one pass, in several, or in threads on several devices.  The first to come
+    at a call decides for all, by what is known in each of these cases:
 
-    - of a rule that looks at what a pass shows, by the largest error that is to be expected of a stream,
-      ``e = max(e' / m') m`` with ``m`` for how far the model's input moved, which is the same for all, ``e'`` and
-      ``m'`` being those of the call before;
-    - of a rule that knows its errors from the schedule, by the error of the stream that is there longest, so that one
-      that comes later takes over its plan.
+    - for a rule that measures, by the largest error that is to be expected of a stream, ``max_i(e_i' / m_i') m``.
+      ``m`` is how far the model's input moved since the call before, the same for all streams; ``e'`` and ``m'`` are
+      the error and the movement that were measured at the call before;
+    - for a rule that knows its errors from the schedule, by the error of the oldest stream, so that one that comes
+      later takes over its plan.
 
-    A stream that is alone decides by what it shows now.  One that has nothing to forecast from yet is computed,
+    A stream that is alone decides by its present error.  One that has nothing to forecast from yet is computed,
     whatever the others do.
     """
 
@@ -39,7 +39,7 @@ class Joint:
         self.consecutive = 0  # calls skipped up to now without a computed one between
         self._step: ModelCall | None = None  # the present call
         self._came: set[Hashable] = set()  # who was there at it
-        self._members: Sequence[SampleCache] = ()  # who goes on from the call before
+        self._members: Sequence[SampleHistory] = ()  # who goes on from the call before
         self._begin_again()
 
     @property
@@ -47,7 +47,7 @@ class Joint:
         """Whether several streams go on from the call before."""
         return len(self._members) > 1
 
-    def enter(self, key: Hashable, step: ModelCall, going_on: Callable[[], Sequence[SampleCache]]) -> None:
+    def enter(self, key: Hashable, step: ModelCall, going_on: Callable[[], Sequence[SampleHistory]]) -> None:
         """The stream ``key`` comes at ``step``; ``going_on`` finds the histories that go on there."""
         if key in self._came or not self._is_at(step):
             self._close()
@@ -57,7 +57,7 @@ class Joint:
                 self._begin_again()
         self._came.add(key)
 
-    def leave(self, history: SampleCache) -> None:
+    def leave(self, history: SampleHistory) -> None:
         """``history`` starts again from nothing; nothing of a plan is left where it was the only one."""
         self._members = [member for member in self._members if member is not history]
         if not self._members:
@@ -69,7 +69,7 @@ class Joint:
         """The decision of this call.
 
         ``error`` is what the pass that asks shows, ``None`` of a rule that looks at nothing; ``moved`` is how far its
-        input moved, see ``Entry``; ``latent_error`` asks for that of a skip.
+        input moved, see ``InputTracker``; ``latent_error`` asks for that of a skip.
         """
         if self.decision is None:
             self.decision = self._decided(obs, self._error(obs, error, moved), latent_error)
@@ -77,14 +77,14 @@ class Joint:
 
     def _decided(self, obs: Observation, error: float, latent_error: Callable[[], float | None]) -> Decision:
         """A latent error that is no number is a veto, too."""
-        accepted = self._gate.accepts(error, obs.step)
+        accepted = self._gate.add_and_check(error, obs.step)
         decision = Decision(accepted, Reason.REUSED if accepted else Reason.ERROR, error, self._gate.accumulated)
         if not accepted:
             return decision
         found = latent_error()
         if found is not None and not found <= self.config.allowed_latent_error(obs.step.total):
             if self._members[0].predictor.error_estimator.audited:
-                self._gate.vetoed(obs.step)
+                self._gate.on_veto(obs.step)
             return replace(decision, reuse=False, reason=Reason.VETO, latent_error=found)
         return replace(decision, latent_error=found)
 
@@ -106,7 +106,7 @@ class Joint:
             self.consecutive += 1
         elif self._step is not None:
             self.consecutive = 0
-            self._gate.computed(self._step)
+            self._gate.on_computed(self._step)
 
     def _begin_again(self) -> None:
         indicator = indicator_class(self.config.indicator)(self.config)

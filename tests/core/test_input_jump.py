@@ -8,7 +8,7 @@ from core.toys import schedule, session
 
 import dicache_core.engine.forward_pass as passes
 from dicache_core import CacheSession, SampleKey, resolve
-from dicache_core.engine.continuity import Trail
+from dicache_core.engine.input_jump import InputDistanceBound
 
 SIZE = 64
 
@@ -18,30 +18,30 @@ def noise(seed: int) -> torch.Tensor:
 
 
 def test_a_part_may_go_farther_than_the_whole_and_a_quarter_of_its_size():
-    trail = Trail()
-    assert trail.go_on(torch.full((2, 1, 8, 8), 4.0)) == math.inf
+    bound = InputDistanceBound()
+    assert bound.next(torch.full((2, 1, 8, 8), 4.0)) == math.inf
     moved = torch.full((2, 1, 8, 8), 4.0)
     moved[1] += 4.0  # the row that goes farthest counts
-    assert trail.go_on(moved) == pytest.approx(2.5 * 4.0 + 8.0 / 4)
-    assert trail.go_on(moved) == pytest.approx(8.0 / 4)
-    assert trail.go_on(moved[:1]) == math.inf, "another shape is another beginning"
+    assert bound.next(moved) == pytest.approx(2.5 * 4.0 + 8.0 / 4)
+    assert bound.next(moved) == pytest.approx(8.0 / 4)
+    assert bound.next(moved[:1]) == math.inf, "another shape is another beginning"
 
 
 def test_what_the_sampler_writes_over_later_was_copied():
-    trail, x = Trail(), torch.ones(1, 1, 8, 8)
-    trail.go_on(x)
+    bound, x = InputDistanceBound(), torch.ones(1, 1, 8, 8)
+    bound.next(x)
     x += 1.0
-    assert trail.go_on(x) == pytest.approx(2.5 * 1.0 + 2.0 / 4)
+    assert bound.next(x) == pytest.approx(2.5 * 1.0 + 2.0 / 4)
 
 
 def run(seen, preset="fast", steps=20):
     """Reasons of the calls of one stream that sees ``seen(call, x)`` of a sampler's falling ``x``."""
-    session, trail, reasons = CacheSession(resolve("flux", preset), schedule(steps)), Trail(), []
+    session, bound, reasons = CacheSession(resolve("flux", preset), schedule(steps)), InputDistanceBound(), []
     for call in range(steps):
         sigma = session.schedule.sigmas[call]
         x = sigma * noise(0)
         cache = session.forward(
-            [SampleKey("cond", 0)], session.schedule.step_at(sigma), seen(call, x), allowed=trail.go_on(x)
+            [SampleKey("cond", 0)], session.schedule.step_at(sigma), seen(call, x), max_distance=bound.next(x)
         )
         out = cache.forecast() if all(cache.decide()) else cache.observe(noise(0), x)
         assert out.isfinite().all()
@@ -76,12 +76,12 @@ def test_what_moves_once_is_computed_from_there_on():
 
 
 def test_a_stack_of_another_size_is_still_asked_whether_its_input_goes_on():
-    run, trail, reasons = session(threshold=9.0), Trail(), []
+    run, bound, reasons = session(threshold=9.0), InputDistanceBound(), []
     for call in range(9):
         x = run.schedule.sigmas[call] * noise(0)
         seen = torch.roll(x, 5 * (call >= 5), -1)  # it moves right behind the call at which the stack grows
         cache = run.forward([SampleKey("cond", 0)], run.schedule.step_at(run.schedule.sigmas[call]), seen,
-                            allowed=trail.go_on(x))  # fmt: skip
+                            max_distance=bound.next(x))  # fmt: skip
         state = torch.ones(1, 2 if call < 4 else 3, 2)
         cache.enter(state)
         cache.probe(state)
@@ -96,7 +96,7 @@ def test_it_adds_no_transfer(monkeypatch):
     monkeypatch.setattr(passes, "to_host", lambda sums, reduce: asked.append(len(sums)) or real(sums, reduce))
     run(lambda _call, x: x)
     with_doubts, asked[:] = list(asked), []
-    monkeypatch.setattr(Trail, "go_on", lambda *_: None)
+    monkeypatch.setattr(InputDistanceBound, "next", lambda *_: None)
     run(lambda _call, x: x)
     assert [count > 0 for count in with_doubts] == [count > 0 for count in asked]
     assert sum(with_doubts) > sum(asked)

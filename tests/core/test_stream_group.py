@@ -53,7 +53,7 @@ class Image:
             cache.enter(torch.ones_like(hm), modulated=hm)
             cache.probe(hm) if self.session.run.probe_depth else cache.decide()
             state = hm + 1
-            cache.estimate(state) if cache.all_reused else cache.complete(state)
+            cache.rebuild(state) if cache.all_reused else cache.complete(state)
             cache.observe(hm[:, None])
         self.session.close(cache, Stopwatch(CPU))
         for stream, decision in zip(streams, cache.decisions, strict=True):
@@ -279,7 +279,7 @@ def test_moving_windows_leave_nothing_behind():
         cache.enter(hidden(1.0, 1.0))
         cache.probe(hidden(1.0, 1.0))
         cache.complete(hidden(1.0, 1.0))
-    assert len(run.histories._joints) <= 2
+    assert len(run.histories._groups) <= 2
 
 
 def test_planned_rules_need_to_see_nothing():
