@@ -1,6 +1,7 @@
 """The parts of tools/real/ by hand: a workflow file as a prompt, the ways, the measures, the table."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -289,6 +290,13 @@ def test_the_table_by_hand():
         "| balanced | 10.5 | 2.50x | 35.5 | 30.0 | 0.900 | - | 1 of 2 |",
         "| fewer steps | 10 | 2.00x | 20.0 | 20.0 | 0.900 | - | - |",
     ]
+
+
+def test_the_page_leads_to_the_form():
+    page = (REPO / "docs" / "real.md").read_text(encoding="utf-8")
+    (form,) = re.findall(r"issues/new\?template=([\w.]+)\)", page)
+    text = (REPO / ".github" / "ISSUE_TEMPLATE" / form).read_text(encoding="utf-8")
+    assert all(f"label: {name}" in text for name in ("bench-real.json", "sheet.jpg"))
 
 
 def test_there_are_twenty_prompts_and_no_template_has_one():

@@ -2,8 +2,12 @@
 
 import io
 import json
+import os
+import signal
 import socket
+import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -27,6 +31,7 @@ from ways import WAYS, Bench
 pytestmark = pytest.mark.one_host
 
 STEPS = 14
+APPLY_TYPE = "DiCacheApply"
 SCHEMA = json.loads((REPO / "tests" / "golden" / "real.schema.json").read_text(encoding="utf-8"))
 WORKFLOW = json.loads((REPO / "tools" / "demo" / "workflows" / "testbed_flux.json").read_text(encoding="utf-8"))
 TEMPLATES = sorted((REPO / "example_workflows").glob("*.json"))
@@ -175,6 +180,77 @@ def test_a_video_from_an_api_export(desk):
     jsonschema.validate(desk.found, SCHEMA)
     assert (desk.found["family"], desk.found["images"]) == ("wan", SHAPES["wan"].frames)
     assert f", {SHAPES['wan'].frames} frames, 20 steps" in tables([desk.found])
+
+
+def test_two_experts_that_share_a_schedule(desk):
+    """Each has its own DiCache Apply: counts are its own, and fewer steps change over at the same part."""
+    graph = demo_graph(CAPTIONS[0])
+    shared = {key: value for key, value in graph[SAMPLER]["inputs"].items() if key not in ("seed", "denoise")}
+    shared |= {"steps": 24, "noise_seed": 0}
+    first = {"add_noise": "enable", "start_at_step": 0, "end_at_step": 10, "return_with_leftover_noise": "enable"}
+    second = {
+        "add_noise": "disable",
+        "start_at_step": 10,
+        "end_at_step": 10000,
+        "return_with_leftover_noise": "disable",
+    }
+    graph["low"] = {"class_type": APPLY_TYPE, "inputs": dict(graph[APPLY]["inputs"])}
+    graph["high"] = {"class_type": "KSamplerAdvanced", "inputs": {**shared, **first}}
+    graph[SAMPLER] = {
+        "class_type": "KSamplerAdvanced",
+        "inputs": {**shared, **second, "model": ["low", 0], "latent_image": ["high", 0]},
+    }
+    workflow = desk.folder / "api.json"
+    workflow.write_text(json.dumps(graph), encoding="utf-8")
+    assert desk.measure(1, workflow=workflow) == 0
+    jsonschema.validate(desk.found, SCHEMA)
+    runs = {run["way"]: run for run in desk.found["runs"]}
+    calls = {way: {part["node"]: part["computed"] for part in runs[way]["dicache"]} for way in ("balanced", "paper")}
+    assert set(calls["balanced"]) == {0, 1}
+    assert calls["balanced"] == calls["paper"]
+    assert runs["balanced"]["evaluations"] == 24
+    assert runs["fewer"]["steps"] == runs["balanced"]["computed"] < 24
+    assert runs["fewer"]["psnr"] > 10, "the second one goes on where the first one stopped"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends the signal of Ctrl+C")
+def test_ctrl_c_takes_the_prompt_back(server, desk):
+    """It stops in ComfyUI, too."""
+    workflow = desk.saved("long.json", steps=4000)
+    command = [sys.executable, bench_real.__file__, str(workflow), "--url", server.url, "--out", str(desk.out)]
+    with subprocess.Popen(
+        [*command, "--list", str(desk.folder / "captions.json")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert "loading" in process.stdout.readline()
+        wait_until(lambda: queue(server)["queue_running"])
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "stopped; the same command goes on from here"
+    wait_until(lambda: not queue(server)["queue_running"], patience=5.0)
+
+
+def queue(server) -> dict:
+    return json.loads(server.get("/queue"))
+
+
+def wait_until(condition, patience: float = 30.0) -> None:
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_another_python_is_told_to_take_comfyuis(tmp_path):
+    """One that has none of its packages."""
+    command = [sys.executable, "-S", "-E", bench_real.__file__, "x.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    (line,) = done.stderr.splitlines()
+    assert "run this with the Python of your ComfyUI" in line
+    assert done.returncode == 1
 
 
 def test_another_workflow_needs_another_folder(measured, capsys):

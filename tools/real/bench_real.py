@@ -23,12 +23,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from api_prompt import WorkflowError, api_prompt
-from comfy_client import Comfy, ComfyError, Done, Place, RunError
 from findings import run_of, speedup, worst_first
-from measures import DEFINITIONS, lpips_measure, psnr, ssim
-from real_sheet import draw, thumbnail
+
+try:
+    import numpy as np
+    from comfy_client import Comfy, ComfyError, Done, Place, RunError
+    from measures import DEFINITIONS, lpips_measure, psnr, ssim
+    from real_sheet import draw, thumbnail
+except ImportError as error:
+    sys.exit(f"{error}: run this with the Python of your ComfyUI, which has it")
 from ways import BALANCED, FEWER, TITLES, WAYS, WITHOUT, Bench
 
 REPO = Path(__file__).resolve().parents[2]
