@@ -14,6 +14,7 @@ import urllib.request
 import jsonschema
 import numpy as np
 import pytest
+from comfy_server import CELLS, ComfyServer
 from demo_graph import APPLY, SAMPLER, SAVE, demo_graph
 from layout import REPO
 from PIL import Image
@@ -147,6 +148,15 @@ def test_what_is_known_is_not_sampled_again(measured, capsys):
     assert measured.measure(2) == 0
     assert measured.found == before
     assert "loading" not in capsys.readouterr().out
+
+
+def test_begun_anew_everything_is_sampled_anew(host, tmp_path):
+    """A ComfyUI that keeps what its nodes made would hand it out in no time."""
+    with ComfyServer(host, arguments=("--cache-lru", "200"), cells=CELLS) as server:
+        desk = Desk(server.url, tmp_path)
+        for more in ((), ("--again",)):
+            assert desk.measure(1, *more) == 0
+            assert all(run["sampling_seconds"] > 0 for run in desk.found["runs"])
 
 
 def test_a_run_that_is_stopped_goes_on(desk, monkeypatch, capsys):
