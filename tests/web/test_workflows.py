@@ -45,6 +45,12 @@ def one_desk(browser, site, example_image):
     assert not complaints, "\n".join(complaints)
 
 
+@pytest.fixture(scope="module")
+def info(site) -> dict:
+    """What the server says of every node."""
+    return json.loads(site.get("/object_info"))
+
+
 def read(name: str) -> dict:
     return json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
 
@@ -92,11 +98,10 @@ PROMPT = """async () => {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_loads_and_validates(one_desk, site, name):
+def test_it_loads_and_validates(one_desk, site, info, name):
     """With the muted group switched on, too; and the values, which are saved by position, are in their places."""
     one_desk.load(name)
     before = one_desk.page.evaluate("async () => (await app.graphToPrompt()).output")
-    info = json.loads(site.get("/object_info"))
     assert api_prompt(read(name), info) == {
         key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in before.items()
     }, "a script that has no front end reads the file as it does"
