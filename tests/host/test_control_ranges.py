@@ -113,6 +113,8 @@ class Ranged:
         self.sigma_start, self.sigma_end = sigma_start, sigma_end
 
     def __call__(self, args):
+        if "transformer_options" not in args:
+            pytest.skip("this ComfyUI tells a patch in front of the blocks no noise level")
         if self.sigma_end <= args["transformer_options"]["sigmas"][0].item() <= self.sigma_start:
             args = {**args, "img": args["img"] * 1.2}
         return args
