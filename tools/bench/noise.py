@@ -147,6 +147,8 @@ def in_short(rows: Sequence[dict]) -> str:
     lines = []
     for preset in SPEEDS:
         found = [row for row in rows if row["preset"] == preset and "others" in row]
+        if not found:
+            continue
         own = [row["own"] for row in found]
         best = [max(row["others"][name]["psnr"] for name in ("paper", "easycache")) for row in found]
         ahead = sum(row["psnr"] > other for row, other in zip(own, best, strict=True))
