@@ -99,7 +99,7 @@ class CorrectedLine(AuditedPredictor):
         self.weighted_moments = (0.0, 0.0, 0.0)  # sums of W (l - l_b)^p over them, p = 0, 1, 2
         self.abs_weight_sum = 0.0  # sum of |W| over the calls that the correction is for
         self.dsigma_sum = 0.0  # how far they went, in sigma
-        self.correction: Tensor | None = None  # not made good yet, (C, ...) float32
+        self.correction: Tensor | None = None  # not applied yet, (C, ...) float32
         self.input_gain = 0.0  # of the correction in the output recorded last, see ``input_gain``
         self.weights_known = True  # whether the weight of every call so far was known
 
