@@ -38,7 +38,7 @@ def watching(pack: ModuleType) -> Iterator[Held]:
         for kind, names, kept in [
             (core.engine.sample_history.SampleHistory, ("record", "commit"), lambda sample: sample.held),
             (core.CacheSession, ("__init__",), lambda session: [session]),
-            (core.engine.input_jump.InputDistanceBound, ("go_on",), lambda trail: [trail, *trail.__dict__.values()]),
+            (core.engine.input_jump.InputDistanceBound, ("next",), lambda bound: [bound, *bound.__dict__.values()]),
         ]:
             for name in names:
                 patch.setattr(kind, name, after(getattr(kind, name), kept))

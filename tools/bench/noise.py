@@ -10,6 +10,7 @@ import argparse
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -77,9 +78,18 @@ def row_of(place: Place, preset: str) -> dict:
 
 
 def others_of(name: str, cells: Sequence[Steered], own: Sequence[dict]) -> list[dict]:
-    """The same cells another way, with as many computed calls as the images had in the mean."""
+    """The same cells another way, with as many computed calls as the images had in the mean.
+
+    Where that is all but one, each image has its own number of calls: else the other way would compute everything.
+    """
     ways = {"paper": Steered.paper_at, "easycache": easycache_at, "fewer": Steered.fewer_at}
-    return [ways[name](cell, found["calls"]) for cell, found in zip(cells, own, strict=True)]
+
+    def other(cell: Steered, found: dict) -> dict:
+        way = partial(ways[name], cell)
+        few = cell.reference[1] - found["calls"] < 2
+        return cell.at(found, way) if few else way(found["calls"])
+
+    return [other(cell, found) for cell, found in zip(cells, own, strict=True)]
 
 
 def easycache_at(cell: Steered, calls: float) -> dict:
@@ -187,9 +197,10 @@ def sheet(path: Path) -> None:
 
 def options() -> argparse.Namespace:
     parser = bench.parser(__doc__)
-    parser.add_argument("--model", action="append", choices=MODELS, help="only this one (repeatable); writes nothing")
+    parser.add_argument("--model", action="append", choices=MODELS, help="only this one (repeatable)")
     parser.add_argument("--images", default=IMAGES, help="spans of captions and noises, 12-15,28-31")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
+    parser.add_argument("--sampler", action="append", choices=SAMPLERS, help="only this one (repeatable)")
     parser.add_argument("--page", action="store_true", help="only make the table again")
     parser.add_argument("--sheet", type=Path, help="write a sheet of images here")
     return parser.parse_args()
@@ -197,17 +208,22 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     chosen = options()
+    places = [
+        replace(place, images=chosen.images)
+        for place in PLACES
+        if place.model in (chosen.model or MODELS) and place.sampler in (chosen.sampler or SAMPLERS)
+    ]
+    if chosen.quick:
+        places = [Place("flux", SAMPLERS[0], images="12-12", steps=QUICK_STEPS)]
     if not chosen.page:
-        places = [replace(p, images=chosen.images) for p in PLACES if p.model in (chosen.model or MODELS)]
-        if chosen.quick:
-            places = [Place("flux", SAMPLERS[0], images="12-12", steps=QUICK_STEPS)]
         rows = [row for found in bench.measured(measure, places, chosen.jobs, chosen.quick) for row in found]
         print(markdown(rows))
-        if chosen.quick or not chosen.model:
-            bench.write("noise.json", {"images": chosen.images, "rows": rows}, chosen.quick)
+        known = [] if chosen.quick else bench.results("noise.json")["rows"]
+        rows = bench.merged(known, rows, "model", "setting", "preset")
+        bench.write("noise.json", {"images": chosen.images, "rows": rows}, chosen.quick)
     if chosen.sheet:
         sheet(chosen.sheet)
-    if not (chosen.quick or chosen.model):
+    if not chosen.quick:
         bench.put(PAGE, added_noise=markdown(bench.results("noise.json")["rows"]))
 
 
