@@ -223,13 +223,23 @@ def test_two_experts_that_share_a_schedule(desk):
     assert runs["fewer"]["psnr"] > 10, "the second one goes on where the first one stopped"
 
 
+# What a shell starts in the background, tests among it, ignores Ctrl+C, and so does all that it starts.
+STARTED_BY_HAND = """
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends the signal of Ctrl+C")
 def test_ctrl_c_takes_the_prompt_back(server, desk):
     """It stops in ComfyUI, too."""
     workflow = desk.saved("long.json", steps=4000)
-    command = [sys.executable, bench_real.__file__, str(workflow), "--url", server.url, "--out", str(desk.out)]
+    arguments = [bench_real.__file__, str(workflow), "--url", server.url, "--out", str(desk.out)]
     with subprocess.Popen(
-        [*command, "--list", str(desk.folder / "captions.json")],
+        [sys.executable, "-c", STARTED_BY_HAND, *arguments, "--list", str(desk.folder / "captions.json")],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -24,6 +24,7 @@ from testbed.captions import CAPTIONS
 
 # Beside the plain one: loads that people have with such a model.
 LOADS = {"flux": (CONTROL, APART, NOISY), "wan": (GUIDED,), "sdxl": (GUIDED,)}
+ROUNDS_OF_NOISE = 6  # at least: in a shorter run too much of the first noise is left for a skip
 SLACK = 1.15  # of the testbed's wall time over (computed + skipped x probe share) / steps
 
 
@@ -76,7 +77,9 @@ def measure(comfy: Any, architecture: str, effort: Effort) -> dict:
         "decision_ms": decision_ms(sampler, 2 * effort.calls),
         "peers": peers(sampler, effort.steps, effort.runs),
     }
-    record["calls"] += [call_costs(replace(sampler, load=load), effort.others) for load in LOADS[architecture]]
+    for load in LOADS[architecture]:
+        rounds = max(effort.others, ROUNDS_OF_NOISE) if load is NOISY else effort.others
+        record["calls"].append(call_costs(replace(sampler, load=load), rounds))
     return record | ({"growth": growth(sampler, effort)} if architecture == "flux" else {})
 
 
