@@ -95,9 +95,7 @@ def others_of(name: str, cells: Sequence[Steered], own: Sequence[dict]) -> list[
 def easycache_at(cell: Steered, calls: float) -> dict:
     """The cell under EasyCache's rule, steered to so many computed calls."""
     steps = max(1, round(calls * cell.setting.steps / cell.reference[1]))
-    policy = replace(cell.core.policies.POLICIES["easycache"], target=str(steps))
-    config = replace(cell.core.resolve(cell.architecture, "published", policy=policy), few_steps=0)
-    return cell.once("easycache", steps, run=lambda: cell.cached(config))
+    return cell.once("easycache", steps, run=lambda: cell.cached(cell.counted("easycache", steps)))
 
 
 def summary(rows: Sequence[dict], total: float) -> dict:

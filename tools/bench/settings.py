@@ -143,7 +143,7 @@ class Steered(Cell):
         """The paper's rule, steered to as many computed calls; one step more where it would stay below."""
         steps, row = max(1, round(calls * self.setting.steps / self.reference[1])), {}
         for more in range(TRIES):
-            row = self.once("paper", steps + more, run=lambda n=steps + more: self.cached(self._papers(n)))
+            row = self.once("paper", steps + more, run=lambda n=steps + more: self.cached(self.counted("dicache", n)))
             if row["calls"] >= calls - BELOW:
                 break
         return row
@@ -170,7 +170,7 @@ class Steered(Cell):
         matrix products and attention."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        config = replace(self._papers(FEWEST_COMPUTED), target="", threshold=10.0, warmup_steps=1)
+        config = replace(self.counted("dicache", FEWEST_COMPUTED), target="", threshold=10.0, warmup_steps=1)
         runs, worked = [], []
         for model in (self.patcher(), self.comfy.pack.model_patchers.attach(self.patcher(), config, runs=runs)):
             with FlopCounterMode(display=False) as counted:
@@ -179,8 +179,9 @@ class Steered(Cell):
         skipped = sum(all(d.reuse for d in passed.decisions) for passed in runs[-1].passes)
         return 1 - (1 - worked[1] / worked[0]) * len(runs[-1].passes) / skipped
 
-    def _papers(self, steps: int) -> object:
-        policy = replace(self.core.policies.POLICIES["dicache"], target=str(steps))
+    def counted(self, policy: str, steps: int) -> object:
+        """Settings of a policy by name that computes so many steps."""
+        policy = replace(self.core.policies.POLICIES[policy], target=str(steps))
         return replace(self.core.resolve(self.architecture, "published", policy=policy), few_steps=0)
 
 
