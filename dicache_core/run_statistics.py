@@ -184,10 +184,8 @@ class RunStatistics:
     @property
     def saved_seconds(self) -> float:
         """Measured: what the reused ones would have cost at the median of the computed ones, less what they took."""
-        if self.computed_seconds is None:
-            return 0.0
-        spent = self.seconds(SKIPPED)
-        return len(spent) * self.computed_seconds - sum(spent)
+        computed, spent = self.computed_seconds, self.seconds(SKIPPED)
+        return 0.0 if computed is None else len(spent) * computed - sum(spent)
 
     @property
     def speedup(self) -> float | None:
