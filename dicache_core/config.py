@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .call_plan import CallPlan
 from .reasons import Reason
 from .schedule import ModelCall
 from .target import FEW_STEPS, Target
@@ -39,6 +40,7 @@ class CacheConfig:
         target: speed ("2x") or number of computed steps ("12") to meet, instead of the threshold; empty for neither.
         adaptive: whether the run itself decides how many skips it bears, which makes a target's speed an upper bound,
             see ``Target``.
+        plan: for the forecast method with a target: which calls are computed, in place of its own law.
         mask: for the rule "mask": "1,1,0,1", per step of the whole schedule, whether it is computed.
         magnitude_ratios: for the rule "magcache": per step of a calibrating run, magnitude of its residual over the one
             before.
@@ -62,6 +64,7 @@ class CacheConfig:
     architecture: str = ""
     target: str = ""
     adaptive: bool = False
+    plan: CallPlan | None = None
     mask: str = ""
     magnitude_ratios: tuple[float, ...] = ()
     residual_errors: tuple[tuple[float, ...], ...] = ()
@@ -116,6 +119,7 @@ class CacheConfig:
             f"residual_bits is {self.residual_bits}: write 16 (the model's own dtype) or 8",
         )
         parse_mask(self.mask)
+        _require(self.plan is None or self.target, "a plan needs a target such as 2x, which says how many calls it has")
         if self.target:
             Target.parse(self.target)
 

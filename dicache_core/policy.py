@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from .calibration import Calibration
+from .call_plan import CallPlan
 from .config import CacheConfig
 from .effective_settings import runs_probe
-from .methods.base import AuditedPredictor
+from .methods.base import AuditedPredictor, PacedIndicator
 from .methods.indicators import indicator_class
 from .methods.predictors import predictor_class
 from .target import FEW_STEPS, FEWEST_STEPS, Target
@@ -32,6 +33,7 @@ class Policy:
         warmup_steps: steps at the start that are always computed.
         max_consecutive: longest run of reused steps.
         target: speed to meet in place of the rule's own limit.
+        plan: as in ``CacheConfig``.
         mask: as in ``CacheConfig``.
         calibration: for calibrated rules; belongs to one architecture.
         thresholds: per architecture, for where ``threshold`` is ``None``.
@@ -49,6 +51,7 @@ class Policy:
     warmup_steps: int | None = None
     max_consecutive: int | None = None
     target: str | None = None
+    plan: CallPlan | None = None
     mask: str | None = None
     calibration: Calibration | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict, hash=False)
@@ -67,6 +70,8 @@ class Policy:
             raise ValueError(
                 f"target is {self.target!r}, but this policy follows its mask: empty target, or choose another policy"
             )
+        if self.plan and not issubclass(indicator_class(self.indicator), PacedIndicator):
+            raise ValueError("a plan says which calls the forecast method computes: this policy follows none")
         self.applied_to(CacheConfig())
 
     @property
@@ -96,6 +101,7 @@ class Policy:
         mine = {
             "threshold": threshold,
             "interval": self.interval,
+            "plan": self.plan,
             "mask": self.mask,
             "gamma_max": self.gamma_max,
             "probe_depth": self.probe_depth,

@@ -13,6 +13,7 @@ from ..reasons import Reason
 from ..schedule import ModelCall
 from .decision import Decision
 from .gates import Gate, SteeredGate
+from .plan_gate import PlanGate
 from .sample_history import SampleHistory
 
 
@@ -111,6 +112,10 @@ class StreamGroup:
     def _begin_again(self) -> None:
         indicator = indicator_class(self.config.indicator)(self.config)
         steered = self.config.target and not indicator.meets_target
-        limit = indicator.limit(self.config)
-        self._gate = SteeredGate(self.config, indicator) if steered else Gate(limit, indicator.accumulates)
+        if self.config.plan:
+            self._gate: Gate = PlanGate(self.config)
+        elif steered:
+            self._gate = SteeredGate(self.config, indicator)
+        else:
+            self._gate = Gate(indicator.limit(self.config), indicator.accumulates)
         self.consecutive = 0

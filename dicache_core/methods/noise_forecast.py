@@ -42,7 +42,7 @@ def for_schedule(config: CacheConfig, schedule: Schedule) -> CacheConfig:
 
     A sampler that adds little noise (an eta of a half, say) computes every call: Flux under one ended at 22 dB.  Under
     others a speed is an upper bound that images bear less of: 2x becomes 1.75x, 3x 2.25x, and with it falls what the
-    error estimate allows.
+    error estimate allows.  A plan found under others says nothing of them.
     """
     forecast = (config.indicator, config.predictor) == (ForecastRule.name, CorrectedLine.name)
     noisy = [sequence for sequence in schedule.sequences if sequence.next_weights]
@@ -51,7 +51,7 @@ def for_schedule(config: CacheConfig, schedule: Schedule) -> CacheConfig:
     target = config.target
     if config.speed_target and config.speed_target.factor > GENTLE:
         target = f"{GENTLE + STEEPNESS * (config.speed_target.factor - GENTLE):g}x"
-    return replace(config, indicator=NoiseRule.name, predictor=NoiseForecast.name, target=target)
+    return replace(config, indicator=NoiseRule.name, predictor=NoiseForecast.name, target=target, plan=None)
 
 
 def expected_pace(step: ModelCall) -> float:

@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..calibration import LARGEST_FILE
+from ..call_plan import CallPlan
 from ..config import CacheConfig
 from ..names import display_name
 from ..policies import chosen_policy
 from ..policy import Policy
 from .context import RunContext, SamplerFamily, TunedMatch
 
-VERSION = 2
+VERSION = 3
+OLDEST = 2  # had no plans
 MOST_STEPS = 1_000_000
 MOST_CHOICES = 64  # per model; of under 1000 characters each
 MOST_CALLS = 100  # of the model in a step
@@ -32,6 +34,7 @@ class Choice:
         policy, target: what to sample with, as ``chosen_policy`` reads them.
         speed: that was measured.
         psnr, ssim: lowest that were measured; ``psnr`` in decibels.
+        plan: which calls the forecast method computes, where a search found better ones than its own.
     """
 
     context: RunContext
@@ -41,6 +44,7 @@ class Choice:
     speed: float
     psnr: float
     ssim: float
+    plan: CallPlan | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.context.calls <= MOST_CALLS or not 1 <= self.context.steps <= MOST_STEPS:
@@ -56,7 +60,7 @@ class Choice:
 
     def made(self) -> Policy:
         """The policy, for ``resolve``."""
-        return chosen_policy(self.policy, target=self.target)
+        return planned(chosen_policy(self.policy, target=self.target), self.plan)
 
     @classmethod
     def read(cls, content: Any) -> Choice:
@@ -71,7 +75,8 @@ class Choice:
             where = _as(dict, content["context"])
             kinds = {"steps": int, "patched": bool, "begin": (int, float), "end": (int, float), "calls": int}
             parts = {name: _as(kind, where[name]) for name, kind in kinds.items()}
-            return cls(RunContext(SamplerFamily(_as(str, where["sampler"])), **parts), **texts, **numbers)
+            context = RunContext(SamplerFamily(_as(str, where["sampler"])), **parts)
+            return cls(context, **texts, **numbers, plan=read_plan(content.get("plan")))
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"{type(error).__name__} {error}") from None
 
@@ -113,7 +118,10 @@ class TunedModel:
         """With one more, in place of an earlier one for the same steps of the same schedule and kind of sampler."""
         same = replace(choice.context, patched=False)
         others = [c for c in self.choices if replace(c.context, patched=False) != same]
-        return TunedModel(self.architecture, self.fingerprint, (*others, choice)[-MOST_CHOICES:])
+        kept = TunedModel(self.architecture, self.fingerprint, (*others, choice)[-MOST_CHOICES:])
+        while len(kept.to_json()) > LARGEST_FILE:  # plans of many calls
+            kept = replace(kept, choices=kept.choices[1:])
+        return kept
 
     def describe(self) -> str:
         """A line per choice."""
@@ -121,6 +129,7 @@ class TunedModel:
             f"{display_name(self.architecture)} ({self.fingerprint[:8]}), {c.context.range[0]} to "
             f"{c.context.range[1]} steps, {c.context.sampler_text}{_part(c.context)}: {c.policy} {c.target}".rstrip()
             + f" for {c.goal!r}: {c.speed:.2f}x, PSNR {c.psnr:.1f} dB, SSIM {c.ssim:.3f}"
+            + (", with a plan" if c.plan else "")
             + (", tuned with a LoRA" if c.context.patched else "")
             for c in self.choices
         )
@@ -143,8 +152,8 @@ class TunedModel:
             raise ValueError(f"it is not JSON ({error}): {AGAIN}") from None
         if not isinstance(content, dict) or "version" not in content:
             raise ValueError(f"DiCache Tune did not write it: {AGAIN}")
-        if content["version"] != VERSION:
-            raise ValueError(f"it has version {content['version']!r}, this pack reads {VERSION}: {AGAIN}")
+        if type(content["version"]) is not int or not OLDEST <= content["version"] <= VERSION:
+            raise ValueError(f"it has version {content['version']!r}, this pack reads {OLDEST} to {VERSION}: {AGAIN}")
         try:
             names = [_as(str, content[name]) for name in ("architecture", "fingerprint")]
             choices = tuple(map(Choice.read, _as(list, content["choices"])))
@@ -170,6 +179,23 @@ class TunedSettings:
     def for_run(self, context: RunContext) -> tuple[CacheConfig, TunedMatch]:
         choice, tuned_match = self.remembered.match(context)
         return (self.fallback if choice is None else self.configs[choice]), tuned_match
+
+
+def planned(policy: Policy, plan: CallPlan | None) -> Policy:
+    """A policy that follows a plan, from its second call on, where there is one."""
+    return policy if plan is None else replace(policy, plan=plan, warmup_steps=1)
+
+
+def read_plan(content: Any) -> CallPlan | None:
+    """What ``asdict`` made of a plan, or of none.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: for anything else.
+    """
+    if content is None:
+        return None
+    shares = tuple(float(_as((int, float), share)) for share in _as(list, _as(dict, content)["shares"]))
+    return CallPlan(shares, _as(int, content["calls"]))
 
 
 def _part(context: RunContext) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from dicache_core import DEFAULT_PRESET, TUNED_MATCH_TEXTS, CacheConfig, Choice, RunContext, TunedSettings, resolve
 from dicache_core.calibration import LARGEST_FILE
+from dicache_core.call_plan import CallPlan
 from dicache_core.comparison import settings_of
 from dicache_core.policies import chosen_policy
 from dicache_core.presets import needs_tuned
@@ -19,6 +20,9 @@ PLAIN, NOISY = SamplerFamily.DETERMINISTIC, SamplerFamily.STOCHASTIC
 def choice(steps: int = 30, sampler: SamplerFamily = PLAIN, patched: bool = False, **changes) -> Choice:
     numbers = dict(goal="close", policy="forecast", target="2x", speed=1.9, psnr=31.0, ssim=0.95) | changes
     return Choice(RunContext(sampler, steps, patched), **numbers)
+
+
+PLAN = CallPlan((0.0, 0.25, 1.0), 30)
 
 
 def remembered(*choices: Choice) -> TunedModel:
@@ -124,8 +128,24 @@ def test_every_word_says_what_to_run_and_which_preset_took_its_place():
 
 
 def test_there_and_back():
-    known = remembered(choice(), choice(12, NOISY, True, policy="dicache", target=""))
+    known = remembered(choice(), choice(12, NOISY, True, policy="dicache", target=""), choice(9, plan=PLAN))
     assert TunedModel.from_json(known.to_json()) == known
+
+
+def test_a_choice_with_a_plan_is_the_policy_that_follows_it():
+    policy = choice(plan=PLAN).made()
+    assert (policy.target, policy.plan) == ("2x", PLAN)
+    config = resolve("flux", "tuned", tuned=policy)
+    assert (config.plan, config.warmup_steps) == (PLAN, 1)
+    assert resolve("flux", "tuned", tuned=choice().made()).plan is None
+    assert "with a plan" in remembered(choice(plan=PLAN)).describe()
+    assert "with a plan" not in remembered(choice()).describe()
+
+
+def test_a_file_of_the_version_without_plans_is_read():
+    content = json.loads(remembered(choice()).to_json())
+    del content["choices"][0]["plan"]
+    assert TunedModel.from_json(json.dumps({**content, "version": 2})) == remembered(choice())
 
 
 def test_the_largest_file_can_be_read():
@@ -138,6 +158,17 @@ def test_the_largest_file_can_be_read():
         known = known.with_choice(one)
     assert known.choices == tuple(long[-MOST_CHOICES:])
     assert len(known.to_json()) <= LARGEST_FILE
+    assert TunedModel.from_json(known.to_json()) == known
+
+
+def test_plans_of_many_calls_leave_room_for_fewer_choices():
+    long = CallPlan(tuple(i / 500 for i in range(500)), 1000)
+    known = remembered()
+    for steps in range(1, 30):
+        known = known.with_choice(choice(steps, plan=long))
+    assert len(known.to_json()) <= LARGEST_FILE
+    assert 4 < len(known.choices) < 29
+    assert known.choices[-1].context.steps == 29
     assert TunedModel.from_json(known.to_json()) == known
 
 
@@ -193,6 +224,18 @@ def changed(**changes) -> str:
         changed(choices__n0__context__sampler="adds no noise"),
         changed(choices__n0__context__calls=0),
         changed(choices__n0__context__calls="1"),
+        changed(choices__n0__plan=[0.0, 1.0]),
+        changed(choices__n0__plan={"calls": 30}),
+        changed(choices__n0__plan={"shares": [0.0, 1.0]}),
+        changed(choices__n0__plan={"shares": "0, 1", "calls": 30}),
+        changed(choices__n0__plan={"shares": [0.0, "1"], "calls": 30}),
+        changed(choices__n0__plan={"shares": [0.0, True], "calls": 30}),
+        changed(choices__n0__plan={"shares": [0.0, float("nan")], "calls": 30}),
+        changed(choices__n0__plan={"shares": [0.0, 10**400], "calls": 30}),
+        changed(choices__n0__plan={"shares": [1.0, 0.0], "calls": 30}),
+        changed(choices__n0__plan={"shares": [0.0, 1.0], "calls": 30.5}),
+        changed(choices__n0__plan={"shares": [0.0, 1.0], "calls": 30}, choices__n0__policy="dicache"),
+        changed(version=True),
         " " * LARGEST_FILE + remembered(choice()).to_json(),
     ],
     ids=lambda text: repr(text[-40:]),
