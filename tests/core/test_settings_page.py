@@ -76,6 +76,23 @@ def test_students_are_only_measured_at_few_steps():
         assert max(setting.steps for setting in CHECKPOINTS[name].settings) <= 8
 
 
+@pytest.mark.parametrize("model", CHECKPOINTS.values(), ids=CHECKPOINTS)
+def test_every_model_is_measured_at_twice_its_size_and_at_its_largest(model):
+    scales = sorted({setting.scale for setting in model.settings})
+    assert 2.0 in scales
+    assert scales[-1] > 2 or model.model.size * scales[-1] == 32, (
+        "of the students of Flux twice is what it was trained at"
+    )
+
+
+def test_the_verdict_counts_cells_at_larger_sizes_and_a_row_says_how_much_larger():
+    larger = row(30, 31, 28) | {"setting": "double20"}
+    told = settings.verdict([larger, row(30, 29, 28) | {"setting": "large20"}, row(30, 31, 28)])
+    assert "At larger sizes it is first in 1 of 2 cells (50.0%)." in told
+    assert "At larger" not in settings.verdict([row(30, 31, 28)])
+    assert "20 steps, 2 times the edge, 16 images" in settings.rows_of([larger])
+
+
 def test_the_page_says_what_the_results_say():
     page = settings.PAGE.read_text(encoding="utf-8")
     assert written(page, "settings", settings.markdown(results("settings.json")["rows"])) == page
