@@ -108,6 +108,13 @@ def own_model_was_measured(ran: Ran) -> None:
     assert (folder / "sheet.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
+def hard_images_were_measured(ran: Ran) -> None:
+    (row,) = ran.written("hard.json")["rows"]
+    for way in ("own", "paper", "fewer"):
+        assert row[way]["psnr_mean"] >= row[way]["psnr_six"] >= row[way]["psnr_worst"] > 0
+    assert row["own"]["calls"] < row["calls"]
+
+
 def crowd_was_served(ran: Ran) -> None:
     found = ran.written("soak.json")
     assert set(found) == set(committed("soak.json"))
@@ -165,6 +172,7 @@ TABLE = {
     "bench-speed": Target("--quick", speed_was_measured),
     "bench-quality": Target("--quick", rows_as_committed("quality.json")),
     "bench-settings": Target("--quick", rows_as_committed("settings.json", lambda found: found["rows"])),
+    "bench-hard": Target("--quick", hard_images_were_measured),
     "bench-noise": Target("--quick", rows_as_committed("noise.json", lambda found: found["rows"])),
     "bench-tune": Target("--quick", rows_as_committed("tune.json", lambda found: found["rows"])),
     "bench-risk": Target("--quick", risk_was_told),
