@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .calibration import Calibration
+from .call_plan import CallPlan
 from .config import check_threshold, parse_mask
 from .methods import (
     cachequant,
@@ -138,10 +139,12 @@ def chosen_policy(
     warmup_steps: int | None = None,
     mask: str = "",
     calibration: Calibration | None = None,
+    plan: CallPlan | None = None,
 ) -> Policy:
     """The policy of that name with the numbers that the user typed; ``None`` and "" were not typed.
 
-    ``mask`` and ``curve`` go to the policies that read them and to no other.
+    ``mask`` and ``curve`` go to the policies that read them and to no other.  A ``plan`` is followed from its second
+    call on.
 
     Raises:
         ValueError: there is no such policy, or it does not use a value.
@@ -163,4 +166,6 @@ def chosen_policy(
         typed["mask"] = mask
     if calibration is not None and policy.calibrated:
         typed["calibration"] = calibration
+    if plan is not None:
+        typed |= {"plan": plan, "warmup_steps": 1}
     return replace(policy, **typed)

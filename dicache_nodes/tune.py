@@ -181,10 +181,12 @@ class DiCacheTune(io.ComfyNode):
             cls.hidden.unique_id,
         )
         result, plot = found.result, rendering.tune_plot(found.result, goal)
-        report = rendering.tune_report(result, words, goal, found.context, found.file, found.unsaved)
+        report = rendering.tune_report(
+            result, words, goal, found.context, found.file, found.unsaved, found.no_search, found.search_seconds
+        )
         video, counted = is_video(latent_image), (found.steps, found.evaluations)
         sheet = rendering.tune_sheet(result, found.pictures, *counted, video) if vae else None
-        text = rendering.tune_text(result, words, found.unsaved)
+        text = rendering.tune_text(result, words, found.unsaved, found.no_search)
         pictures = nothing("Connect a VAE to DiCache Tune to get images.") if sheet is None else sheet
         batches = [batch for batch in (sheet, plot) if batch is not None]
         seen = [image for batch in batches for image in ui.PreviewImage(batch, cls=cls).as_dict()["images"]]

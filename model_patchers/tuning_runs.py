@@ -12,6 +12,7 @@ from typing import Any
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..dicache_core import (
@@ -29,17 +30,20 @@ from ..dicache_core import (
 )
 from ..dicache_core.presets import PUBLISHED
 from ..dicache_core.quality import Similarity
-from ..dicache_core.tuning.search import EVERYTHING, SEEDS, Candidate, Ladder, search
+from ..dicache_core.tuning.plan_finder import NoSearch, PlanFinder
+from ..dicache_core.tuning.search import EVERYTHING, OWN, PLANS, SEEDS, Candidate, Ladder, search
 from .attach import attach, detach
 from .compare import Latent, Sampling, _timed, picture_part
 from .files import user_folder
 from .fingerprint import fingerprint
+from .reference_outputs import ReferenceOutputs
 from .registry import architecture_of, family_of
 from .server_events import ServerEvents
 from .tuned_files import remember
 
 MORE_PROMPTS = ("positive_2", "positive_3", "positive_4")
 UNPUBLISHED = Candidate("dicache", "2x")  # the paper's rule where it has no number
+KEY = "dicache_tune"
 SHORTEST_INTERVAL = 0.5  # seconds between two lines of text on the node
 
 log = logging.getLogger("dicache")
@@ -58,7 +62,9 @@ class Tuned:
         steps, evaluations: of a run; some samplers evaluate the model more than once for a step.
         file: the name of the file that remembers it; of two experts, of the first one's. Empty where it is not saved.
         unsaved: why it is not saved, in words.
-        images: per trial to be shown (full, chosen, next faster), per prompt ``(N, H, W, C)``: from its first seed.
+        pictures: per trial to be shown (full, chosen, next faster), per prompt ``(N, H, W, C)``: from its first seed.
+        no_search: why no plan was searched, in words; empty where one was.
+        search_seconds: that the search of plans took.
     """
 
     result: SearchResult
@@ -68,6 +74,8 @@ class Tuned:
     file: str
     unsaved: str
     pictures: list[list[Tensor]]
+    no_search: str
+    search_seconds: float
 
 
 def as_samplings(latent: Latent, positive: Any = None, seed: int = 0, **sampler: Any) -> list[Sampling]:
@@ -101,9 +109,9 @@ def tune(
     for model in models:
         fingerprint(model)  # one whose weights cannot be read is told now, not at the end
     others = _others(models[0])
-    progress = Progress(node_id, samplings, 1 + Ladder.of(goal).most_trials + len(others))
+    progress = Progress(node_id, samplings, 1 + Ladder.of(goal).most_trials + PLANS + len(others))
     bench = Bench([detach(model) for model in models], samplings, see, similarity, progress)
-    result = search(goal, bench.full(), others, bench.measure)
+    result = search(goal, bench.full(), others, bench.measure, bench.finder.find)
     progress.end()
     shown = [trial for trial in (result.trials[0], result.chosen, result.next_faster) if trial is not None]
     chosen, worst = result.chosen, result.chosen.worst
@@ -115,10 +123,15 @@ def tune(
         chosen.speed,
         worst.psnr,
         worst.ssim,
+        chosen.candidate.plan,
     )
     file, unsaved = _remembered(models, choice, node_id)
     pictures = [bench.pictures(trial) for trial in dict.fromkeys(shown)]
-    return Tuned(result, bench.context, samplings[0].total, bench.evaluations, file, unsaved, pictures)
+    no_search, seconds = bench.finder.no_search, bench.finder.seconds
+    return Tuned(
+        result, bench.context, samplings[0].total, bench.evaluations, file, unsaved, pictures,
+        "" if no_search is None else no_search.value, seconds,
+    )  # fmt: skip
 
 
 def _remembered(models: Sequence[ModelPatcher], choice: Choice, node_id: str | None) -> tuple[str, str]:
@@ -148,6 +161,7 @@ class Bench:
         models: without a cache.
         context: of the runs, once there was one.
         evaluations: of the model in one of them, where everything is computed.
+        finder: of plans, by what these runs show.
     """
 
     models: Sequence[ModelPatcher]
@@ -157,11 +171,14 @@ class Bench:
     progress: Progress
     context: RunContext = field(init=False)
     evaluations: int = field(init=False)
+    finder: PlanFinder = field(default_factory=PlanFinder)
     _reference: list[Tensor] = field(default_factory=list)
     _latents: dict[Candidate, list[Tensor]] = field(default_factory=dict)
 
     def full(self) -> Trial:
         """Everything computed.  One step comes before, which pays for loading weights and choosing kernels."""
+        if len(self.models) > 1:
+            self.finder.no_search = NoSearch.TWO_MODELS
         _timed(self.models, self.samplings[0], lambda _step: None, last_step=1)
         return self._trial(EVERYTHING, resolve(self.architecture, threshold=0.0), lambda _trial: False)
 
@@ -181,16 +198,27 @@ class Bench:
         runs: list[RunStatistics] = []
         models = [attach(model, config, runs=runs) for model in self.models]
         latents = self._latents.setdefault(candidate, [])
+        outputs = ReferenceOutputs(self.finder)
+        if candidate == EVERYTHING:
+            for model in models:
+                model.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, outputs)
         similarities: list[Similarity] = []
         total = 0.0
         for number, sampling in enumerate(self.samplings):
             samples, seconds = _timed(models, sampling, self.progress.steps(candidate, number))
             latents.append(picture_part(samples).cpu())
             total += seconds
+            if candidate == EVERYTHING:
+                outputs.end_run()
+            elif candidate.policy == OWN:
+                self._learn(candidate, number, runs[-1])
             similarities += self._similarities(number, self.see(samples).cpu(), len(latents[-1]))
             computed, calls = sum(run.calls_computed for run in runs), sum(len(run.passes) for run in runs)
             done, in_all = number + 1, len(self.samplings)
-            trial = Trial(candidate, tuple(similarities), time_share(runs), computed, calls, total, done, in_all)
+            trial = Trial(
+                candidate, tuple(similarities), time_share(runs), computed, calls, total, done, in_all,
+                computed_calls(runs[0]),
+            )  # fmt: skip
             if enough(trial):
                 break
         if candidate == EVERYTHING:
@@ -200,6 +228,12 @@ class Bench:
             self.context = replace(runs[0].run_context, end=last.end)
         self.progress.trial_done()
         return trial
+
+    def _learn(self, candidate: Candidate, number: int, run: RunStatistics) -> None:
+        """Hand the finder the run of a sampling: by how much each of its latents differs from the reference's."""
+        samples, reference = self._latents[candidate][number], self._latents[EVERYTHING][number]
+        errors = (samples.float() - reference.float()).square().flatten(1).mean(1)
+        self.finder.add_run(candidate.target, run, number * len(samples), errors.tolist())
 
     def _similarities(self, number: int, pictures: Tensor, samples: int) -> list[Similarity]:
         """Of every sample of a prompt, all frames of a video together."""
@@ -212,6 +246,11 @@ class Bench:
 
     def _similarity(self, pictures: Tensor, reference: Tensor) -> tuple[float, float]:
         return (torch.inf, 1.0) if torch.equal(pictures, reference) else self.similarity(pictures, reference)
+
+
+def computed_calls(run: RunStatistics) -> tuple[int, ...]:
+    """The model evaluations of a run that were computed for its first sample, by number."""
+    return tuple(sorted({passed.evaluation for passed in run.passes if not passed.decisions[0].reuse}))
 
 
 def time_share(runs: Sequence[RunStatistics]) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from ..call_plan import CallPlan
 from ..policies import NAMED, chosen_policy
 from ..policy import Policy
 from ..quality import LARGEST_PSNR, QualityBound, Similarity
@@ -25,26 +26,32 @@ USUAL_WEIGHT = 4  # measured images that weigh as much as that
 SEEDS = 2  # noises that each prompt is sampled from: another one tells as much as another prompt
 MOST_FULL_RUNS = 6  # of all prompts, once each: what a search may cost
 NINE_OF_TEN = 1.28  # standard deviations below the mean that nine of ten stay above
+SURE = 1.64  # standard errors of a mean: it is above 0 in nineteen of twenty cases
+PLANS = 2  # that a search found and that are tried
 NO_GAIN = 0.98  # of the time of a full run: who needs more gains nothing
 ROUNDING = 0.98  # of a speed: half a step of thirty
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A setting that can be tried: a policy by name, and its target where it has one."""
+    """A setting that can be tried: a policy by name, its target where it has one, and the plan that it follows."""
 
     policy: str
     target: str = ""
+    plan: CallPlan | None = None
+    plan_name: str = ""
 
     @property
     def made(self) -> Policy:
         """The policy for DiCache Apply."""
-        return chosen_policy(self.policy, target=self.target)
+        return chosen_policy(self.policy, target=self.target, plan=self.plan)
 
     @property
     def label(self) -> str:
         """For people: a speed for this pack's own, a name without what is said of it for another."""
-        return self.target if self.policy == OWN else f"{NAMED[self.policy].title} {self.target}".strip()
+        if self.policy != OWN:
+            return f"{NAMED[self.policy].title} {self.target}".strip()
+        return f"{self.target}, {self.plan_name}" if self.plan else self.target
 
 
 EVERYTHING = Candidate(OWN, "1x")  # computes every step
@@ -60,6 +67,7 @@ class Trial:
         computed, calls: of the model, over all images that were measured.
         seconds: of the sampler.
         runs, runs_in_all: of the sampler, each with its own prompt and noise; fewer than all where it was given up.
+        computed_calls: of the first image, by number.
     """
 
     candidate: Candidate
@@ -70,6 +78,7 @@ class Trial:
     seconds: float
     runs: int
     runs_in_all: int
+    computed_calls: tuple[int, ...] = ()
 
     @property
     def speed(self) -> float:
@@ -83,6 +92,11 @@ class Trial:
     def unseen(self) -> int:
         """Pictures that it was given up before."""
         return len(self.similarities) * (self.runs_in_all - self.runs) // self.runs
+
+    @property
+    def pooled_error(self) -> float:
+        """The squared error in the mean of the images, by which the far ones decide; 1 is that of 0 dB."""
+        return fmean(10 ** (-found.psnr / 10) for found in self.similarities)
 
     @property
     def worst(self) -> Similarity:
@@ -141,6 +155,7 @@ class ReachSpeed:
 
 Goal = KeepQuality | ReachSpeed
 Measure = Callable[[Candidate, Callable[[Trial], bool]], Trial]
+FindPlans = Callable[[str], Sequence[CallPlan]]
 
 
 @dataclass(frozen=True)
@@ -190,13 +205,15 @@ class SearchResult:
         return SEEDS * sum(trial.computed for trial in self.trials) / self.trials[0].computed
 
 
-def search(goal: Goal, full: Trial, others: Iterable[Candidate], measure: Measure) -> SearchResult:
-    """Try the ladder by halves, best first, and then each of the ``others`` that can still win.
+def search(
+    goal: Goal, full: Trial, others: Iterable[Candidate], measure: Measure, find_plans: FindPlans = lambda _target: ()
+) -> SearchResult:
+    """Try the ladder by halves, best first, then plans, and then each of the ``others`` that can still win.
 
     ``full`` is the run without a cache.  ``measure(candidate, enough)`` samples image after image and may stop as
     soon as ``enough`` of what it has so far holds: then more of them would change nothing, or cost more than
     ``MOST_FULL_RUNS``.  Faster settings of the ladder are taken to be less close, which is what lets half of it be left
-    out with each trial.
+    out with each trial.  ``find_plans`` says which plans for a speed that was tried may be closer, the best first.
     """
     trials, best = [full], full
     run = full.computed / full.runs  # what one more run of the sampler costs at most
@@ -213,6 +230,17 @@ def search(goal: Goal, full: Trial, others: Iterable[Candidate], measure: Measur
         trials.append(measure(candidate, enough))
         best = _better(goal, trials[-1], best, full)
         learn(goal.granted(trials[-1]))
+    law = best
+    for candidate in _with_plans(goal, trials, best, find_plans):
+        if left() < run:
+            break
+        trials.append(measure(candidate, enough))
+        if candidate.target == law.candidate.target:
+            best = trials[-1] if _replaces(trials[-1], law, goal) else best
+        else:
+            best = _better(goal, trials[-1], best, full)
+        if best is not law:
+            break
     for candidate in others:
         if left() < run:
             break
@@ -241,6 +269,27 @@ def _by_halves(ladder: Ladder, towards_faster: bool) -> Iterator[tuple[Candidate
         middle = (low + high) // 2
 
 
+def _with_plans(goal: Goal, trials: Sequence[Trial], best: Trial, find_plans: FindPlans) -> Iterator[Candidate]:
+    """What to try with plans, best first.
+
+    For a quality a plan at the next faster speed, which may keep it where the method's own did not, and one at the
+    speed that was found; for a speed the two best at that.
+    """
+    names = ("plan", "second plan")
+    faster = max((trial for trial in trials if trial.time < best.time), key=lambda trial: trial.time, default=None)
+    keeps = isinstance(goal, KeepQuality) and faster is not None
+    tried = [(faster, 1), (best, 1)] if keeps else [(best, PLANS)]
+    for trial, most in tried:
+        if trial.candidate != EVERYTHING:
+            for name, plan in zip(names, find_plans(trial.candidate.target)[:most], strict=False):
+                yield Candidate(OWN, trial.candidate.target, plan, name)
+
+
+def _replaces(trial: Trial, law: Trial, goal: Goal) -> bool:
+    """Whether a plan takes the place of the method's own at the same speed: closer, and with no call more."""
+    return goal.granted(trial) and trial.computed <= law.computed and surely_closer(trial, law)
+
+
 def _better(goal: Goal, trial: Trial, best: Trial, full: Trial) -> Trial:
     wins = goal.granted(trial) and trial.time < NO_GAIN and (best is full or goal.better(trial, best))
     return trial if wins else best
@@ -264,7 +313,22 @@ def lower_bound(values: Sequence[float], far: float) -> float:
     above ``far`` count as that: images without any difference say nothing of the spread of others.
     """
     near = [min(value, far) for value in values]
-    freedom = len(near) - 1
-    own = stdev(near) ** 2 if freedom else 0.0
-    spread = math.sqrt((USUAL_WEIGHT * USUAL_SPREAD**2 + freedom * own) / (USUAL_WEIGHT + freedom))
-    return fmean(near) - NINE_OF_TEN * spread * math.sqrt(1 + 1 / len(near))
+    return fmean(near) - NINE_OF_TEN * _spread(near) * math.sqrt(1 + 1 / len(near))
+
+
+def surely_closer(one: Trial, other: Trial) -> bool:
+    """Whether ``one`` can be expected to be closer on other images, too.
+
+    The pooled error has to be smaller, and what is gained in the mean of the images more than what a choice among so
+    few of them gains by chance: small models jump by several decibels where a single call is moved.
+    """
+    gains = [mine.psnr - theirs.psnr for mine, theirs in zip(one.similarities, other.similarities, strict=False)]
+    sure = fmean(gains) > SURE * _spread(gains) / math.sqrt(len(gains))
+    return one.whole and other.whole and one.pooled_error < other.pooled_error and sure
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Of these and the usual one together, in decibels."""
+    freedom = len(values) - 1
+    own = stdev(values) ** 2 if freedom else 0.0
+    return math.sqrt((USUAL_WEIGHT * USUAL_SPREAD**2 + freedom * own) / (USUAL_WEIGHT + freedom))

@@ -60,7 +60,7 @@ class Choice:
 
     def made(self) -> Policy:
         """The policy, for ``resolve``."""
-        return planned(chosen_policy(self.policy, target=self.target), self.plan)
+        return chosen_policy(self.policy, target=self.target, plan=self.plan)
 
     @classmethod
     def read(cls, content: Any) -> Choice:
@@ -179,11 +179,6 @@ class TunedSettings:
     def for_run(self, context: RunContext) -> tuple[CacheConfig, TunedMatch]:
         choice, tuned_match = self.remembered.match(context)
         return (self.fallback if choice is None else self.configs[choice]), tuned_match
-
-
-def planned(policy: Policy, plan: CallPlan | None) -> Policy:
-    """A policy that follows a plan, from its second call on, where there is one."""
-    return policy if plan is None else replace(policy, plan=plan, warmup_steps=1)
 
 
 def read_plan(content: Any) -> CallPlan | None:

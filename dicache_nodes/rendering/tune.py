@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FULL = "without DiCache"
 MARGIN = "margin for 9 of 10 images"
+MOST_ROWS = 8  # of computed steps on the plot
 HIGHEST = 60.0  # decibels on the plot: beyond it there is nothing to see
 
 
@@ -28,9 +29,9 @@ def check_tuning() -> None:
     blank_figure()
 
 
-def tune_text(result: SearchResult, goal: str, unsaved: str = "") -> str:
-    """A few lines about what was chosen, what it cost to find out, and why it is not saved."""
-    found = _found_text(result, goal)
+def tune_text(result: SearchResult, goal: str, unsaved: str = "", no_search: str = "") -> str:
+    """A few lines: what was chosen, what it cost to find out, why no plan was searched, and why it is not saved."""
+    found = _found_text(result, goal) + (f"\nNo plan was searched: {no_search}." if no_search else "")
     if not unsaved:
         return f"{found}\nSaved. Set the preset of DiCache Apply to tuned."
     return f"{found}\nNot saved: {unsaved}. To use it, connect the policy output to DiCache Apply."
@@ -48,7 +49,14 @@ def _found_text(result: SearchResult, goal: str) -> str:
 
 
 def tune_report(
-    result: SearchResult, goal_text: str, goal: Goal, context: RunContext, file: str, unsaved: str = ""
+    result: SearchResult,
+    goal_text: str,
+    goal: Goal,
+    context: RunContext,
+    file: str,
+    unsaved: str = "",
+    no_search: str = "",
+    search_seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Everything, for JSON."""
     return {
@@ -63,11 +71,14 @@ def tune_report(
         "schedule_part": [context.begin, context.end],
         "remembered_in": file or None,
         "not_saved": unsaved or None,
+        "plan_search": {"seconds": round(search_seconds, 3), "not_searched": no_search or None},
         "trials": [
             {
                 "setting": trial.candidate.label,
                 "policy": trial.candidate.policy,
                 "target": trial.candidate.target,
+                "plan": trial.candidate.plan and asdict(trial.candidate.plan),
+                "computed_steps": list(trial.computed_calls),
                 "chosen": trial is result.chosen,
                 "keeps": goal.granted(trial),
                 "speed": trial.speed,
@@ -129,9 +140,13 @@ def _draw_margin(axis: Axes, x: float, worst: float, expected: float) -> None:
 
 
 def tune_plot(result: SearchResult, goal: Goal) -> Tensor:
-    """The worst image's PSNR against time, of everything that was tried ``(1, 960, 1280, 3)``."""
+    """The worst image's PSNR against time, of everything that was tried, and below it which steps each computed
+    ``(1, 960, 1280, 3)``."""
     figure = blank_figure()
-    axis = figure.subplots()
+    drawn = [trial for trial in result.trials[1:] if trial.computed_calls][-MOST_ROWS:]
+    axis, *below = figure.subplots(
+        1 + bool(drawn), 1, squeeze=False, gridspec_kw={"height_ratios": [3, 1 + 0.2 * len(drawn)][: 1 + bool(drawn)]}
+    )[:, 0]
     kinds = {
         "chosen": (COLORS[StepCode.REUSED], "*", 340),
         "keeps the target": (COLORS[StepCode.COMPUTED], "o", 150),
@@ -157,9 +172,11 @@ def tune_plot(result: SearchResult, goal: Goal) -> Tensor:
     else:
         axis.axvline(100 / goal.speed, color=INK, linestyle=(0, (5, 4)), linewidth=2, label=f"target: {goal.speed:g}x")
     axis.set_xlabel("time, % of the full run", color=FAINT, fontsize=SMALL)
-    axis.set_ylabel("PSNR of the worst image, dB", color=FAINT, fontsize=SMALL)
+    axis.set_ylabel("worst PSNR, dB", color=FAINT, fontsize=SMALL)
     axis.margins(0.2, 0.2)
     dress(axis)
+    for rows in below:
+        _draw_computed_steps(rows, drawn, result.chosen)
     chosen = result.chosen
     name = (
         "compute all steps" if chosen is result.trials[0] else f"{chosen.candidate.label}, measured {chosen.speed:.2f}x"
@@ -167,6 +184,19 @@ def tune_plot(result: SearchResult, goal: Goal) -> Tensor:
     figure.suptitle(f"chosen: {name}", color=INK, fontsize=LARGE, x=0.02, ha="left", fontweight="bold")
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=SMALL, labelcolor=INK)
     return as_picture(figure)
+
+
+def _draw_computed_steps(axis: Axes, trials: Sequence[Trial], chosen: Trial) -> None:
+    """A row for each trial: the model evaluations that were computed for the first image."""
+    dress(axis)
+    for row, trial in enumerate(trials):
+        colour = COLORS[StepCode.REUSED if trial is chosen else StepCode.COMPUTED]
+        calls = [call + 1 for call in trial.computed_calls]
+        axis.scatter(calls, [row] * len(calls), 60, colour, "s")
+    axis.set_yticks(range(len(trials)), [trial.candidate.label for trial in trials])
+    axis.invert_yaxis()
+    axis.margins(0.02, 0.3)
+    axis.set_xlabel("computed evaluations of the first image", color=FAINT, fontsize=SMALL)
 
 
 def _likeness(trial: Trial) -> str:

@@ -11,7 +11,6 @@ from dicache_core import CacheConfig, CacheSession, CallSequence, Reason, Sample
 from dicache_core.call_plan import SOFTENING, CallPlan, log_snr_share, shares_of
 from dicache_core.policies import chosen_policy
 from dicache_core.schedule import Schedule
-from dicache_core.tuning.store import planned
 
 EVEN = [i / 10 for i in range(11)]
 PLAN = CallPlan((0.0, 0.1, 0.2, 0.5, 1.0), 11)
@@ -104,7 +103,7 @@ def run(config: CacheConfig, sigmas, jumps_at: int | None = None) -> tuple[list[
 def following(computed, sigmas, target: str) -> CacheConfig:
     whole = Schedule(sigmas)
     plan = CallPlan.of(computed, whole, whole.sequences[0])
-    return resolve("flux", policy=planned(chosen_policy("forecast", target=target), plan))
+    return resolve("flux", policy=chosen_policy("forecast", target=target, plan=plan))
 
 
 THIRTY = [1 - i / 30 for i in range(31)]
@@ -160,7 +159,7 @@ def test_another_sequence_has_its_own_calls():
 
 def test_a_plan_needs_a_method_that_follows_it_and_a_target():
     with pytest.raises(ValueError, match="which calls the forecast method computes"):
-        planned(chosen_policy("dicache"), PLAN)
+        chosen_policy("dicache", plan=PLAN)
     with pytest.raises(ValueError, match="a plan needs a target"):
         CacheConfig(plan=PLAN)
 

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from dicache_core import KeepQuality, Trial
+from dicache_core.call_plan import CallPlan
 from dicache_core.quality import QUALITIES, QualityBound, Similarity
 from dicache_core.tuning.search import (
     EVERYTHING,
@@ -17,6 +18,7 @@ from dicache_core.tuning.search import (
     ReachSpeed,
     lower_bound,
     search,
+    surely_closer,
 )
 
 CLOSE = QUALITIES["close"]
@@ -28,8 +30,8 @@ def measuring(psnr: dict[str, float], times: dict[str, float] | None = None):
     tried: list[str] = []
 
     def measure(candidate: Candidate, enough) -> Trial:
-        name = candidate.target or candidate.policy
-        time = (times or {}).get(name) or 1 / float(name[:-1])
+        name = candidate.label if candidate.plan else candidate.target or candidate.policy
+        time = (times or {}).get(name) or 1 / float(candidate.target[:-1])
         tried.append(name)
         for pictures in (1, 2):
             likeness = (Similarity(psnr[name], 0.999),) * pictures
@@ -174,6 +176,85 @@ def test_a_search_never_costs_more_than_six_full_runs(share, psnr):
     assert answer.full_runs <= MOST_FULL_RUNS == 6
     assert answer.chosen.whole, "what was given up half way is not chosen"
     assert len(tried) == len(answer.trials) - 1
+
+
+# -- plans -----------------------------------------------------------------------------------------------------------
+
+FIRST, SECOND = CallPlan((0.0, 0.3, 1.0), 30), CallPlan((0.0, 0.6, 1.0), 30)
+
+
+def with_plans(goal, psnr: dict[str, float], times: dict[str, float] | None = None):
+    """The search where two plans are found for every target; what they give is in ``psnr`` under their labels."""
+    measure, tried = measuring(psnr, times)
+    asked: list[str] = []
+
+    def find(target: str) -> list[CallPlan]:
+        asked.append(target)
+        return [FIRST, SECOND]
+
+    return search(goal, FULL, [], measure, find), tried, asked
+
+
+def test_a_plan_that_keeps_it_at_the_next_faster_speed_is_chosen():
+    answer, tried, asked = with_plans(KeepQuality(CLOSE), falling("2x") | {"2.5x, plan": 40.0})
+    assert answer.chosen.candidate.label == "2.5x, plan"
+    assert answer.chosen.candidate.plan == FIRST
+    assert answer.chosen.candidate.made.plan == FIRST
+    assert tried == ["2x", "3x", "2.5x", "2.5x, plan"], "a slower one cannot win any more"
+    assert asked == ["2.5x"]
+
+
+def test_else_a_plan_at_the_speed_that_was_found_is_chosen_if_it_is_surely_closer():
+    for decibels, chosen in ((41.0, "2x"), (50.0, "2x, plan")):
+        answer, tried, _ = with_plans(KeepQuality(CLOSE), falling("2x") | {"2.5x, plan": 10.0, "2x, plan": decibels})
+        assert tried[-2:] == ["2.5x, plan", "2x, plan"]
+        assert answer.chosen.candidate.label == chosen
+
+
+def test_for_a_speed_the_two_best_plans_at_it_are_tried():
+    psnr = {speed: 50 - 3 * float(speed[:-1]) for speed in SPEEDS}
+    answer, tried, asked = with_plans(ReachSpeed(3.0), psnr | {"3x, plan": 30.0, "3x, second plan": 60.0})
+    assert tried[-2:] == ["3x, plan", "3x, second plan"]
+    assert asked == ["3x"]
+    assert answer.chosen.candidate.plan == SECOND
+
+
+def test_a_plan_with_more_computed_calls_does_not_take_the_place_of_one_with_fewer():
+    """Skips that were cancelled make it slower than the method's own plan at the same target."""
+    psnr = falling("4x") | {"4x, plan": 60.0, "4x, second plan": 10.0}
+    assert with_plans(KeepQuality(CLOSE), psnr)[0].chosen.candidate.plan == FIRST
+    assert with_plans(KeepQuality(CLOSE), psnr, {"4x, plan": 0.3})[0].chosen.candidate.label == "4x"
+
+
+def test_where_nothing_keeps_it_a_plan_at_the_slowest_speed_may():
+    answer, _, asked = with_plans(KeepQuality(CLOSE), dict.fromkeys(SPEEDS, 10.0) | {"1.25x, plan": 40.0})
+    assert asked == ["1.25x"]
+    assert answer.chosen.candidate.label == "1.25x, plan"
+
+
+@pytest.mark.parametrize("share", [0.6, 0.95])
+def test_plans_cost_no_more_than_six_full_runs_either(share):
+    names = [*SPEEDS, *(f"{speed}, plan" for speed in SPEEDS)]
+    answer, _, _ = with_plans(KeepQuality(CLOSE), dict.fromkeys(names, 40.0), dict.fromkeys(names, share))
+    assert answer.full_runs <= MOST_FULL_RUNS
+
+
+def near(*decibels: float, of: int | None = None) -> Trial:
+    return above(*[value - CLOSE.psnr for value in decibels], of=of)
+
+
+def test_closer_by_more_than_chance():
+    """Two images: the usual spread alone is ``sqrt(4 x 16 / 5)`` = 3.6 dB, so that gains of 4.2 dB are needed."""
+    assert surely_closer(near(34.5, 34.5), near(30.0, 30.0))
+    assert not surely_closer(near(33.5, 33.5), near(30.0, 30.0))
+    assert not surely_closer(near(34.5, of=2), near(30.0, 30.0)), "one is still to come"
+
+
+def test_the_far_images_decide_which_is_closer():
+    """Six dB in the mean, and yet the one image that is far off is farther off."""
+    one, other = near(20.0, 46.0, 47.0, 48.0), near(24.0, 38.0, 37.0, 38.0)
+    assert one.pooled_error == pytest.approx((10**-2.0 + 10**-4.6 + 10**-4.7 + 10**-4.8) / 4)
+    assert not surely_closer(one, other)
 
 
 # -- how like is like enough ---------------------------------------------------------------------------------------

@@ -23,9 +23,9 @@ def remember(pack, patchers):
     """``remember(model, steps=9, ...)``: as DiCache Tune does; the file."""
     core = pack.dicache_core
 
-    def keep(model, *, steps=9, sampler="deterministic", patched=False, target="3x", node_id=None, **part):
+    def keep(model, *, steps=9, sampler="deterministic", patched=False, target="3x", node_id=None, plan=None, **part):
         context = core.RunContext(core.tuning.context.SamplerFamily(sampler), steps, patched, **part)
-        choice = core.Choice(context, "close", "forecast", target, 2.9, 31.0, 0.95)
+        choice = core.Choice(context, "close", "forecast", target, 2.9, 31.0, 0.95, plan)
         return patchers.tuned_files.remember(model, choice, node_id)
 
     return keep
@@ -57,6 +57,20 @@ def test_a_run_takes_what_is_remembered(load_model, remember, tuned_run):
     run = tuned_run(load_model("flux"))
     assert run.config.target == "3x"
     assert run.tuned_match.found == "fits"
+
+
+def test_a_run_follows_the_plan_that_is_remembered(load_model, remember, tuned_run, pack):
+    """In a run of other steps as many as its target says; what is cancelled is computed on top."""
+    schedule = tuned_run(load_model("flux"), steps=24).schedule
+    planned = [0, 1, 2, 3, 9, 15, 20, 23]
+    plan = pack.dicache_core.call_plan.CallPlan.of(planned, schedule, schedule.sequences[0])
+    remember(load_model("flux"), steps=24, plan=plan)
+    run, veto = tuned_run(load_model("flux"), steps=24), pack.dicache_core.Reason.VETO
+    assert run.tuned_match.found == "fits"
+    computed = {passed.step.call_index for passed in run.passes if not passed.decisions[0].reuse}
+    assert computed == set(planned) | {p.step.call_index for p in run.passes if p.decisions[0].reason is veto}
+    other = tuned_run(load_model("flux"), steps=30)
+    assert 10 <= sum(not passed.decisions[0].reuse for passed in other.passes) <= 10 + other.vetoed
 
 
 def test_another_file_name_and_a_restart(comfy, load_model, remember, tuned_run, tmp_path, patchers):

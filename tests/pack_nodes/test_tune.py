@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -76,7 +77,8 @@ def test_the_default_question_at_thirty_steps(node, vae, passes_of_the_model, co
     kept = [p["psnr"] >= bounds.psnr and p["ssim"] >= bounds.ssim for p in chosen["pictures"]]
     assert len(kept) == 4
     assert sum(kept) >= 3, "one of them may fail by little"
-    assert [t["setting"] for t in tried if t["keeps"] and t["speed"] > chosen["speed"]] == []
+    others = [trial for trial in tried if trial["target"] != chosen["target"]]  # a plan's speed is the method's own
+    assert [t["setting"] for t in others if t["keeps"] and t["speed"] > chosen["speed"]] == []
     assert (policy.indicator, policy.target) == ("forecast", chosen["target"])
     assert sheets.ndim == plot.ndim == 4
     assert len(answer.ui["images"]) == len(sheets) + 1
@@ -107,6 +109,8 @@ def test_what_is_measured_is_what_the_nodes_give(node, comfy, load_model, sample
     plain = {seed: sample(load_model("flux"), CAPTIONS[0], steps=10, seed=seed, size=SIZE) for seed in (5, 6)}
     for trial in report["trials"][1:]:
         (policy,) = comfy.node("DiCachePolicy", policy=trial["policy"], target=trial["target"])
+        plan = pack.dicache_core.tuning.store.read_plan(trial["plan"])
+        policy = policy if plan is None else replace(policy, plan=plan, warmup_steps=1)
         cached, log = comfy.node("DiCacheApply", model=load_model("flux"), policy=policy)
         for measured, seed in zip(trial["pictures"], plain, strict=False):
             samples = sample(cached, CAPTIONS[0], steps=10, seed=seed, size=SIZE)
@@ -125,6 +129,50 @@ def test_every_sample_of_a_batch_counts_and_each_prompt_has_its_seed(node):
     assert len(report["trials"][0]["pictures"]) == 8, "two prompts, two seeds, two samples"
     whole = [t for t in report["trials"][1:] if t["keeps"] and len({p["psnr"] for p in t["pictures"]} - {100.0}) > 1]
     assert whole or all(p["psnr"] == 100 for t in report["trials"] for p in t["pictures"])
+
+
+def test_plans_are_searched_and_tried(node, pack):
+    """For a speed the two best, each computing as many calls as the method's own plan unless skips are cancelled."""
+    report = json.loads(node(want="reach the speed", speed=3.0, positive_2=prompt(1)).result[3])
+    assert report["plan_search"]["not_searched"] is None
+    assert 0 < report["plan_search"]["seconds"] < 10
+    tried = [trial for trial in report["trials"] if trial["plan"]]
+    target = tried[0]["target"]  # 3x, or 4x where skipped steps take so long that 3x is none
+    law = next(trial for trial in report["trials"] if trial["setting"] == target)
+    assert [trial["setting"] for trial in tried] == [f"{target}, plan", f"{target}, second plan"][: len(tried)]
+    for trial in tried:
+        assert len(trial["plan"]["shares"]) == len(law["computed_steps"])
+        assert trial["computed_steps"] != law["computed_steps"]
+        assert set(trial["computed_steps"]) >= {0, 29}
+    assert report["full_runs"] <= 6
+    (chosen,) = [trial for trial in report["trials"] if trial["chosen"]]
+    (file,) = (pack.model_patchers.tuned_files._folder()).glob("flux-*.json")
+    assert json.loads(file.read_text(encoding="utf-8"))["choices"][0]["plan"] == chosen["plan"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        ({"sampler_name": "euler_ancestral", "steps": 10}, "SAMPLER"),
+        ({"sampler_name": "heun", "steps": 9}, "SAMPLER"),
+        ({"steps": 8}, "STEPS"),
+        ({"steps": 9, "low_noise_model": "the same"}, "TWO_MODELS"),
+        ({"steps": 9, "most_bytes": 4 * 16 * SIZE * SIZE * 2}, "MEMORY"),
+    ],
+    ids=repr,
+)
+def test_where_no_plan_is_searched_the_report_says_why(node, load_model, pack, monkeypatch, inputs, reason):
+    given = dict(inputs)
+    if "low_noise_model" in given:
+        given["low_noise_model"] = load_model("flux")
+    outputs = sys.modules[f"{pack.__name__}.model_patchers.reference_outputs"]
+    monkeypatch.setattr(outputs, "MOST_BYTES", given.pop("most_bytes", outputs.MOST_BYTES))
+    answer = node(**given)
+    text = pack.dicache_core.tuning.plan_finder.NoSearch[reason].value
+    report = json.loads(answer.result[3])
+    assert report["plan_search"]["not_searched"] == text
+    assert not any(trial["plan"] for trial in report["trials"])
+    assert f"No plan was searched: {text}." in answer.ui["text"][0]
 
 
 def test_a_speed_is_reached(node):
