@@ -132,15 +132,15 @@ def test_every_sample_of_a_batch_counts_and_each_prompt_has_its_seed(node):
 
 
 def test_plans_are_searched_and_tried(node, pack):
-    """For a speed the two best, each computing as many calls as the method's own plan unless skips are cancelled."""
-    report = json.loads(node(want="reach the speed", speed=3.0, positive_2=prompt(1)).result[3])
+    """Each has as many calls as the method's own plan at the same speed, and other ones."""
+    report = json.loads(node(positive_2=prompt(1)).result[3])
     assert report["plan_search"]["not_searched"] is None
     assert 0 < report["plan_search"]["seconds"] < 10
     tried = [trial for trial in report["trials"] if trial["plan"]]
-    target = tried[0]["target"]  # 3x, or 4x where skipped steps take so long that 3x is none
-    law = next(trial for trial in report["trials"] if trial["setting"] == target)
-    assert [trial["setting"] for trial in tried] == [f"{target}, plan", f"{target}, second plan"][: len(tried)]
+    assert 1 <= len(tried) <= 2
     for trial in tried:
+        law = next(other for other in report["trials"] if other["setting"] == trial["target"])
+        assert trial["setting"].startswith(f"{trial['target']}, ")
         assert len(trial["plan"]["shares"]) == len(law["computed_steps"])
         assert trial["computed_steps"] != law["computed_steps"]
         assert set(trial["computed_steps"]) >= {0, 29}
