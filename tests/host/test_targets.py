@@ -115,6 +115,12 @@ def hard_images_were_measured(ran: Ran) -> None:
     assert row["own"]["calls"] < row["calls"]
 
 
+def tiny_model_was_held_against_real_ones(ran: Ran) -> None:
+    (row,) = ran.written("validity.json")["rows"]
+    assert set(row) == set(committed("validity.json")["rows"][0])
+    assert {found["calls"] for found in row["methods"].values()} == {6.0}
+
+
 def crowd_was_served(ran: Ran) -> None:
     found = ran.written("soak.json")
     assert set(found) == set(committed("soak.json"))
@@ -173,6 +179,7 @@ TABLE = {
     "bench-quality": Target("--quick", rows_as_committed("quality.json")),
     "bench-settings": Target("--quick", rows_as_committed("settings.json", lambda found: found["rows"])),
     "bench-hard": Target("--quick", hard_images_were_measured),
+    "bench-validity": Target("--quick", tiny_model_was_held_against_real_ones),
     "bench-noise": Target("--quick", rows_as_committed("noise.json", lambda found: found["rows"])),
     "bench-tune": Target("--quick", rows_as_committed("tune.json", lambda found: found["rows"])),
     "bench-risk": Target("--quick", risk_was_told),
