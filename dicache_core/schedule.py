@@ -16,6 +16,7 @@ SAME_NOISE = 0.97  # with less of it left, a forecast shows noise that is no lon
 LEAST_WEIGHT = 1 / 4  # of the way to the next call: what hangs on a value that only helps to find other calls' inputs
 LARGEST_WEIGHT = 2  # of the same way
 EDGE = 0.005  # keeps log-SNR finite at both ends of the schedule
+FEW_VALUES = 2304  # of a latent: what is softened near noise was measured at so many, see ``Schedule.softening``
 LEAST_SIGNAL = 0.1  # what is divided by the signal goes by no less of it: nearer to noise models do not follow
 
 
@@ -199,6 +200,7 @@ class Schedule:
             that add noise; directions ``d`` otherwise.
         sampler_known: whether it is known what the sampler does with the values; ``sequences`` are a guess otherwise.
         noise_share: sigma -> the noise's share of ``x``, in [0, 1]: what log-SNR is reckoned from.
+        values: numbers in the latent of one sample; of several latents that are denoised together, in the largest.
         unplanned: where calls stand that nobody expected, one per step.
     """
 
@@ -209,6 +211,7 @@ class Schedule:
     predicts_denoised: bool = False
     sampler_known: bool = True
     noise_share: Callable[[float], float] = field(default=rectified_flow, compare=False)
+    values: int = FEW_VALUES
     unplanned: CallSequence = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -229,13 +232,23 @@ class Schedule:
         """Steps of the whole schedule."""
         return self.steps_before + self.steps + self.steps_after
 
-    def log_snr(self, sigma: float) -> float:
+    @property
+    def softening(self) -> float:
+        """How much less than in a latent of ``FEW_VALUES`` the noise hides, at most 1: ``sqrt(FEW_VALUES / values)``.
+
+        Whether a noisy latent already shows its scene depends on its signal-to-noise ratio times the root of the number
+        of its values: averaged over more of them, the same ratio tells more.
+        """
+        return min(1.0, math.sqrt(FEW_VALUES / self.values))
+
+    def log_snr(self, sigma: float, edge: float = EDGE) -> float:
         """Half the log signal-to-noise ratio at ``sigma``, ``log((1 - s) / s)`` with the noise's share ``s``.
 
-        In it a model's output moves at an even pace, so that lines through it reach further than in sigma.
+        In it a model's output moves at an even pace, so that lines through it reach further than in sigma.  ``edge``
+        keeps it finite.
         """
         share = self.noise_share(sigma)
-        return math.log((max(0.0, 1.0 - share) + EDGE) / (share + EDGE))
+        return math.log((max(0.0, 1.0 - share) + edge) / (share + edge))
 
     def alpha(self, sigma: float) -> float:
         """``a`` of ``x = a image + sigma noise`` at ``sigma``, softened where that is nothing."""

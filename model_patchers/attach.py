@@ -7,7 +7,8 @@ adds an ``APPLY_MODEL`` wrapper to the run's options; both end with the run, whi
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -29,6 +30,7 @@ from ..dicache_core import (
 )
 from ..dicache_core.engine.sample_history import SampleHistory
 from ..dicache_core.reductions import Reducer
+from ..dicache_core.schedule import FEW_VALUES
 from ..dicache_core.tuning.context import SamplerFamily, TunedMatch
 from .apply_model import KEY, CachedPass
 from .autoregressive import is_autoregressive
@@ -146,7 +148,7 @@ class CachedSampling:
         if profile.kind is SamplerKind.ADAPTIVE:
             log.info("DiCache: this sampler needs every step, so no step is skipped.")
             reason = Reason.NEEDS_EVERY_CALL
-        schedule = schedule_of(sigmas, sampling, profile)
+        schedule = schedule_of(sigmas, sampling, profile, values_of(run))
         context = RunContext(
             sampler_family(profile),
             schedule.total,
@@ -215,6 +217,16 @@ class CachedSampling:
             ]
         for kind, wrapper in wrappers:
             add_wrapper_with_key(kind, KEY, wrapper, options, is_model_options=True)
+
+
+def values_of(run: Mapping[str, Any]) -> int:
+    """Numbers in the latent of one sample of a run with these arguments; of latents that the host packs into one for a
+    model that denoises several together, in the largest."""
+    noise = run.get("noise")
+    if noise is None:
+        return FEW_VALUES
+    shapes = run.get("latent_shapes") or [noise.shape]
+    return max(1, *(math.prod(shape[1:]) for shape in shapes))
 
 
 def sampler_family(profile: SamplerProfile) -> SamplerFamily:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..dicache_core import CallSequence, same_sigma
-from ..dicache_core.schedule import Schedule
+from ..dicache_core.schedule import FEW_VALUES, Schedule
 from .sampler_probe import SamplerProfile
 
 BISECTIONS = 30
@@ -18,8 +18,9 @@ LONGEST = 10_000  # steps that anybody samples in; a run that seems to be a part
 IMAGE_TO_IMAGE = {"IMG_TO_IMG", "IMG_TO_IMG_FLOW"}  # the host's names for models that put out the image itself
 
 
-def schedule_of(sigmas: Tensor, model_sampling: Any, profile: SamplerProfile) -> Schedule:
-    """The run's schedule, with the steps before and after it that other runs take; ``profile`` is its sampler's.
+def schedule_of(sigmas: Tensor, model_sampling: Any, profile: SamplerProfile, values: int = FEW_VALUES) -> Schedule:
+    """The run's schedule, with the steps before and after it that other runs take; ``profile`` is its sampler's,
+    ``values`` as in ``Schedule``.
 
     A run that starts below the highest noise (a second expert, an image-to-image pass) continues a schedule: how many
     steps lie before it follows from the share of the noise levels it does not cover.
@@ -35,7 +36,7 @@ def schedule_of(sigmas: Tensor, model_sampling: Any, profile: SamplerProfile) ->
         after = round((1.0 - end) / per_step)
     return Schedule(
         tuple(points), before, after, profile.sequences, profile.forecasts_denoised, profile.known,
-        noise_share_of(model_sampling),
+        noise_share_of(model_sampling), values,
     )  # fmt: skip
 
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 from ..config import CacheConfig
+from ..methods.base import PacedIndicator
 from ..methods.indicators import indicator_class
 from ..observation import Observation
 from ..reasons import Reason
 from ..schedule import ModelCall
 from .decision import Decision
 from .gates import Gate, SteeredGate
+from .paced_gate import PacedGate
 from .plan_gate import PlanGate
 from .sample_history import SampleHistory
 
@@ -114,6 +116,8 @@ class StreamGroup:
         steered = self.config.target and not indicator.meets_target
         if self.config.plan:
             self._gate: Gate = PlanGate(self.config)
+        elif steered and isinstance(indicator, PacedIndicator):
+            self._gate = PacedGate(self.config, indicator)
         elif steered:
             self._gate = SteeredGate(self.config, indicator)
         else:

@@ -100,14 +100,22 @@ class PlannedIndicator(Indicator):
 
 
 class PacedIndicator(PlannedIndicator):
-    """Every error is known beforehand: ``pace (l - l_anchor)``, with ``l`` for log-SNR."""
+    """Every error is known beforehand: ``pace (l - l_b)^power``, ``l`` being where a call stands in log-SNR, ``b`` the
+    call computed last."""
+
+    power: ClassVar[float] = 1.0
 
     def expected_error(self, step: ModelCall, last_computed: int) -> float:
-        return self.pace(step) * (step.log_snr - step.at(max(last_computed, 0)).log_snr)
+        reach = self.position(step) - self.position(step.at(max(last_computed, 0)))
+        return self.pace(step) * max(0.0, reach) ** self.power
 
     @abstractmethod
     def pace(self, step: ModelCall) -> float:
-        """Error per unit of log-SNR since the last computed call."""
+        """Error of a forecast that reaches over one unit of log-SNR."""
+
+    def position(self, step: ModelCall) -> float:
+        """Where a call stands, in log-SNR."""
+        return step.log_snr
 
 
 class Space(Enum):

@@ -74,6 +74,11 @@ class NoiseRule(ForecastRule):
         closed = obs.step.progress < FIRST_PART or in_a_row > IN_A_ROW
         return math.inf if closed else super().planned_error(obs)
 
+    power = 1.0
+
+    def position(self, step: ModelCall) -> float:
+        return step.log_snr
+
     def pace(self, step: ModelCall) -> float:
         return expected_pace(step)
 

@@ -10,6 +10,7 @@ from core.toys import schedule
 
 from dicache_core import CacheConfig, CacheSession, CallSequence, SampleKey, resolve
 from dicache_core.engine.gates import SteeredGate
+from dicache_core.engine.paced_gate import PacedGate
 from dicache_core.methods.indicators import indicator_class
 from dicache_core.schedule import CallTracker, Schedule, in_sequences
 
@@ -121,7 +122,8 @@ def gate_over(plan: Schedule, target: str, sequence: int = 0, first: int = 0, in
     """Computed calls of a history that begins at call ``first`` of a sequence."""
     config = CacheConfig(threshold=1.0, indicator=indicator, target=target, warmup_steps=0)
     rule = indicator_class(indicator)(config)
-    gate, computed = SteeredGate(config, rule), 0
+    gate = (PacedGate if indicator == "forecast" else SteeredGate)(config, rule)
+    computed = 0
     for call, sigma in enumerate(plan.sequences[sequence].sigmas):
         if call < first:
             continue
@@ -130,7 +132,7 @@ def gate_over(plan: Schedule, target: str, sequence: int = 0, first: int = 0, in
         if (
             fresh
             or config.block_reason(step) is not None
-            or not gate.add_and_check(gate.indicator.expected_error(step, gate.last_computed), step)
+            or not gate.add_and_check(gate.indicator.expected_error(step, gate.budget.last_computed), step)
         ):
             gate.on_computed(step)
             computed += 1

@@ -14,9 +14,10 @@ from dicache_core import SampleKey
 REPO = Path(__file__).resolve().parents[2]
 TOKENS, WIDTH = 4096, 16
 FULL = TOKENS * WIDTH * 4
-# Every place that may read a tensor's value; the first two are the syncs of a pass, the others are outside of one.
+# Every place that may read a tensor's value; two are the syncs of a pass (reductions, sigma), others outside of one.
 READINGS = {
     ("dicache_core/reductions.py", "tolist"): 1,
+    ("dicache_core/engine/paced_gate.py", "tolist"): 1,  # of a plan, on the CPU, before the first decision
     ("model_patchers/sigma.py", "tolist"): 1,
     ("model_patchers/run_schedule.py", "tolist"): 1,
     ("model_patchers/sampler_probe.py", "cpu"): 1,

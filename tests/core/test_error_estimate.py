@@ -167,7 +167,7 @@ def test_a_steady_model_is_never_vetoed():
 @pytest.mark.parametrize(("preset", "computed"), [("balanced", 15), ("fast", 10)])
 def test_a_veto_before_the_first_audit_costs_no_speed(preset, computed):
     """It speaks of no forecast of this run: the call takes the place of one that was planned later."""
-    sigmas = (*(14.6 * (0.03 / 14.6) ** (i / 29) for i in range(30)), 0.0)
+    sigmas = (*(40.0 * (0.03 / 40.0) ** (i / 29) for i in range(30)), 0.0)
     found, _ = run({"cond": steady}, preset, plan=Schedule(sigmas, noise_share=lambda sigma: sigma / (1 + sigma)))
     reasons = [reasons[0] for reasons in found]
     assert reasons[1] == "forecasts off", "the plan would skip it"

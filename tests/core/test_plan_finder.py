@@ -95,7 +95,7 @@ def test_where_skips_were_cancelled_no_plan_is_asked_for(toy):
         ({"schedule": replace(KNOWN, sequences=KNOWN.sequences * 2)}, NoSearch.SAMPLER),
         ({"schedule": Schedule((*SIGMAS[:10], 0.0))}, NoSearch.OUTPUTS),
     ],
-    ids=repr,
+    ids=["noise", "the image", "two calls", "images", "no weights", "two sequences", "few outputs"],
 )
 def test_what_cannot_be_searched_says_why(toy, changed, reason):
     finder, (run, _) = finder_of(toy), toy.sample("5")

@@ -47,6 +47,13 @@ SCHEDULES = {
     "hunyuan_video": linear_shift(7.0),
     "wan": linear_shift(5.0),
 }
+# Of their latents, of 16 channels: 1024x1024, 1328x1328, 640x480 with 65 frames, 832x480 with 65 frames.
+VALUES = {
+    "flux": 16 * 128 * 128,
+    "qwen_image": 16 * 166 * 166,
+    "hunyuan_video": 16 * 17 * 60 * 80,
+    "wan": 16 * 17 * 60 * 104,
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def real_plans() -> list[Plan]:
 def own_plan(model: str, count: int) -> tuple[int, ...]:
     """The steps that the forecast method computes where every forecast meets, by Euler's method."""
     config = resolve(model, policy=replace(POLICIES["forecast"], target=str(count)))
-    run, x = CacheSession(config, Schedule(SCHEDULES[model])), torch.zeros(1, 1, 2, 2)
+    run, x = CacheSession(config, Schedule(SCHEDULES[model], values=VALUES[model])), torch.zeros(1, 1, 2, 2)
     computed = []
     for sigma in SCHEDULES[model][:-1]:
         step = run.schedule.step_at(sigma)
@@ -109,6 +116,6 @@ def test_schedules_fall_from_noise_to_nothing(model):
 def test_the_own_plan_is_as_near_to_real_ones_as_it_was():
     found = distances()
     print({method: round(value, 2) for method, value in found.items()})
-    assert found["dpcache"] < 1.9
-    assert found["seacache_modal"] < 3.6
-    assert fmean([found["budcache"], found["meancache"]]) < 7.0
+    assert found["dpcache"] <= 2.0
+    assert found["seacache_modal"] <= 2.5
+    assert fmean([found["budcache"], found["meancache"]]) <= 5.0

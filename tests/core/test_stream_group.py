@@ -287,7 +287,8 @@ def test_planned_rules_need_to_see_nothing():
     from dicache_core.observation import Observation
 
     unseen = Observation(schedule().step_at(0.5))
-    tables = dict(mask="1", magnitude_ratios=(1.0,) * 3, residual_errors=((0.1,),) * 3, velocity_errors=((0.1,),) * 3)
+    curves = dict(magnitude_ratios=(1.0,) * 3, residual_errors=((0.1,),) * 3, velocity_errors=((0.1,),) * 3)
+    tables = dict(target="2x", mask="1", **curves)
     for name, kind in INDICATORS.items():
         if issubclass(kind, PlannedIndicator):
             assert kind(CacheConfig(indicator=name, **tables)).planned_error(unseen) >= 0, name

@@ -3,14 +3,17 @@
 import itertools
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from core.toys import schedule
 
 from dicache_core import CacheConfig, resolve
 from dicache_core.engine.gates import Gate, SteeredGate
+from dicache_core.engine.paced_gate import PacedGate, cheapest
 from dicache_core.methods.indicators import indicator_class
 from dicache_core.policies import chosen_policy
 from dicache_core.target import Target
@@ -221,3 +224,39 @@ def test_the_pages_say_how_few_steps_are_computed():
         text = " ".join(page.read_text(encoding="utf-8").split())
         assert PARTS[language] in text, page
         assert not [words for words in TOO_MUCH if words in text], page
+
+
+# -- rules that know their errors -----------------------------------------------------------------------------------
+
+
+def gaps(errors: Sequence[Sequence[float]]) -> torch.Tensor:
+    return torch.tensor(errors, dtype=torch.float64)
+
+
+def test_the_plan_with_the_smallest_sum_by_hand():
+    """Five calls, the first and the last closed; skipping 1 costs 3 alone, 2 costs 1, 3 costs 2, and more in a row."""
+    errors = gaps([[0, 0, 3, 9, 19], [0, 0, 0, 1, 6], [0, 0, 0, 0, 2], [0] * 5, [0] * 5])
+    table = cheapest(errors, [False, True, True, True, False], 3)
+    assert table[0] == [4, 2, 1, 1], "19; 3 + 2 for 2 alone against 6 for 1 and 9 for 3; 1 for 1 and 3; nothing"
+    assert table[1] == [4, 3, 2, 2], "after a veto at 1 the same table goes on: 6; 1; nothing"
+    assert table[2][:2] == [4, 3]
+
+
+def test_closed_calls_are_computed_and_do_not_count():
+    errors = gaps([[0, 0, 3, 9, 19], [0, 0, 0, 1, 6], [0, 0, 0, 0, 2], [0] * 5, [0] * 5])
+    table = cheapest(errors, [False, True, False, True, False], 2)
+    assert table[0] == [2, 1, 1], "3 + 2; then 1 is dearer to skip than 3"
+    assert table[2] == [4, 3, 3]
+
+
+@pytest.mark.parametrize(("count", "steps"), [(2, 400), (5, 1000), (300, 1000)])
+def test_a_count_is_met_in_very_long_schedules(count, steps):
+    plan = schedule(steps)
+    config = CacheConfig(threshold=1.0, indicator="forecast", target=str(count), warmup_steps=1)
+    gate, computed = PacedGate(config, indicator_class("forecast")(config)), 0
+    for sigma in plan.sigmas[:-1]:
+        step = plan.step_at(sigma)
+        if config.block_reason(step) is not None or not gate.add_and_check(0.0, step):
+            gate.on_computed(step)
+            computed += 1
+    assert computed == count

@@ -136,6 +136,8 @@ def test_a_count_skips_half_whatever_the_model(cached):
     assert latent.isfinite().all()
     assert not torch.equal(latent, cached.bare)
     assert calls == [STEPS // 2] * 2, "skipped steps run no block"
+    latents = [cached.host.toy.x] if isinstance(cached.host.toy.x, torch.Tensor) else cached.host.toy.x
+    assert cached.run.schedule.values == max(part[0].numel() for part in latents), "each modality by itself"
 
 
 def test_papers_rule_skips_the_blocks_behind_the_probe(cached):
