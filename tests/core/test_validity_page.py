@@ -91,6 +91,14 @@ def test_every_published_figure_is_of_a_model_of_the_testbed_and_says_what_it_is
     assert {figure.name for figure in figures} >= {name for name in validity.METHODS if name != "DiCache"}
 
 
+def test_one_method_measured_again_takes_its_own_place_alone():
+    old = [row(forecast=30.0, magcache=28.0), row("24x24", forecast=31.0)]
+    new = row() | {"methods": {"forecast": {"calls": 25.0, "psnr": 33.0}}}
+    first, second = validity.joined(old, [new])
+    assert (first["methods"]["forecast"]["psnr"], first["methods"]["magcache"]["psnr"]) == (33.0, 28.0)
+    assert second == old[1]
+
+
 def test_what_was_not_measured_is_named():
     one = row(fewer_steps=30.0, forecast=40.0)
     del one["methods"]["magcache"]

@@ -9,7 +9,7 @@ join where tools/bench/results/plans.json has them.  Writes tools/bench/results/
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -108,6 +108,14 @@ def early_in_run(runs: Sequence) -> dict[str, float]:
 def of(computed: set[int] | tuple[int, ...]) -> dict[str, int]:
     """How many of a plan's computed steps are among the first and the last ones."""
     return {name: len(set(computed) & set(part)) for name, part in EARLY.items()}
+
+
+def joined(old: Rows, new: Rows) -> list[dict]:
+    """``new`` rows in their places, each with what ``old`` knows of methods that it did not measure."""
+    known = {(row["model"], row["size"]): row["methods"] for row in old}
+    whole = [row | {"methods": known.get((row["model"], row["size"]), {}) | row["methods"]} for row in new]
+    order = [(place.model, place.size) for place in PLACES]
+    return sorted(bench.merged(old, whole, "model", "size"), key=lambda row: order.index((row["model"], row["size"])))
 
 
 # What is known of others
@@ -353,6 +361,7 @@ def main() -> None:
     parser = bench.parser(__doc__)
     parser.add_argument("--model", action="append", choices=LARGER, help="only this one (repeatable)")
     parser.add_argument("--size", choices=("usual", "larger"), help="only this one")
+    parser.add_argument("--own-only", action="store_true", help="only the forecast method, where all was measured")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
     parser.add_argument("--page", action="store_true", help="measure nothing, write docs/validity.md")
     options = parser.parse_args()
@@ -363,15 +372,16 @@ def main() -> None:
         for place in PLACES
         if place.model in (options.model or LARGER) and options.size in (None, "larger" if place.larger else "usual")
     ]
+    if options.own_only:
+        measured = {(row["model"], row["size"]) for row in rows_in(FILE)}
+        places = [replace(place, policies=(OWN,)) for place in places if (place.model, place.size) in measured]
     if options.quick:
         places = [Place("flux", False, images="8-9", steps=QUICK_STEPS, policies=(FEWER, OWN))]
     rows = bench.measured(measure, places, options.jobs, options.quick)
     if options.quick:
         bench.write(FILE.name, {"rows": rows}, quick=True)
         return None
-    rows = bench.merged(rows_in(FILE), rows, "model", "size")
-    order = [(place.model, place.size) for place in PLACES]
-    rows.sort(key=lambda row: order.index((row["model"], row["size"])))
+    rows = joined(rows_in(FILE), rows)
     bench.write(FILE.name, {"rows": rows})
     return publish(rows)
 
