@@ -288,7 +288,7 @@ def test_planned_rules_need_to_see_nothing():
 
     unseen = Observation(schedule().step_at(0.5))
     curves = dict(magnitude_ratios=(1.0,) * 3, residual_errors=((0.1,),) * 3, velocity_errors=((0.1,),) * 3)
-    tables = dict(target="2x", mask="1", **curves)
+    tables = dict(mask="1", **curves)
     for name, kind in INDICATORS.items():
         if issubclass(kind, PlannedIndicator):
             assert kind(CacheConfig(indicator=name, **tables)).planned_error(unseen) >= 0, name
