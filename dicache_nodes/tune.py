@@ -12,14 +12,19 @@ from ..dicache_core.tuning.search import ReachSpeed
 from ..model_patchers import (
     as_samplings,
     check_pictures,
+    check_plan_name,
     decode,
+    export_plan,
     forget,
     forget_all,
+    import_plan,
     is_video,
     listing,
     nothing,
     override,
     picture_part,
+    plans_digest,
+    plans_listing,
     tune,
     tuned_digest,
     tuning_state,
@@ -29,6 +34,7 @@ from .shared import CATEGORY, NUMBER, PolicyType, all_typed, checkable, custom_s
 
 SPEED = "reach the speed"
 TUNE, LIST, FORGET, FORGET_ALL = "tune", "list what is remembered", "forget this model", "forget everything"
+EXPORT, LIST_PLANS, IMPORT = "export the plan", "list plans to import", "import a plan"
 
 
 class DiCacheTune(io.ComfyNode):
@@ -104,13 +110,23 @@ class DiCacheTune(io.ComfyNode):
                 *custom_sampling_inputs(),
                 io.Combo.Input(
                     "action",
-                    options=[TUNE, LIST, FORGET, FORGET_ALL],
+                    options=[TUNE, LIST, FORGET, FORGET_ALL, EXPORT, LIST_PLANS, IMPORT],
                     default=TUNE,
                     optional=True,
                     advanced=True,
                     tooltip=(
                         "tune measures and saves. The other actions sample nothing: list what is remembered, "
-                        "forget this model (the connected one), or forget everything."
+                        "forget this model (the connected one), forget everything, or export and import plans."
+                    ),
+                ),
+                io.String.Input(
+                    "plan_name",
+                    default="my_plan",
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "For the actions export the plan and import a plan: the name of the file in "
+                        "user/dicache/plans, without .json. Import also finds the plans of this pack."
                     ),
                 ),
             ],
@@ -137,15 +153,22 @@ class DiCacheTune(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, speed: float | None = 2.0, want: str | None = None) -> bool | str:
+    def validate_inputs(
+        cls, speed: float | None = 2.0, want: str | None = None, action: str | None = TUNE, plan_name: str | None = None
+    ) -> bool | str:
+        try:
+            if action in (EXPORT, IMPORT) and checkable(plan_name, str) is not None:
+                check_plan_name(plan_name)
+        except ValueError as error:
+            return str(error)
         if want == SPEED and checkable(speed, NUMBER) == 1:
             return "speed is 1: write a higher one, such as 2"
         return True
 
     @classmethod
     def fingerprint_inputs(cls, action: str | None = TUNE, **_others: Any) -> str:
-        """Tuned again where what was tuned is gone; a list is another one when something else is remembered."""
-        return tuning_state(cls.hidden and cls.hidden.unique_id) if action == TUNE else tuned_digest()
+        """Tuned again where what was tuned is gone; a list is another one when something else is there to be listed."""
+        return tuning_state(cls.hidden and cls.hidden.unique_id) if action == TUNE else tuned_digest() + plans_digest()
 
     @classmethod
     def execute(
@@ -157,10 +180,11 @@ class DiCacheTune(io.ComfyNode):
         vae: io.Vae.Type | None = None,
         low_noise_model: io.Model.Type | None = None,
         action: str = TUNE,
+        plan_name: str = "",
         **sampler: Any,
     ) -> io.NodeOutput:
         if action != TUNE:
-            text = {LIST: listing, FORGET: lambda: forget(model), FORGET_ALL: forget_all}[action]()
+            text = cls._without_sampling(action, model, plan_name)
             missing = nothing(f"The action of DiCache Tune is {action!r}, not {TUNE!r}.")
             return io.NodeOutput(missing, missing, missing, text, ui={"text": [text]})
         rendering.check_tuning()
@@ -194,6 +218,19 @@ class DiCacheTune(io.ComfyNode):
             result.chosen.candidate.made, pictures, plot, rendering.as_json(report),
             ui={"images": seen, "text": [text], "dicache": [report]},
         )  # fmt: skip
+
+    @classmethod
+    def _without_sampling(cls, action: str, model: io.Model.Type, plan_name: str) -> str:
+        """What an action other than tune did, in words."""
+        actions = {
+            LIST: listing,
+            FORGET: lambda: forget(model),
+            FORGET_ALL: forget_all,
+            EXPORT: lambda: export_plan(model, plan_name),
+            LIST_PLANS: lambda: plans_listing(model),
+            IMPORT: lambda: import_plan(model, plan_name, cls.hidden.unique_id),
+        }
+        return actions[action]()
 
 
 def _decoder(vae: io.Vae.Type) -> Any:

@@ -22,6 +22,7 @@ from .compare import (
 )
 from .families import FAMILIES
 from .family import Family, Part
+from .plan_files import check_plan_name, export_plan, import_plan, plans_digest, plans_listing
 from .ray_actors import attach_to_actors, has_raylight
 from .registry import architecture_of, family_of
 from .server_events import note_again
@@ -45,13 +46,16 @@ __all__ = [
     "calibration_fingerprint",
     "check_calibration_name",
     "check_pictures",
+    "check_plan_name",
     "compare",
     "decode",
     "detach",
+    "export_plan",
     "family_of",
     "forget",
     "forget_all",
     "has_raylight",
+    "import_plan",
     "is_video",
     "listing",
     "load_calibration",
@@ -60,6 +64,8 @@ __all__ = [
     "nothing",
     "override",
     "picture_part",
+    "plans_digest",
+    "plans_listing",
     "remembered",
     "saved_curves",
     "tell",

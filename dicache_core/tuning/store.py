@@ -33,7 +33,7 @@ class Choice:
         goal: what was asked for, in the user's words.
         policy, target: what to sample with, as ``chosen_policy`` reads them.
         speed: that was measured.
-        psnr, ssim: lowest that were measured; ``psnr`` in decibels.
+        psnr, ssim: lowest that were measured; ``psnr`` in decibels. 0 where they were not.
         plan: which calls the forecast method computes, where a search found better ones than its own.
     """
 
@@ -70,12 +70,12 @@ class Choice:
             ValueError: for anything that ``Choice`` would not write.
         """
         try:
-            texts = {name: _as(str, content[name]) for name in ("goal", "policy", "target")}
-            numbers = {name: float(_as((int, float), content[name])) for name in ("speed", "psnr", "ssim")}
-            where = _as(dict, content["context"])
+            texts = {name: as_kind(str, content[name]) for name in ("goal", "policy", "target")}
+            numbers = {name: float(as_kind((int, float), content[name])) for name in ("speed", "psnr", "ssim")}
+            where = as_kind(dict, content["context"])
             kinds = {"steps": int, "patched": bool, "begin": (int, float), "end": (int, float), "calls": int}
-            parts = {name: _as(kind, where[name]) for name, kind in kinds.items()}
-            context = RunContext(SamplerFamily(_as(str, where["sampler"])), **parts)
+            parts = {name: as_kind(kind, where[name]) for name, kind in kinds.items()}
+            context = RunContext(SamplerFamily(as_kind(str, where["sampler"])), **parts)
             return cls(context, **texts, **numbers, plan=read_plan(content.get("plan")))
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"{type(error).__name__} {error}") from None
@@ -128,7 +128,8 @@ class TunedModel:
         return "\n".join(
             f"{display_name(self.architecture)} ({self.fingerprint[:8]}), {c.context.range[0]} to "
             f"{c.context.range[1]} steps, {c.context.sampler_text}{_part(c.context)}: {c.policy} {c.target}".rstrip()
-            + f" for {c.goal!r}: {c.speed:.2f}x, PSNR {c.psnr:.1f} dB, SSIM {c.ssim:.3f}"
+            + f" for {c.goal!r}: {c.speed:.2f}x, "
+            + (f"PSNR {c.psnr:.1f} dB, SSIM {c.ssim:.3f}" if c.psnr else "quality not measured")
             + (", with a plan" if c.plan else "")
             + (", tuned with a LoRA" if c.context.patched else "")
             for c in self.choices
@@ -144,19 +145,10 @@ class TunedModel:
         Raises:
             ValueError: says what is wrong with it.
         """
-        if len(text) > LARGEST_FILE:
-            raise ValueError(f"it has {len(text)} characters, {LARGEST_FILE} is the most: {AGAIN}")
+        content = read_content(text, "tuned model", range(OLDEST, VERSION + 1), AGAIN)
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"it is not JSON ({error}): {AGAIN}") from None
-        if not isinstance(content, dict) or "version" not in content:
-            raise ValueError(f"DiCache Tune did not write it: {AGAIN}")
-        if type(content["version"]) is not int or not OLDEST <= content["version"] <= VERSION:
-            raise ValueError(f"it has version {content['version']!r}, this pack reads {OLDEST} to {VERSION}: {AGAIN}")
-        try:
-            names = [_as(str, content[name]) for name in ("architecture", "fingerprint")]
-            choices = tuple(map(Choice.read, _as(list, content["choices"])))
+            names = [as_kind(str, content[name]) for name in ("architecture", "fingerprint")]
+            choices = tuple(map(Choice.read, as_kind(list, content["choices"])))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"it does not hold settings ({error}): {AGAIN}") from None
         return cls(*names, choices[-MOST_CHOICES:])
@@ -189,8 +181,8 @@ def read_plan(content: Any) -> CallPlan | None:
     """
     if content is None:
         return None
-    shares = tuple(float(_as((int, float), share)) for share in _as(list, _as(dict, content)["shares"]))
-    return CallPlan(shares, _as(int, content["calls"]))
+    shares = tuple(float(as_kind((int, float), share)) for share in as_kind(list, as_kind(dict, content)["shares"]))
+    return CallPlan(shares, as_kind(int, content["calls"]))
 
 
 def _part(context: RunContext) -> str:
@@ -199,7 +191,28 @@ def _part(context: RunContext) -> str:
     return "" if whole else f", {context.begin:.0%} to {context.end:.0%} of the schedule"
 
 
-def _as(kind: type | tuple[type, ...], value: Any) -> Any:
+def read_content(text: str, what: str, versions: range, again: str) -> dict[str, Any]:
+    """The content of a kept file of the pack, of one of the ``versions``.
+
+    Raises:
+        ValueError: for anything else; it ends with ``again``, what to do.
+    """
+    if len(text) > LARGEST_FILE:
+        raise ValueError(f"it has {len(text)} characters, {LARGEST_FILE} is the most: {again}")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON ({error}): {again}") from None
+    if not isinstance(content, dict) or "version" not in content:
+        raise ValueError(f"DiCache Tune did not write it, it is no {what}: {again}")
+    version = content["version"]
+    if type(version) is not int or version not in versions:
+        known = f"{versions[0]} to {versions[-1]}" if len(versions) > 1 else f"{versions[0]}"
+        raise ValueError(f"it has version {version!r:.40}, this pack reads {known}: {again}")
+    return content
+
+
+def as_kind(kind: type | tuple[type, ...], value: Any) -> Any:
     """``value`` where it is of a kind; JSON's true and false are no numbers."""
     wanted = kind if isinstance(kind, tuple) else (kind,)
     if not isinstance(value, kind) or (isinstance(value, bool) and bool not in wanted):

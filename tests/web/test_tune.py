@@ -166,6 +166,37 @@ def test_the_sheet_is_on_the_node(desk, site):
 FRONT_ENDS_OWN = "app.graph.nodes.flatMap((n) => n.widgets ?? []).filter((w) => w.type === 'progressText').length"
 
 
+def test_a_plan_is_exported_on_one_machine_and_imported_on_another(graph, site):
+    """The same machine, once it has forgotten what it tuned; the file comes under another name."""
+    act(graph, "tune")
+    user = site.base / "user" / "dicache"
+    (file,) = (user / "tuned").glob("flux-*.json")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["choices"][-1] |= {"policy": "forecast", "target": "2x"}
+    content["choices"][-1]["plan"] = {"shares": [i / 8 for i in range(8)], "calls": STEPS}  # as if it had been found
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+    (text,) = act(graph, "export the plan")["text"]
+    sent = (user / "plans" / "my_plan.json").read_text(encoding="utf-8")
+    assert sent in text
+    (user / "plans" / "my_plan.json").unlink()
+    act(graph, "forget everything")
+    (user / "plans" / "from_a_friend.json").write_text(sent, encoding="utf-8")
+
+    graph.set_widget("DiCacheTuning", {"plan_name": "from_a_friend"})
+    assert any("from_a_friend (Flux, 8 of 10 steps" in line for line in act(graph, "list plans to import")["text"])
+    (text,) = act(graph, "import a plan")["text"]
+    assert text.startswith("Imported: Flux, 8 of 10 steps computed (2x)")
+    graph.fit()
+    expect(graph.page.locator(".dicache-said:visible")).to_have_text(text)
+    graph.screenshot("tune_import")
+    graph.set_widget("DiCacheTuning", {"action": "list what is remembered"})
+    graph.set_widget("DiCacheApply", {"preset": "tuned"})
+    graph.run()
+    assert graph.page.evaluate("errors") == []
+    expect(graph.strip.first.locator(".settings")).to_contain_text("tuned: close, imported")
+
+
 def test_what_is_remembered_is_said_on_the_node(graph):
     """Newer front ends take their own line of text away when a job is done: here it is all that there is to see."""
     (text,) = act(graph, "list what is remembered")["text"]
