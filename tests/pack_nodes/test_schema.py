@@ -95,6 +95,7 @@ PUBLIC = {
             "low_noise_model": None,
             "switch_at": -1,
             "action": "tune",
+            "plan_name": "my_plan",
         },
         "outputs": [
             ("DICACHE_POLICY", "policy"),
@@ -102,7 +103,7 @@ PUBLIC = {
             ("IMAGE", "plot"),
             ("STRING", "report"),
         ],
-        "advanced": {"switch_at", "action"},
+        "advanced": {"switch_at", "action", "plan_name"},
     },
     "DiCacheCalibrate": {
         "required": {**SAMPLING, "name": "calibration"},

@@ -1,0 +1,153 @@
+"""Plans searched on the testbed's models, for plain reuse and for the own forecast: ``make bench-plans``.
+
+Full-size models' plans were searched for reuse, for average velocities and for a forecast, and disagree.  What differs
+here between the two ways of rebuilding is what a way asks; only what then differs from real plans for reuse is the
+models' doing.  Hill climbing on the final images, 50 steps of Euler's method: the mean squared error over 24 images
+decides, so that hard ones count.  It starts from the best of five plans and moves one computed call, or swaps the place
+of two gaps, per try.  The plan that was found is then judged on 24 images that the search did not see.
+
+Writes tools/bench/results/plans.json, which docs/validity.md shows.
+"""
+
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import bench
+from cells import Setting
+from settings import CHECKPOINTS, Steered, cell_of
+
+STEPS = 50
+COUNTS = (21, 13)
+REBUILDS = {"reuse": "reuse", "forecast": "corrected_line"}  # what is searched for, and the predictor
+SEARCHED, JUDGED = "0-7,16-23,32-39", "8-15,24-31,40-47"  # images: captions 0 to 7 and 8 to 15
+EVEN = Setting("euler50", "", STEPS)
+QUICK = Setting("euler12", "", 12)
+
+Plan = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model, a way of rebuilding and a number of computed calls; ``tries`` plans are run at the most."""
+
+    model: str
+    rebuild: str
+    count: int
+    tries: int
+    setting: Setting = EVEN
+    searched: str = SEARCHED
+    judged: str = JUDGED
+
+
+def cells(place: Place, spans: str) -> list[Steered]:
+    return [cell_of(CHECKPOINTS[place.model].model, place.setting, span) for span in spans.split(",")]
+
+
+def own_plan(place: Place) -> Plan:
+    """What the forecast method computes where no skip is vetoed."""
+    cell = cells(place, place.searched)[0]
+    _, _, run = cell.run(cell.counted("forecast", place.count))
+    return tuple(i for i, passed in enumerate(run.passes) if not passed.decisions[0].reuse)
+
+
+def pooled(place: Place, plan: Plan, spans: str) -> float:
+    """Decibels of the mean squared error over all images."""
+    psnr = []
+    for cell in cells(place, spans):
+        core = cell.core
+        mask = ",".join("1" if step in plan else "0" for step in range(place.setting.steps))
+        policy = core.policy.Policy("mask", REBUILDS[place.rebuild], mask=mask, warmup_steps=0)
+        found = cell.cached(core.resolve(cell.architecture, "published", policy=policy))
+        if abs(found["calls"] - len(plan)) > 1e-6:
+            raise RuntimeError(f"{place} computed {found['calls']} calls where the plan has {len(plan)}")
+        psnr += found["psnr"]
+    return -10 * math.log10(sum(10 ** (-value / 10) for value in psnr) / len(psnr))
+
+
+def starts(place: Place) -> Iterator[Plan]:
+    """The own plan, an even one, and one whose first third is computed in a row, the rest evenly or ever farther."""
+    steps, count = place.setting.steps, place.count
+    yield own_plan(place)
+    yield spread(0, steps, count, 1.0)
+    yield spread(0, steps, count, 1.5)
+    first = round(count / 3)
+    for power in (1.0, 1.5):
+        yield tuple(range(first)) + spread(first, steps, count - first, power)
+
+
+def spread(first: int, steps: int, count: int, power: float) -> Plan:
+    """``count`` steps from ``first`` to the last, gaps growing with ``power`` above 1."""
+    found = [first]
+    for number in range(1, count):
+        wanted = first + round((steps - 1 - first) * (number / (count - 1)) ** power)
+        found.append(min(max(wanted, found[-1] + 1), steps - count + number))
+    return tuple(found)
+
+
+def moved(plan: Plan, steps: int, rng: random.Random) -> Plan:
+    """A neighbour: one computed step elsewhere by up to three steps, or two neighbouring gaps swapped."""
+    inner = list(plan[1:-1])
+    at = rng.randrange(len(inner))
+    if rng.random() < 0.3:
+        inner[at] = plan[at] + plan[at + 2] - inner[at]
+    else:
+        inner[at] += rng.choice((-3, -2, -1, 1, 2, 3))
+    return tuple(sorted({0, steps - 1, *(step for step in inner if 0 < step < steps - 1)}))
+
+
+def measure(place: Place) -> dict:
+    """A row: the best plan that was found, and what it and the own one give on images that were not searched on."""
+    begin, rng, known = time.monotonic(), random.Random(0), {}
+
+    def tried(plan: Plan) -> float:
+        if plan not in known:
+            known[plan] = pooled(place, plan, place.searched)
+        return known[plan]
+
+    own, *others = starts(place)
+    best = max([own, *others], key=tried)
+    while len(known) < place.tries:
+        candidate = moved(best, place.setting.steps, rng)
+        if len(candidate) == place.count and candidate not in known and tried(candidate) > known[best]:
+            best = candidate
+    row = {"model": place.model, "rebuild": place.rebuild, "count": place.count, "tries": len(known)}
+    row |= {"bits": bits(best, place.setting.steps), "own_bits": bits(own, place.setting.steps)}
+    row |= {"searched_psnr": known[best], "own_searched_psnr": known[own]}
+    row |= {"pooled_psnr": pooled(place, best, place.judged), "own_pooled_psnr": pooled(place, own, place.judged)}
+    row |= {"images": sum(len(cell.images) for cell in cells(place, place.judged))}
+    row |= {"minutes": (time.monotonic() - begin) / 60}
+    return {name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def bits(plan: Plan, steps: int) -> str:
+    """As in real_plans.tsv: 0 is a computed step."""
+    return "".join("0" if step in plan else "1" for step in range(steps))
+
+
+@cache
+def all_places(tries: int) -> Sequence[Place]:
+    models = [name for name in CHECKPOINTS if not name.startswith("flux_")]
+    return [Place(name, rebuild, count, tries) for count in COUNTS for name in models for rebuild in REBUILDS]
+
+
+def main() -> None:
+    parser = bench.parser(__doc__)
+    parser.add_argument("--tries", type=int, default=60, help="plans run per search")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
+    options = parser.parse_args()
+    places = all_places(options.tries)
+    if options.quick:
+        places = [Place("flux", "forecast", 6, 6, QUICK, "0-0", "8-8")]
+    rows = bench.measured(measure, places, options.jobs, options.quick)
+    for row in rows:
+        told = f"{row['pooled_psnr']:5.1f} own {row['own_pooled_psnr']:5.1f}"
+        print(f"{row['model']:14} {row['rebuild']:9} {row['bits']} {told}")
+    bench.write("plans.json", {"steps": STEPS, "rows": rows}, options.quick)
+
+
+if __name__ == "__main__":
+    main()
