@@ -5,7 +5,7 @@ RUN := $(PYTHON) tests/host/run.py
 HOST_TESTS := $(RUN) --require-host -n 3 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
-.PHONY: help demo picture pictures test test-fast test-all test-hosts test-web test-ray browser lint pages format bench-speed bench-quality bench-settings bench-hard bench-validity bench-noise bench-compile bench-tune bench-risk bench-real models soak clean
+.PHONY: help demo picture pictures test test-fast test-all test-hosts test-web test-ray browser lint pages format bench-speed bench-quality bench-settings bench-hard bench-validity bench-searched bench-noise bench-compile bench-tune bench-risk bench-real models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,9 @@ bench-hard:  ## the hard images of a cell: mean, mean of the worst six and worst
 
 bench-validity:  ## what the tiny models give beside what is known of real ones: docs/validity.md
 	$(RUN) --script tools/bench/validity.py $(ARGS)
+
+bench-searched:  ## plans searched on the tiny models, for plain reuse and for forecasts
+	$(RUN) --script tools/bench/searched_plans.py $(ARGS)
 
 bench-noise:  ## the forecast presets under samplers that add noise, all trained models
 	$(RUN) --script tools/bench/noise.py $(ARGS)

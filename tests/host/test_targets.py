@@ -151,6 +151,13 @@ def pictures_were_made(ran: Ran) -> None:
     assert card.read_bytes().startswith(b"\xff\xd8")
 
 
+def plan_was_searched(ran: Ran) -> None:
+    (row,) = ran.written("plans.json")["rows"]
+    assert [len(row[plan]) for plan in ("bits", "own_bits")] == [12, 12]
+    assert [row[plan].count("0") for plan in ("bits", "own_bits")] == [6, 6]
+    assert row["searched_psnr"] >= row["own_searched_psnr"] > 10
+
+
 def is_image(path: Path) -> bool:
     return path.read_bytes().startswith(b"\x89PNG")
 
@@ -180,6 +187,7 @@ TABLE = {
     "bench-settings": Target("--quick", rows_as_committed("settings.json", lambda found: found["rows"])),
     "bench-hard": Target("--quick", hard_images_were_measured),
     "bench-validity": Target("--quick", tiny_model_was_held_against_real_ones),
+    "bench-searched": Target("--quick", plan_was_searched),
     "bench-noise": Target("--quick", rows_as_committed("noise.json", lambda found: found["rows"])),
     "bench-tune": Target("--quick", rows_as_committed("tune.json", lambda found: found["rows"])),
     "bench-risk": Target("--quick", risk_was_told),

@@ -1,4 +1,4 @@
-"""Plans searched on the testbed's models, for plain reuse and for the own forecast: ``make bench-plans``.
+"""Plans searched on the testbed's models, for plain reuse and for the own forecast: ``make bench-searched``.
 
 Full-size models' plans were searched for reuse, for average velocities and for a forecast, and disagree.  What differs
 here between the two ways of rebuilding is what a way asks; only what then differs from real plans for reuse is the
@@ -6,7 +6,7 @@ models' doing.  Hill climbing on the final images, 50 steps of Euler's method: t
 decides, so that hard ones count.  It starts from the best of five plans and moves one computed call, or swaps the place
 of two gaps, per try.  The plan that was found is then judged on 24 images that the search did not see.
 
-Writes tools/bench/results/plans.json, which docs/validity.md shows.
+Writes tools/bench/results/plans.json, which docs/validity.md shows (``make bench-validity ARGS=--page``).
 """
 
 import math
@@ -18,6 +18,7 @@ from functools import cache
 
 import bench
 from cells import Setting
+from hard import size_of
 from settings import CHECKPOINTS, Steered, cell_of
 
 STEPS = 50
@@ -114,7 +115,8 @@ def measure(place: Place) -> dict:
         candidate = moved(best, place.setting.steps, rng)
         if len(candidate) == place.count and candidate not in known and tried(candidate) > known[best]:
             best = candidate
-    row = {"model": place.model, "rebuild": place.rebuild, "count": place.count, "tries": len(known)}
+    row = {"model": place.model, "size": size_of(CHECKPOINTS[place.model].model)}
+    row |= {"rebuild": place.rebuild, "count": place.count, "tries": len(known)}
     row |= {"bits": bits(best, place.setting.steps), "own_bits": bits(own, place.setting.steps)}
     row |= {"searched_psnr": known[best], "own_searched_psnr": known[own]}
     row |= {"pooled_psnr": pooled(place, best, place.judged), "own_pooled_psnr": pooled(place, own, place.judged)}
