@@ -36,18 +36,24 @@ class PacedGate(Gate):
         if not math.isfinite(error):
             return False
         self.accumulated += error
-        calls, left = self.budget.calls_of(step), self.budget.left_at(step)
-        if self._sequence != calls.sequence:
-            self._sequence, self._next = calls.sequence, planned_calls(calls, self.indicator, left)
+        self._plan(step)
         row = self._next[max(self.budget.last_computed, 0)]
-        return step.call_index < row[min(max(left, 0), len(row) - 1)]
+        return step.call_index < row[min(max(self.budget.left_at(step), 0), len(row) - 1)]
 
     def on_veto(self, step: ModelCall) -> None:
         self.budget.on_veto(step)
 
     def on_computed(self, step: ModelCall) -> None:
+        self._plan(step)
         self.budget.on_computed(step)
         self.accumulated = 0.0
+
+    def _plan(self, step: ModelCall) -> None:
+        """Have the table of the sequence of ``step``: made at its first call, where there is time."""
+        calls = self.budget.calls_of(step)
+        if self._sequence != calls.sequence:
+            self._sequence = calls.sequence
+            self._next = planned_calls(calls, self.indicator, self.budget.left_at(step))
 
 
 def planned_calls(calls: SequenceCalls, indicator: PacedIndicator, most: int) -> list[list[int]]:

@@ -48,9 +48,8 @@ def test_own_presets_on_a_unet_are_ahead_of_fewer_steps(comfy, scheduler):
     cached = unet_pictures(comfy, attached(passes, "balanced"), scheduler, 30)
     samples = [[d for _, d in sample] for sample in passes.run.by_sample().values()]
     vetoed = [[d.reason == "forecasts off" for d in sample] for sample in samples]
-    assert all(sample[1] for sample in vetoed), (
-        "the second call is no forecast's yet: it takes the place of a later one"
-    )
+    if scheduler == "karras":  # whose plan would skip the second call
+        assert all(sample[1] for sample in vetoed), "no forecast of this run was audited: it takes a later one's place"
     computed = [sum(not d.reuse for d in sample) for sample in samples]
     assert computed == [15 + sum(sample[2:]) for sample in vetoed], "half, and what the model vetoes on top"
     assert psnr(cached, plain) > psnr(fewer, plain) + 1

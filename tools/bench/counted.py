@@ -35,6 +35,7 @@ SHAPE = models.Shape(128, (24, 24), 16, 128, "Flux, narrow")
 PROBE_TOKENS = 48  # of 144: fewer than all, as it is wherever there are more than 1024
 LOADS = (PLAIN, GUIDED, CONTROL, APART)
 TORCH = str(Path(torch.__file__).parent)
+PLANS = f"engine{os.sep}paced_gate.py"
 
 READS = {"tolist", "numpy", "__array__", "cpu"}  # of a tensor's methods, those that no operation shows on a CPU
 WAITS = {  # operations that bring a number to the host, or a size that depends on numbers
@@ -116,12 +117,13 @@ def _ends_with(tensor: Tensor) -> Callable[[tuple[int, ...]], bool]:
 
 
 def _asked_by(folder: str) -> str:
-    """The pack's function that asked for what torch does now; empty where another one did."""
+    """The pack's function that asked for what torch does now; empty where another one did, or where a run's plan is
+    worked out: that is done on the CPU, once, and waits for no device."""
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if file != __file__ and not file.startswith(TORCH):
-            return frame.f_code.co_name if file.startswith(folder) else ""
+            return frame.f_code.co_name if file.startswith(folder) and not file.endswith(PLANS) else ""
         frame = frame.f_back
     return ""
 
