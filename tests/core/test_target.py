@@ -108,19 +108,24 @@ def test_what_cannot_be_told_is_computed():
     assert all(steered(20, "2x", lambda i, b: math.inf))
 
 
+def computed_by(gate, config, plan, error: float) -> int:
+    """How many calls of a run a gate has computed where every open one shows the same error."""
+    computed = 0
+    for sigma in plan.sigmas[:-1]:
+        step = plan.step_at(sigma)
+        if config.block_reason(step) is not None or not gate.add_and_check(error, step):
+            gate.on_computed(step)
+            computed += 1
+    return computed
+
+
 @pytest.mark.parametrize(("target", "expected"), [("10", 10), ("2x", 10), ("4x", 5)])
 def test_a_count_is_of_this_run_and_a_factor_of_the_whole_schedule(target, expected):
     from dicache_core.schedule import Schedule
 
     config = CacheConfig(threshold=1.0, target=target, warmup_steps=0)
     run = Schedule((*tuple(0.5 - i / 40 for i in range(20)), 0.0), steps_before=20)
-    gate, computed = SteeredGate(config, indicator_class("fixed")(config)), 0
-    for sigma in run.sigmas[:-1]:
-        step = run.step_at(sigma)
-        if config.block_reason(step) is not None or not gate.add_and_check(1.0, step):
-            gate.on_computed(step)
-            computed += 1
-    assert computed == expected
+    assert computed_by(SteeredGate(config, indicator_class("fixed")(config)), config, run, 1.0) == expected
 
 
 def test_without_a_target_nothing_is_carried_over():
@@ -253,10 +258,4 @@ def test_closed_calls_are_computed_and_do_not_count():
 def test_a_count_is_met_in_very_long_schedules(count, steps):
     plan = schedule(steps)
     config = CacheConfig(threshold=1.0, indicator="forecast", target=str(count), warmup_steps=1)
-    gate, computed = PacedGate(config, indicator_class("forecast")(config)), 0
-    for sigma in plan.sigmas[:-1]:
-        step = plan.step_at(sigma)
-        if config.block_reason(step) is not None or not gate.add_and_check(0.0, step):
-            gate.on_computed(step)
-            computed += 1
-    assert computed == count
+    assert computed_by(PacedGate(config, indicator_class("forecast")(config)), config, plan, 0.0) == count
