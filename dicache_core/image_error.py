@@ -11,31 +11,8 @@ from torch import Tensor
 
 from .engine.storage import OUT_OF_MEMORY
 from .reductions import Reducer, to_host
-from .schedule import Schedule
 
-UNSETTLED = 0.033  # times the root of the late way: where both are as telling, see docs/closeness.md
 RIDGE = 1e-6  # of the streams' mean square: keeps their weights at the first guess where the streams hardly differ
-
-
-@dataclass(frozen=True)
-class ImageError:
-    """Of one sample, both in the model's own latent units, in which an image's spread is about 1.
-
-    An image is close where both are small: skips displace ``x``, and where the denoised latent still goes far late in
-    the run, the model answers a displaced ``x`` with another image.
-
-    Attributes:
-        displaced: rms by which skipped calls have displaced the image, by the audits after them, guidance included.
-        moved: rms way of the denoised latent in the second half of the run, summed from call to call.
-    """
-
-    displaced: float
-    moved: float
-
-    @property
-    def estimate(self) -> float:
-        found = self.displaced, UNSETTLED * math.sqrt(self.moved)
-        return max(found) if all(map(math.isfinite, found)) else math.inf
 
 
 @dataclass(frozen=True)
@@ -57,7 +34,9 @@ class GuidedPart:
 
 
 class ImageErrorEstimator:
-    """Estimates how far the final images of a run are off, see ``ImageError``.
+    """Estimates by how much (rms) skipped calls have displaced the final images of a run, by the audits after them.
+
+    It is in the model's own latent units, in which an image's spread is about 1.
 
     Guidance multiplies what each stream is off by: with ``D_g = sum c_i D_i`` after the guider, the image is displaced
     by ``sum c_i q_i``, with ``q_i`` what each stream's audit says.  The two are alike in most runs, so that their
@@ -67,57 +46,34 @@ class ImageErrorEstimator:
     Sums stay on the device until the run's end: no sync.
     """
 
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
+    def __init__(self) -> None:
         self._audits: list[_Audit] = []
-        self._moved: list[Tensor] = []  # per late call (N,) sums of squares
-        self._last: Tensor | None = None  # (N, C, ...) denoised, of the newest late call
         self._numel: Tensor | None = None  # 0-d, elements of a sample
         self._lost = False
 
-    @property
-    def held(self) -> Sequence[Tensor]:
-        """Tensors kept between calls, for the memory plan."""
-        return [] if self._last is None else [self._last]
-
-    def add(self, sigma: float, denoised: Tensor, parts: Sequence[GuidedPart]) -> None:
-        """See the guided output ``(N, C, ...)`` of a call at ``sigma`` and the streams that it was made of."""
-        if self._lost:
+    def add(self, denoised: Tensor, parts: Sequence[GuidedPart]) -> None:
+        """See the guided output ``(N, C, ...)`` of a call and the streams that it was made of."""
+        if self._lost or all(part.displaced is None for part in parts):
             return
         try:
-            self._move(self._schedule.index_of(sigma), denoised)
-            if any(part.displaced is not None for part in parts):
-                for row, guided in enumerate(denoised):
-                    self._audit(row, guided, [part for part in parts if part.row == row])
+            for row, guided in enumerate(denoised):
+                self._audit(row, guided, [part for part in parts if part.row == row])
         except OUT_OF_MEMORY:  # nothing is known of this run any more; sampling needs none of it
             self.lose()
 
     def lose(self) -> None:
         """Say nothing of this run."""
-        self._lost, self._audits, self._moved, self._last = True, [], [], None
+        self._lost, self._audits = True, []
 
-    def finalize(self, reduce: Reducer | None = None) -> dict[int, ImageError]:
-        """The error of each row's image, at the run's end; one sync.  Empty where nobody knows."""
-        if not self._moved:
+    def finalize(self, reduce: Reducer | None = None) -> dict[int, float]:
+        """The error of each row's image, at the run's end; one sync.  Empty where nothing was audited."""
+        if not self._audits:
             return {}
-        rows = len(self._moved[0])
-        tensors = [*self._moved, *(audit.sums for audit in self._audits)]
-        numel, *values = to_host([self._numel, *(value for sums in tensors for value in sums.unbind())], reduce)
-        values = iter(values)
-        moved, displaced = [0.0] * rows, [0.0] * rows
-        for _ in self._moved:
-            for row in range(rows):
-                moved[row] += _root(next(values) / numel)
+        numel, *values = to_host([self._numel, *(value for a in self._audits for value in a.sums.unbind())], reduce)
+        values, squares = iter(values), dict.fromkeys(sorted(audit.row for audit in self._audits), 0.0)
         for audit in self._audits:
-            displaced[audit.row] += audit.squares([next(values) for _ in audit.sums]) / numel
-        return {row: ImageError(_root(displaced[row]), moved[row]) for row in range(rows)}
-
-    def _move(self, index: int, denoised: Tensor) -> None:
-        if self._last is not None and self._last.shape == denoised.shape:
-            self._moved.append((denoised.float() - self._last).square().flatten(1).sum(1))
-        if index >= self._schedule.steps // 2 - 1:  # the call before the second half is where that begins
-            self._last = denoised.float().clone()
-            self._numel = torch.full((), float(denoised[0].numel()), device=denoised.device)
+            squares[audit.row] += audit.squares([next(values) for _ in audit.sums]) / numel
+        return {row: _root(found) for row, found in squares.items()}
 
     def _audit(self, row: int, guided: Tensor, parts: Sequence[GuidedPart]) -> None:
         if all(part.displaced is None for part in parts):
@@ -132,6 +88,7 @@ class ImageErrorEstimator:
         else:  # one stream alone, or windows and areas, of which nobody knows how the guider put them together
             sums = [_dot(q, q) * (guided.numel() / q.numel()) for q in displaced]
         self._audits.append(_Audit(row, weights, torch.stack(sums), known))
+        self._numel = torch.full((), float(guided.numel()), device=guided.device)
 
 
 @dataclass(frozen=True)

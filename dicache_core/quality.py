@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-# Estimates (``ImageError``) up to which an image is called so; beyond, it may be off visibly.  How often that is right,
-# and on which images these were found: docs/closeness.md, tools/bench/results/risk.json.
-CLOSENESS = {"very close": 0.03, "close": 0.06}
+# Estimates (``ImageErrorEstimator``) up to which an image is called so; beyond, it may be off visibly.  How often that
+# is right, and on which images these were found: docs/closeness.md, tools/bench/results/risk.json.
+CLOSENESS = {"very close": 0.012, "close": 0.04}
 VISIBLE = "visible"
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from .config import CacheConfig
 from .effective_settings import tells_errors
 from .engine.decision import UNDECIDED, Decision
-from .image_error import ImageError
 from .quality import closeness_of
 from .reasons import COMPUTED, SKIPPED, Reason, StepCode
 from .schedule import ModelCall, Schedule, rectified_flow
@@ -86,7 +85,7 @@ class RunStatistics:
         self.config = config
         self.passes: list[PassRecord] = []
         self.held_bytes = 0
-        self.image_errors: dict[int, ImageError] = {}  # per row of the batch, see there; known at the end
+        self.image_errors: dict[int, float] = {}  # per row, see ``ImageErrorEstimator``; known at the end
         self.architecture = ""
         self.prompt: str | None = None
         self.finished = False
@@ -136,8 +135,8 @@ class RunStatistics:
 
     @property
     def image_error(self) -> float | None:
-        """How far the worst image may be off, see ``ImageError``; ``None`` before the end, and where nobody knows."""
-        return max((error.estimate for error in self.image_errors.values()), default=None)
+        """How far the worst image may be off; ``None`` before the end, and where nobody knows."""
+        return max(self.image_errors.values(), default=None)
 
     @property
     def closeness(self) -> str | None:

@@ -34,7 +34,7 @@ class GuidedEvaluations:
             guided = executor(*args, **kwargs)
             if self._passes:
                 sigma = self._passes[0][0].step.sigma
-                self.estimator.add(sigma, guided, self._parts(sigma, scale_of(executor.class_obj)))
+                self.estimator.add(guided, self._parts(sigma, scale_of(executor.class_obj)))
             return guided
         finally:
             self._passes = None

@@ -33,7 +33,7 @@ class Histories:
     def __init__(self, run: RunEnvironment) -> None:
         self.deciding = threading.Lock()  # taken before the other one
         self.abandoned: Decision | None = None
-        self.image_error_estimator = ImageErrorEstimator(run.schedule) if run.audits else None
+        self.image_error_estimator = ImageErrorEstimator() if run.audits else None
         self._run = run
         self._lock = threading.Lock()
         self._by_key: dict[SampleKey, SampleHistory] = {}
@@ -106,9 +106,8 @@ class Histories:
 
     def held_bytes(self) -> int:
         """Bytes of all tensors kept between calls."""
-        beside = [] if self.image_error_estimator is None else self.image_error_estimator.held
         with self._lock:
-            return sum(h.held_bytes for h in self._by_key.values()) + sum(t.nbytes for t in beside)
+            return sum(h.held_bytes for h in self._by_key.values())
 
     def __iter__(self) -> Iterator[SampleHistory]:
         return iter(self._by_key.values())

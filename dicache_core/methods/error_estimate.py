@@ -15,6 +15,7 @@ from ..target import FEW_STEPS, MANY_STEPS
 SEEN = 0.1  # of the image: near its end a run puts out what no forecast knows and nobody sees
 FIRST_GUESS = 0.3  # of the output: trained models' first forecasts were off by 0.1 to 0.2 of it
 SMALL = 1 / 4  # of the latent error so far: a skip that adds less makes it larger by a thirtieth at most
+MULTISTEP = 2  # times as far off were images under dpmpp_2m as under euler after the same audits
 
 
 class ErrorEstimator:
@@ -31,8 +32,8 @@ class ErrorEstimator:
     times that, wherever it stood (by 28 to 100 times ``D`` at the third call, 2 to 3 times at the last), a U-Net's by
     0.4 to 0.7.  A skip is vetoed by it.
 
-    The computed call after them makes good most of it.  What is seen in the end goes by ``D (s / sigma)^2``, see
-    ``ImageErrorEstimator``.
+    The computed call after them makes good most of it.  What is seen in the end goes by ``D (s / sigma)^2``, and by how
+    much noise is left for the image to follow from it, see ``displaced_by``.
 
     What one more skip would add follows from the newest audit, as ``e`` grows in proportion to how far a forecast
     reaches in log-SNR.  Before the first audit it is guessed; where an audit finds that a forecast was off by all of
@@ -71,6 +72,16 @@ class ErrorEstimator:
                 error, self.horizon = sq_error, horizon
         self._on_device = (latent_sq, error, denoised.float().square().sum(), output.float().square().sum())
         self._fetched, self.latent_weight, self.image_weight = None, 0.0, 0.0
+
+    def displaced_by(self, error: Tensor, audit: ModelCall) -> Tensor:
+        """What the skips before ``audit`` have displaced in the image, ``(C, ...)``, if each was off by ``error``.
+
+        It goes by the noise's share at the audit: early errors grow, as the rest of the image follows from them, and
+        near the end nothing does any more.  What a multistep sampler takes back of a value with its next steps has been
+        answered by then, so that it counts twice.  How true that is: docs/closeness.md.
+        """
+        left = audit.schedule.noise_share(audit.sigma) * (MULTISTEP if audit.sequence.is_multistep else 1)
+        return error * (self.image_weight * left)
 
     def measure(self) -> Sequence[Tensor]:
         """The sums that ``load_sums`` takes, where it has not got them yet."""

@@ -247,20 +247,19 @@ class CorrectedLine(AuditedPredictor):
         true = value.float() - self.anchors[-1].value.float()
         moved, horizon = true.square().sum(), self._horizon(position)
         if horizon <= 0:
-            obs.displaced = self._displaced(true)
+            obs.displaced = self._displaced(true, obs.step)
             return moved
         forecast = horizon * change
         length, along = forecast.square().sum(), (forecast * true).sum()
         used = self.FIRST_SHRINKAGE if self.shrinkage is None else self.shrinkage
         self.shrinkage = best_factor(along, length)
         if self.error_estimator.image_weight:
-            obs.displaced = self._displaced(true - used * forecast)
+            obs.displaced = self._displaced(true - used * forecast, obs.step)
         return (moved - 2 * used * along + used * used * length).clamp(min=0.0)
 
-    def _displaced(self, error: Tensor) -> Tensor | None:
-        """What the skips before this call have displaced in the image, ``(C, ...)`` float32, if each of them was off by
-        ``error`` as this call's forecast is."""
-        return error * self.error_estimator.image_weight if self.error_estimator.image_weight else None
+    def _displaced(self, error: Tensor, step: ModelCall) -> Tensor | None:
+        """``(C, ...)`` float32; ``None`` where nothing was skipped before ``step``."""
+        return self.error_estimator.displaced_by(error, step) if self.error_estimator.image_weight else None
 
     def _corrected_sum(self, value: Tensor, position: float, change: Tensor | None) -> Tensor:
         """``sum W v*`` over the skipped calls, ``(C, ...)`` float32, by the weighted moments of their positions."""

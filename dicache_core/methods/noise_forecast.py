@@ -277,7 +277,7 @@ class NoiseForecast(AuditedPredictor):
         used = errors[0] if self.errors is None else errors.gather(0, self.errors.argmin().view(1))[0]
         if told is not None:
             error = value.float() - told
-            obs.displaced = error * self.error_estimator.image_weight
+            obs.displaced = self.error_estimator.displaced_by(error, obs.step)
             self.correction = self._correction(obs.step, error, ahead)
         if ahead > 0:
             self.errors, self.shrinkage = errors, best_factor(pd.sum(), pp.sum())

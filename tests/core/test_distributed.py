@@ -175,7 +175,7 @@ def in_output(policy: str, reduce=None) -> tuple[list[bool], float | None]:
         output = torch.sin(x * (1 + sigma))
         v = cache.forecast() if all(cache.decide()) else cache.observe(output, x - sigma * output)
         if run.image_error_estimator is not None:
-            run.image_error_estimator.add(sigma, x - sigma * v, cache.parts(x - sigma * v, [1.0, 1.0]))
+            run.image_error_estimator.add(x - sigma * v, cache.parts(x - sigma * v, [1.0, 1.0]))
         x = x + (after - sigma) * v
         run.close(cache, Stopwatch(torch.device("cpu")))
     run.finalize()

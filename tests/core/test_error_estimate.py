@@ -92,6 +92,24 @@ def test_what_is_seen_of_a_call_is_its_dsigma_or_shared_with_the_noise_where_tha
     assert [image_weight_of(step(5)), image_weight_of(eps.step_at(3.0))] == pytest.approx([0.1, 3.0 / 16.0])
 
 
+def test_what_stays_of_an_error_is_the_noise_s_share_at_its_audit():
+    account = ErrorEstimator()
+    account.skip(step(5))  # weighs 0.1
+    account.skip(step(6))
+    assert account.displaced_by(TWOS, step(7)).unique().tolist() == pytest.approx([0.2 * 2.0 * 0.3])
+
+
+def test_under_a_multistep_sampler_it_counts_twice():
+    ways = CallSequence((0.6, 0.4, 0.2), weights=(-0.2, -0.2, -0.2))
+    multistep = replace(ways, weights=(-0.3, -0.1, -0.2))
+    found = []
+    for sequence in (ways, multistep):
+        account, plan = ErrorEstimator(), Schedule((0.6, 0.4, 0.2, 0.0), sequences=(sequence,))
+        account.image_weight = 1.0
+        found.append(float(account.displaced_by(ONES, plan.step_at(0.4)).mean()))
+    assert found == pytest.approx([0.4, 0.8])
+
+
 def test_the_next_skip_is_as_far_off_as_it_reaches():
     assert audited().latent_error_with(step(6), 2.0) == pytest.approx(math.sqrt((FIFTH**2 + 2.0**2 * SIXTH**2) / 16))
 
@@ -143,7 +161,7 @@ def run(outputs, preset="balanced", steps=20, plan=None, **settings):
             v = torch.stack([output(index) for output in outputs.values()])
             cache.observe(v, torch.ones_like(v))
         share = 1 / len(keys)
-        session.image_error_estimator.add(sigma, v.mean(0, keepdim=True), cache.parts(v, [share] * len(keys)))
+        session.image_error_estimator.add(v.mean(0, keepdim=True), cache.parts(v, [share] * len(keys)))
         found.append([decision.reason for decision in cache.decisions])
     session.finalize()
     return found, session.statistics.image_error

@@ -10,12 +10,12 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "tools" / "bench"))
 import risk
 from bench import results, written
 
-from dicache_core.image_error import ImageError
 from dicache_core.quality import VISIBLE, closeness_of
 
 FOUND = results("risk.json")
 IMAGES = FOUND["images_of"]
 JUDGED = [image for image in IMAGES if image["part"] == "judged"]
+LARGER = [image for image in IMAGES if image["part"] != "first"]
 MODELS = sorted({image["model"] for image in JUDGED})
 LEAST = {"very close": 40, "close": 31}
 
@@ -47,10 +47,6 @@ def test_the_order_of_estimates_is_that_of_the_errors():
     assert found >= 0.7
 
 
-def test_estimates_are_those_of_today():
-    assert all(i["risk"] == pytest.approx(ImageError(i["displaced"], i["moved"]).estimate, rel=2e-3) for i in IMAGES)
-
-
 @pytest.mark.parametrize("word", [*LEAST, VISIBLE])
 def test_the_figures_are_those_of_the_images(word):
     psnr, told = called(word, JUDGED), FOUND["judged"]["words"][word]
@@ -72,14 +68,24 @@ def test_words_are_true_over_all_models(word, bar):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("word", LEAST)
 def test_words_are_true_of_each_model(word, model):
-    """Where it was called at all; the bar is what was measured on the judged and the larger images of tuning."""
-    psnr = called(word, [i for i in IMAGES if i["model"] == model and i["part"] != "first"])
-    assert not psnr or share(psnr, LEAST[word]) >= 0.86
+    """Where it was called at all; on the larger images of tuning as well Flux's very close ones miss it by one."""
+    for part, bar in ((JUDGED, 0.9), (LARGER, 0.89)):
+        psnr = called(word, [i for i in part if i["model"] == model])
+        assert not psnr or share(psnr, LEAST[word]) >= bar
 
 
 def test_one_in_fifty_very_close_images_is_far_off_at_most():
-    psnr = called("very close", [i for i in IMAGES if i["part"] != "first"])
-    assert sum(value < LEAST["close"] for value in psnr) <= len(psnr) / 50
+    for part in (JUDGED, LARGER):
+        psnr = called("very close", part)
+        assert sum(value < LEAST["close"] for value in psnr) <= len(psnr) / 50
+
+
+@pytest.mark.parametrize(("word", "least"), [("very close", 0.34), ("close", 0.6)])
+def test_how_many_get_the_word_that_they_have(word, least):
+    """Of very close ones 40% are wanted: a cut-off that gives them so many calls Flux's images so too often."""
+    good = [i for i in JUDGED if i["psnr"] >= LEAST[word]]
+    words = list(LEAST)[: list(LEAST).index(word) + 1]
+    assert statistics.fmean(closeness_of(i["risk"]) in words for i in good) >= least
 
 
 def test_the_words_hold_under_strong_guidance():

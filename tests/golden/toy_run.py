@@ -70,7 +70,7 @@ def sample(config: CacheConfig, steps: int) -> tuple[RunStatistics, Tensor]:
         if session.image_error_estimator is not None:
             weights = [SCALE] * SIZE + [1 - SCALE] * SIZE
             parts: list[GuidedPart] = cache.parts(torch.cat([x, x]) - sigma * out, weights)
-            session.image_error_estimator.add(sigma, x - sigma * guided, parts)
+            session.image_error_estimator.add(x - sigma * guided, parts)
         session.close(cache, Stopwatch(torch.device("cpu")))
         x = x + (after - sigma) * guided
     session.finalize()

@@ -17,9 +17,9 @@ class Unet(Passes):
         estimator = self.core.image_error.ImageErrorEstimator
         add = estimator.add
 
-        def noted(this, sigma, denoised, parts):
+        def noted(this, denoised, parts):
             self.calls.append((denoised.clone(), parts))
-            return add(this, sigma, denoised, parts)
+            return add(this, denoised, parts)
 
         monkeypatch.setattr(estimator, "add", noted)
 
@@ -33,7 +33,7 @@ class Unet(Passes):
     def displaced(self, model, **sampling) -> float:
         self.sample(self.cached(model), steps=STEPS, cfg=SCALE, **sampling)
         assert self.run.reused > 0
-        return self.run.image_errors[0].displaced
+        return self.run.image_errors[0]
 
     def by_hand(self) -> float:
         """The same from whole tensors: weights of the streams in each guided output, then what displaces them."""
@@ -95,7 +95,7 @@ def test_three_streams_of_a_dual_guider(unet):
         guider.sample(noise, unet.latent(), samplers.sampler_object("euler"), sigmas, disable_pbar=True, seed=0)
     assert {len(parts) for _, parts in unet.calls} == {3}
     assert unet.run.reused > 0
-    assert unet.run.image_errors[0].displaced == pytest.approx(unet.by_hand(), rel=0.05)
+    assert unet.run.image_errors[0] == pytest.approx(unet.by_hand(), rel=0.05)
 
 
 def test_it_does_not_depend_on_how_the_host_batches_the_streams(unet, monkeypatch):
@@ -103,11 +103,11 @@ def test_it_does_not_depend_on_how_the_host_batches_the_streams(unet, monkeypatc
     for free in (1e18, 0):
         monkeypatch.setattr(patcher, "get_free_memory", lambda *_, free=free: free)
         unet.displaced(unet.model(), latent=unet.latent(2))
-        found.append([(error.displaced, error.moved) for _, error in sorted(unet.run.image_errors.items())])
+        found.append(unet.run.image_errors)
     assert {len(passed.keys) for passed in unet.runs[0].passes} == {4}
     assert {len(passed.keys) for passed in unet.runs[1].passes} == {2}
-    for joined, split in zip(*found, strict=True):
-        assert split == pytest.approx(joined, rel=0.01)
+    joined, split = found
+    assert split == pytest.approx(joined, rel=0.01)
 
 
 def test_conds_of_areas_are_told_too(unet):
@@ -134,7 +134,7 @@ def test_strong_guidance_costs_the_word(comfy, unet):
     images = [comfy.pictures(latent, "unet").clamp(0, 1) for latent in (ours, plain)]
     decibels = -10 * (images[0] - images[1]).square().flatten(1).mean(1).log10()
     for row, found in enumerate(decibels.tolist()):
-        word = unet.core.quality.closeness_of(unet.run.image_errors[row].estimate)
+        word = unet.core.quality.closeness_of(unet.run.image_errors[row])
         print(f"{found:.1f} dB: {word}, {unet.run.image_errors[row]}")
         assert found >= {"very close": 40, "close": 31, "visible": 0}[word]
     assert min(decibels) < 31
