@@ -72,7 +72,7 @@ class PlanFinder:
         self._runs += [RealRun(first_image + row, rows[row], error) for row, error in enumerate(errors)]
 
     def find(self, target: str) -> list[CallPlan]:
-        """Plans that may be closer than what the method itself computes at this target, the best first."""
+        """Plans that may be closer than what the method itself computes at this target, in the order to try them."""
         if self.no_search is not None or self._schedule is None:
             return []
         begun = time.perf_counter()

@@ -10,9 +10,10 @@ What a recorded path does not show is how the model answers a displaced ``x``: e
     ``sum_c |D_c|^2 / a_c^(2 p) + |D_end|^2``,
 
 ``a`` being how much of the image ``x`` holds: what is off keeps its share of the image, ``D / a``, and after early
-calls more time is left to correct it, so that ``p`` is a little below 1.  It and how hard each image is are measured on
-real runs of the same images (``Growth``).  Two searches follow each other: dynamic programming over pairs of computed
-calls, as a line needs two, for which each skipped run is alone; and hill climbing on the whole simulated run.
+calls more time is left to correct it.  How hard each image is, is measured on real runs (``Growth``).  Which ``p`` a
+model has shows in real runs of plans alone: on trained models plans of 0.4 to 1.2 were the best, so each of a few has
+its own.  Two searches follow each other: dynamic programming over pairs of computed calls, as a line needs two, for
+which each skipped run is alone; and hill climbing on the whole simulated run.
 
 Everything is a sum of outputs, so products of outputs with each other are all that is kept of them.
 """
@@ -23,6 +24,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -30,9 +32,7 @@ from torch import Tensor
 from ..methods.forecast import CorrectedLine
 from ..schedule import CallSequence, Schedule
 
-EXPONENTS = (0.6, 0.8, 1.0)  # p; on five trained models these told best which of 45 plans are good
-USUAL_EXPONENT = 0.8
-CLEARLY = 3 / 4  # of how far trials disagree under the usual p: by chance alone another one is a little better
+EXPONENTS = (0.4, 1.0, 1.2)  # p, in the order in which their plans are tried
 MOST_CALLS = 100  # of a run that is searched: the dynamic program goes through triples of them
 REACH = 3  # calls that a computed one moves at a time
 AT_ONCE = 256  # plans that are simulated together
@@ -77,31 +77,22 @@ class Growth:
     hardness: Tensor  # (N,)
 
     @classmethod
-    def measured(cls, runs: SimulatedRuns, trials: Iterable[RealRun]) -> Growth:
-        """By real runs; an image without one is as hard as the others, and without any ``p`` is the usual one.
-
-        Another ``p`` is taken where the trials of an image agree clearly more under it on how hard the image is.
-        """
+    def measured(cls, runs: SimulatedRuns, trials: Iterable[RealRun]) -> list[Growth]:
+        """One for each of ``EXPONENTS``, by real runs; an image without one is as hard as the others."""
         known = [trial for trial in trials if trial.error > 0 and len(trial.computed) < runs.calls]
-        found = {exponent: _fitted(runs, exponent, known) for exponent in EXPONENTS}
-        best = min(EXPONENTS, key=lambda exponent: found[exponent][1])
-        if not found[best][1] < CLEARLY * found[USUAL_EXPONENT][1]:
-            best = USUAL_EXPONENT
-        return cls(best, found[best][0])
+        return [cls(exponent, _hardness(runs, exponent, known)) for exponent in EXPONENTS]
 
 
-def _fitted(runs: SimulatedRuns, exponent: float, trials: Sequence[RealRun]) -> tuple[Tensor, float]:
-    """Hardness of each image under ``exponent``, and by how much its trials disagree on its logarithm."""
+def _hardness(runs: SimulatedRuns, exponent: float, trials: Sequence[RealRun]) -> Tensor:
+    """``(N,)``: in the geometric mean of an image's trials, what it was off by over what ``exponent`` lets expect."""
     logs: list[list[float]] = [[] for _ in range(runs.images)]
     for trial in trials:
         expected = runs.costs([trial.computed], exponent)[0, trial.image].item()
         if expected > 0:
             logs[trial.image].append(math.log(trial.error / expected))
-    means = [sum(of_image) / len(of_image) for of_image in logs if of_image]
-    usual = sum(means) / len(means) if means else 0.0
-    hardness = [math.exp(sum(of_image) / len(of_image) if of_image else usual) for of_image in logs]
-    spread = sum((log - sum(of_image) / len(of_image)) ** 2 for of_image in logs for log in of_image)
-    return torch.tensor(hardness, dtype=torch.float64), spread
+    means = [fmean(of_image) for of_image in logs if of_image]
+    usual = fmean(means) if means else 0.0
+    return torch.tensor([math.exp(fmean(of) if of else usual) for of in logs], dtype=torch.float64)
 
 
 class SimulatedRuns:
@@ -200,30 +191,39 @@ class SimulatedRuns:
         return found.clamp(min=0.0) / self.signal ** (2 * growth.exponent)
 
 
-def shortest_path(runs: SimulatedRuns, count: int, growth: Growth) -> Computed:
-    """The ``count`` calls that cost least if each run of skipped ones is alone, by dynamic programming over pairs."""
+def shortest_path(runs: SimulatedRuns, count: int, growth: Growth, lead: int = 1) -> Computed:
+    """The ``count`` calls that cost least if each run of skipped ones is alone, by dynamic programming over pairs.
+
+    The first ``lead`` calls are among them.
+    """
     calls, cost = runs.calls, runs.triples(growth)
     order = torch.arange(calls)
     falls = (order[:, None] >= order[None])[..., None] | (order[:, None] >= order[None])[None]  # not a < b < c
     first = cost[0, 0]
     cost = cost.masked_fill(falls, torch.inf)
     best = torch.full((calls, calls), torch.inf, dtype=torch.float64)  # by the last two
-    best[0, 1:] = first[1:]
+    if lead > 1:
+        best[lead - 2, lead - 1] = 0.0
+    else:
+        best[0, 1:] = first[1:]
     before: list[Tensor] = []
-    for _ in range(count - 2):
+    for _ in range(count - max(lead, 2)):
         best, chosen = (best[..., None] + cost).min(0)
         before.append(chosen)
     found = [calls - 1, int(best[:, -1].argmin())]
     for chosen in reversed(before):
         found.append(int(chosen[found[-1], found[-2]]))
-    return tuple(reversed(found))
+    return (*range(lead - 2), *reversed(found))
 
 
-def climbed(runs: SimulatedRuns, start: Computed, growth: Growth) -> tuple[Computed, float]:
-    """From ``start`` on, one computed call at a time is moved as long as that helps; the plan and its pooled error."""
+def climbed(runs: SimulatedRuns, start: Computed, growth: Growth, lead: int = 1) -> tuple[Computed, float]:
+    """From ``start`` on, one computed call behind the first ``lead`` is moved at a time as long as that helps.
+
+    The plan and its pooled error.
+    """
     best, cost = start, runs.pooled([start], growth).item()
     while True:
-        others = sorted(_neighbours(best, runs.calls))
+        others = sorted(_neighbours(best, runs.calls, lead))
         if not others:
             return best, cost
         found = runs.pooled(others, growth)
@@ -233,22 +233,37 @@ def climbed(runs: SimulatedRuns, start: Computed, growth: Growth) -> tuple[Compu
         best, cost = others[nearest], found[nearest].item()
 
 
-def _neighbours(plan: Computed, calls: int) -> set[Computed]:
+def _neighbours(plan: Computed, calls: int, lead: int) -> set[Computed]:
     others = set()
-    for moved in plan[1:-1]:
-        for to in range(max(1, moved - REACH), min(calls - 1, moved + REACH + 1)):
+    for moved in plan[lead:-1]:
+        for to in range(max(lead, moved - REACH), min(calls - 1, moved + REACH + 1)):
             if to not in plan:
                 others.add(tuple(sorted({*plan} - {moved} | {to})))
     return others
 
 
-def search_plans(runs: SimulatedRuns, known: Computed, growth: Growth, most: int = 2) -> list[Computed]:
-    """Plans that compute as many calls as ``known`` does and are expected to be closer, best first."""
-    starts = {known, shortest_path(runs, len(known), growth), _even(runs.calls, len(known))}
-    usual = runs.pooled([known], growth).item()
-    found = {plan: cost for plan, cost in (climbed(runs, start, growth) for start in starts) if cost < usual}
-    return sorted(found, key=found.__getitem__)[:most]
+def search_plans(runs: SimulatedRuns, known: Computed, growths: Iterable[Growth]) -> list[Computed]:
+    """For each growth the plan that is expected to be closest, of as many calls as ``known`` computes, if it is not
+    ``known`` itself; each plan once.
+
+    What ``known`` computes in a row at the start stays computed: a skip there would be cancelled.
+    """
+    lead, found = _in_a_row(known), {}
+    if len(known) < lead + 2:  # nothing in between can be moved
+        return []
+    for growth in growths:
+        starts = {known, shortest_path(runs, len(known), growth, lead), _even(runs.calls, len(known), lead)}
+        ends = [climbed(runs, start, growth, lead) for start in sorted(starts)]
+        found[min(ends, key=lambda end: end[1])[0]] = None
+    return [plan for plan in found if plan != known]
 
 
-def _even(calls: int, count: int) -> Computed:
-    return tuple(round(number * (calls - 1) / (count - 1)) for number in range(count))
+def _in_a_row(plan: Computed) -> int:
+    """How many calls from the first one on it computes in a row."""
+    return next((number for number, call in enumerate(plan) if call != number), len(plan))
+
+
+def _even(calls: int, count: int, lead: int) -> Computed:
+    """The first ``lead`` calls, and the others evenly spread."""
+    behind = count - lead
+    return (*range(lead), *(lead - 1 + round(n * (calls - lead) / behind) for n in range(1, behind + 1)))

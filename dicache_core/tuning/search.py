@@ -27,7 +27,7 @@ SEEDS = 2  # noises that each prompt is sampled from: another one tells as much 
 MOST_FULL_RUNS = 6  # of all prompts, once each: what a search may cost
 NINE_OF_TEN = 1.28  # standard deviations below the mean that nine of ten stay above
 SURE = 1.64  # standard errors of a mean: it is above 0 in nineteen of twenty cases
-PLANS = 2  # that a search found and that are tried
+PLANS = 3  # that a search found and that are tried
 NO_GAIN = 0.98  # of the time of a full run: who needs more gains nothing
 ROUNDING = 0.98  # of a speed: half a step of thirty
 
@@ -235,12 +235,12 @@ def search(
         if left() < run:
             break
         trials.append(measure(candidate, enough))
-        if candidate.target == law.candidate.target:
-            best = trials[-1] if _replaces(trials[-1], law, goal) else best
-        else:
+        if candidate.target != law.candidate.target:
             best = _better(goal, trials[-1], best, full)
-        if best is not law:
-            break
+            if best is not law:
+                break
+        elif _replaces(trials[-1], law, goal) and (best is law or trials[-1].pooled_error < best.pooled_error):
+            best = trials[-1]
     for candidate in others:
         if left() < run:
             break
@@ -273,9 +273,9 @@ def _with_plans(goal: Goal, trials: Sequence[Trial], best: Trial, find_plans: Fi
     """What to try with plans, best first.
 
     For a quality a plan at the next faster speed, which may keep it where the method's own did not, and one at the
-    speed that was found; for a speed the two best at that.
+    speed that was found; for a speed all that were found.
     """
-    names = ("plan", "second plan")
+    names = ("plan", "second plan", "third plan")
     faster = max((trial for trial in trials if trial.time < best.time), key=lambda trial: trial.time, default=None)
     keeps = isinstance(goal, KeepQuality) and faster is not None
     tried = [(faster, 1), (best, 1)] if keeps else [(best, PLANS)]

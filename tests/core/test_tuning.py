@@ -184,7 +184,7 @@ FIRST, SECOND = CallPlan((0.0, 0.3, 1.0), 30), CallPlan((0.0, 0.6, 1.0), 30)
 
 
 def with_plans(goal, psnr: dict[str, float], times: dict[str, float] | None = None):
-    """The search where two plans are found for every target; what they give is in ``psnr`` under their labels."""
+    """The search where plans are found for every target, two of them here; what they give is in ``psnr``."""
     measure, tried = measuring(psnr, times)
     asked: list[str] = []
 
@@ -211,12 +211,15 @@ def test_else_a_plan_at_the_speed_that_was_found_is_chosen_if_it_is_surely_close
         assert answer.chosen.candidate.label == chosen
 
 
-def test_for_a_speed_the_two_best_plans_at_it_are_tried():
+@pytest.mark.parametrize(
+    ("first", "second", "chosen"), [(30.0, 60.0, SECOND), (60.0, 59.0, FIRST), (59.0, 60.0, SECOND)]
+)
+def test_for_a_speed_all_plans_at_it_are_tried_and_the_closest_is_chosen(first, second, chosen):
     psnr = {speed: 50 - 3 * float(speed[:-1]) for speed in SPEEDS}
-    answer, tried, asked = with_plans(ReachSpeed(3.0), psnr | {"3x, plan": 30.0, "3x, second plan": 60.0})
+    answer, tried, asked = with_plans(ReachSpeed(3.0), psnr | {"3x, plan": first, "3x, second plan": second})
     assert tried[-2:] == ["3x, plan", "3x, second plan"]
     assert asked == ["3x"]
-    assert answer.chosen.candidate.plan == SECOND
+    assert answer.chosen.candidate.plan == chosen
 
 
 def test_a_plan_with_more_computed_calls_does_not_take_the_place_of_one_with_fewer():
