@@ -5,7 +5,7 @@ RUN := $(PYTHON) tests/host/run.py
 HOST_TESTS := $(RUN) --require-host -n 3 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
-.PHONY: help demo picture pictures test test-fast test-all test-hosts test-web test-ray browser lint pages format bench-speed bench-quality bench-settings bench-hard bench-validity bench-searched bench-noise bench-compile bench-tune bench-risk bench-real models soak clean
+.PHONY: help demo picture pictures test test-fast test-all test-hosts test-web test-ray browser lint pages format bench-speed bench-quality bench-settings bench-hard bench-validity bench-searched bench-noise bench-compile bench-tune bench-plans bench-risk bench-real models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -83,6 +83,9 @@ bench-compile:  ## torch.compile with and without the cache
 
 bench-tune:  ## DiCache Tune on every testbed model, judged on other captions
 	$(RUN) --script tools/bench/tune.py $(ARGS)
+
+bench-plans:  ## plans that DiCache Tune finds against the forecast method's own, on other captions
+	$(RUN) --script tools/bench/tuned_plans.py $(ARGS)
 
 bench-risk:  ## does a run know how close its image is?
 	$(RUN) --script tools/bench/risk.py $(ARGS)

@@ -273,7 +273,7 @@ def _with_plans(goal: Goal, trials: Sequence[Trial], best: Trial, find_plans: Fi
     """What to try with plans, best first.
 
     For a quality a plan at the next faster speed, which may keep it where the method's own did not, and one at the
-    speed that was found; for a speed all that were found.
+    speed that was found; for a speed, and where nothing faster was tried, all plans.
     """
     names = ("plan", "second plan", "third plan")
     faster = max((trial for trial in trials if trial.time < best.time), key=lambda trial: trial.time, default=None)

@@ -158,6 +158,15 @@ def plan_was_searched(ran: Ran) -> None:
     assert row["searched_psnr"] >= row["own_searched_psnr"] > 10
 
 
+def plans_were_judged(ran: Ran) -> None:
+    found = ran.written("tuned_plans.json")
+    assert set(found) == set(committed("tuned_plans.json"))
+    (row,) = found["rows"]
+    assert set(row) == set(committed("tuned_plans.json")["rows"][0])
+    assert row["own"]["pooled"] > 10
+    assert row["full_runs"] <= 6
+
+
 def is_image(path: Path) -> bool:
     return path.read_bytes().startswith(b"\x89PNG")
 
@@ -190,6 +199,7 @@ TABLE = {
     "bench-searched": Target("--quick", plan_was_searched),
     "bench-noise": Target("--quick", rows_as_committed("noise.json", lambda found: found["rows"])),
     "bench-tune": Target("--quick", rows_as_committed("tune.json", lambda found: found["rows"])),
+    "bench-plans": Target("--quick", plans_were_judged),
     "bench-risk": Target("--quick", risk_was_told),
     "bench-real": Target("--quick", own_model_was_measured),
     "models": Target("-q -k 'test_variants and flux'", page_of_models_was_made),
