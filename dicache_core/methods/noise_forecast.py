@@ -26,9 +26,13 @@ from .predictors import predictor
 from .rings import RINGS, Rings
 
 AUDITS = 2  # forecasts held against what came before anything is skipped
-AMPLIFIED = 0.75  # how much farther images were off than the sampler's weights alone say: the model answers a moved x
+# How far images were off against what the sampler's weights alone say: a model that answers a moved ``x`` adds to small
+# errors and not to large ones, ``AMPLIFIED * error^SATURATION``.
+AMPLIFIED, SATURATION = 0.62, 0.8
 FALLS = 1.5  # power of the noise's share by which forecasts get better along a run
 FIRST_PART = 1 / 4  # of the schedule, which is computed: there the model answers new noise by another image
+LAST_PART = 4 / 5  # of the schedule, from where two calls in a row may be skipped in place of two earlier ones
+MOST = 2 / 3  # of the calls: where so many are computed
 LARGEST_CORRECTION = 2.0  # of what a forecast was off by, in the computed output after it
 KEPT = 0.02  # of the noise that a run began with, at its last call: with more, what skips were off by stays, too
 FOLLOWED = 0.999  # of the signal: with all of it, the prior of a ring would be infinite
@@ -58,16 +62,22 @@ def expected_pace(step: ModelCall) -> float:
 
 @indicator("noise_forecast")
 class NoiseRule(ForecastRule):
-    """``e = s^1.5 (l - l_b)``, see ``expected_pace``: late calls first, and never two in a row.
+    """``e = s^1.5 (l - l_b)``, see ``expected_pace``: late calls first, and seldom two in a row.
 
-    A pair of skipped calls cost more than two calls that stand apart: 17 of 30 calls in pairs were 1 to 6 dB behind 18
-    of 30 apart.  Which calls the run can bear says the predictor's ``latent_error``.
+    A pair of skipped calls costs more than two calls that stand apart: 17 of 30 calls in pairs were 1 to 6 dB behind 18
+    of 30 apart.  Where few are skipped, a late pair is still better than a call far ahead of it.  Which calls the run
+    can bear says the predictor's ``latent_error``.
     """
 
     def planned_error(self, obs: Observation) -> float:
-        follows_skip = obs.step.call_index - self.last_computed > 1
-        closed = obs.step.progress < FIRST_PART or follows_skip
+        skipped = obs.step.call_index - self.last_computed  # in a row, with this one
+        closed = obs.step.progress < FIRST_PART or skipped > self._longest_run(obs.step)
         return math.inf if closed else super().planned_error(obs)
+
+    def _longest_run(self, step: ModelCall) -> int:
+        target = self.config.speed_target
+        most = target is None or target.share(step.schedule.steps, step.total) >= MOST
+        return 2 if most and step.progress >= LAST_PART else 1
 
     power = 1.0
 
@@ -113,7 +123,7 @@ class NoiseErrorEstimator(ErrorEstimator):
         if sq_error >= output:  # nothing at all would have been no worse a forecast
             return math.inf
         added = sq_error * sum((skip.growth * skip.weight) ** 2 for skip in skips)
-        return AMPLIFIED * math.sqrt((spent + added) / denoised) if denoised > 0 else math.inf
+        return AMPLIFIED * ((spent + added) / denoised) ** (SATURATION / 2) if denoised > 0 else math.inf
 
 
 @predictor("noise_forecast")

@@ -216,6 +216,14 @@ def test_nothing_is_skipped_in_the_first_part_nor_two_calls_in_a_row():
     assert STEPS - 1 not in calls
 
 
+def test_where_few_calls_are_skipped_late_ones_may_be_two_in_a_row():
+    calls = skipped(run("1.5x", 0.01))
+    pairs = [call for call in calls if call + 1 in calls]
+    assert pairs
+    assert min(pairs) + 1 >= STEPS * noise_forecast.LAST_PART
+    assert not any({call, call + 1, call + 2} <= set(calls) for call in calls)
+
+
 def test_late_calls_are_skipped_first():
     few, more = (skipped(run("1.5x", moves)) for moves in (0.5, 0.2))
     assert 0 < len(few) < len(more)
@@ -255,7 +263,7 @@ def test_the_estimate_by_hand():
     assert estimator.audited
     estimator.load_sums([float(tensor) for tensor in estimator.measure()])
     two = [noise_forecast.Skip(1.0, 0.3), noise_forecast.Skip(0.5, 0.4)]
-    expected = noise_forecast.AMPLIFIED * math.sqrt(0.04 * (0.09 + 0.04) / 4)
+    expected = noise_forecast.AMPLIFIED * math.sqrt(0.04 * (0.09 + 0.04) / 4) ** noise_forecast.SATURATION
     assert estimator.latent_error_of(two) == pytest.approx(expected)
 
 
