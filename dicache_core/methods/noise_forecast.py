@@ -31,8 +31,8 @@ AUDITS = 2  # forecasts held against what came before anything is skipped
 AMPLIFIED, SATURATION = 0.62, 0.8
 FALLS = 1.5  # power of the noise's share by which forecasts get better along a run
 FIRST_PART = 1 / 4  # of the schedule, which is computed: there the model answers new noise by another image
-LAST_PART = 4 / 5  # of the schedule, from where two calls in a row may be skipped in place of two earlier ones
-MOST = 2 / 3  # of the calls: where so many are computed
+MOST = 2 / 3  # of the calls: where so many are computed, skips are kept for late calls:
+FIRST_HALF, LAST_PART = 1 / 2, 4 / 5  # all of the first half is computed, and in the last fifth two in a row are skipped
 LARGEST_CORRECTION = 2.0  # of what a forecast was off by, in the computed output after it
 KEPT = 0.02  # of the noise that a run began with, at its last call: with more, what skips were off by stays, too
 FOLLOWED = 0.999  # of the signal: with all of it, the prior of a ring would be infinite
@@ -71,13 +71,13 @@ class NoiseRule(ForecastRule):
 
     def planned_error(self, obs: Observation) -> float:
         skipped = obs.step.call_index - self.last_computed  # in a row, with this one
-        closed = obs.step.progress < FIRST_PART or skipped > self._longest_run(obs.step)
+        first, pairs = (FIRST_HALF, LAST_PART) if self._computes_most(obs.step) else (FIRST_PART, math.inf)
+        closed = obs.step.progress < first or skipped > (2 if obs.step.progress >= pairs else 1)
         return math.inf if closed else super().planned_error(obs)
 
-    def _longest_run(self, step: ModelCall) -> int:
+    def _computes_most(self, step: ModelCall) -> bool:
         target = self.config.speed_target
-        most = target is None or target.share(step.schedule.steps, step.total) >= MOST
-        return 2 if most and step.progress >= LAST_PART else 1
+        return target is None or target.share(step.schedule.steps, step.total) >= MOST
 
     power = 1.0
 
