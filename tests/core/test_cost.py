@@ -24,7 +24,7 @@ READINGS = {
     ("model_patchers/fingerprint.py", "numpy"): 1,
     ("model_patchers/tuning_runs.py", "cpu"): 2,
     ("model_patchers/tuning_runs.py", "tolist"): 1,
-    ("dicache_core/tuning/plan_search.py", "item"): 4,
+    ("dicache_core/tuning/plan_search.py", "item"): 3,
     ("model_patchers/sampler_probe.py", "tolist"): 3,
     ("model_patchers/compare.py", "tolist"): 1,
 }
