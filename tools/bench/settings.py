@@ -411,11 +411,18 @@ def main() -> None:
         ways = {way: row[way] for way in ("own", "work", *OTHERS) if way in row}
         told = "  ".join(f"{name} [{way['calls']:4.1f}] {way['psnr_mean']:5.1f}" for name, way in ways.items())
         print(f"{row['model']:13} {row['setting']:12} {row['target']:4} of {row['calls']:2.0f}  {told}")
-    whole = not (options.model or options.setting or options.target or options.own_only) and options.images == JUDGED
-    if whole or options.quick:
-        bench.write("settings.json", {"pictures": options.images, "rows": rows}, options.quick)
-    if whole:
+    if options.quick:
+        bench.write("settings.json", {"pictures": options.images, "rows": rows}, quick=True)
+    elif options.images == JUDGED and not options.own_only:
+        rows = in_order(bench.merged(bench.results("settings.json")["rows"], rows, "model", "setting", "target"))
+        bench.write("settings.json", {"pictures": options.images, "rows": rows})
         publish(rows)
+
+
+def in_order(rows: Sequence[dict]) -> list[dict]:
+    """Rows as the table has them: by model, setting and speed."""
+    places = [(name, setting.name) for name, checkpoint in CHECKPOINTS.items() for setting in checkpoint.settings]
+    return sorted(rows, key=lambda row: (places.index((row["model"], row["setting"])), row["target"]))
 
 
 if __name__ == "__main__":
