@@ -10,6 +10,7 @@ from .effective_settings import interval_of, threshold_of
 from .policies import POLICIES
 from .reasons import NOT_OPEN, NoSkip, Reason, StepCode
 from .run_statistics import RunStatistics
+from .target import FEW_STEPS
 
 WAITING = {*NOT_OPEN, Reason.NO_ANCHOR, Reason.NO_AUDIT}  # reasons of calls with nothing to go by
 
@@ -69,7 +70,8 @@ def why_nothing(run: RunStatistics) -> Nothing | None:
         NoSkip.VETO: Reason.VETO in reasons,
         NoSkip.ONE_STEP: run.schedule.steps == 1 and run.evaluations <= 2,  # some samplers look at it from both ends
         NoSkip.OWN_STEPS: run.schedule.steps == 1,
-        NoSkip.FEW_STEPS: total <= config.few_steps,
+        NoSkip.FEW_STEPS: total <= config.few_steps
+        or (total <= FEW_STEPS and Reason.NO_AUDIT in reasons and reasons <= WAITING),
         NoSkip.TARGET: config.speed_target is not None and config.speed_target.computed(total) >= total,
         NoSkip.NOT_OPEN: bool(reasons) and reasons <= NOT_OPEN,
         NoSkip.NO_HISTORY: bool(reasons) and reasons <= WAITING,

@@ -34,7 +34,7 @@ FIRST_PART = 1 / 4  # of the schedule, which is computed: there the model answer
 MOST = 2 / 3  # of the calls: where so many are computed, skips are kept for late calls:
 FIRST_HALF, LAST_PART = 1 / 2, 4 / 5  # the first half is computed, and in the last fifth two in a row may be skipped
 LARGEST_CORRECTION = 2.0  # of what a forecast was off by, in the computed output after it
-KEPT = 0.02  # of the noise that a run began with, at its last call: with more, what skips were off by stays, too
+KEPT = 0.02  # of its first noise, at the last call of a whole schedule: with more, what skips were off by stays, too
 FOLLOWED = 0.999  # of the signal: with all of it, the prior of a ring would be infinite
 
 
@@ -47,7 +47,10 @@ def for_schedule(config: CacheConfig, schedule: Schedule) -> CacheConfig:
     """
     forecast = (config.indicator, config.predictor) == (ForecastRule.name, CorrectedLine.name)
     noisy = [sequence for sequence in schedule.sequences if sequence.next_weights]
-    if not forecast or not noisy or max(sequence.noise[-1] for sequence in noisy) > KEPT:
+    if not forecast or not noisy:
+        return config
+    whole = schedule.total / schedule.steps  # a part of a schedule keeps more than all of it would
+    if max(sequence.noise[-1] for sequence in noisy) ** whole > KEPT:
         return config
     return replace(config, indicator=NoiseRule.name, predictor=NoiseForecast.name, plan=None)
 

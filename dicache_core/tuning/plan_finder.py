@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from enum import Enum
@@ -22,11 +23,11 @@ MOST_BYTES = 2 << 30  # of main memory, that the outputs of one reference run ma
 class NoSearch(str, Enum):
     """Why no plan was searched; the value is for people."""
 
-    SAMPLER = "plans are for samplers that add no noise and evaluate the model once a step"
+    SAMPLER = "plans are for samplers that add no noise, evaluate the model once a step and say what a step weighs"
     STEPS = f"plans are searched in runs of {FEW_STEPS + 1} to {MOST_CALLS} steps"
     TWO_MODELS = "two models share the schedule"
     MEMORY = f"the outputs of a run take more than {MOST_BYTES >> 30} GiB of main memory"
-    OUTPUTS = "what the reference runs put out is not one image for each step of the sampler"
+    OUTPUTS = "what the reference runs put out is not one image for each noise level of the sampler"
 
 
 class PlanFinder:
@@ -69,7 +70,8 @@ class PlanFinder:
         for key, decisions in run.by_sample().items():
             rows.setdefault(key.row, tuple(step.call_index for step, decision in decisions if not decision.reuse))
         self._by_target.setdefault(target, []).extend(rows.values())
-        self._runs += [RealRun(first_image + row, rows[row], error) for row, error in enumerate(errors)]
+        found = [RealRun(first_image + row, rows[row], error) for row, error in enumerate(errors)]
+        self._runs += [run for run in found if math.isfinite(run.error)]
 
     def find(self, target: str) -> list[CallPlan]:
         """Plans that may be closer than what the method itself computes at this target, in the order to try them."""
@@ -96,7 +98,7 @@ class PlanFinder:
         plain = context.sampler is SamplerFamily.DETERMINISTIC and context.calls == 1 and len(sequences) == 1
         if not plain or not sequences[0].weights or run.schedule.predicts_denoised:
             self.no_search = NoSearch.SAMPLER
-        elif not _are(self._sigmas, sequences[0].sigmas):
+        elif not _are(self._sigmas, sequences[0].sigmas) or any(map(same_sigma, self._sigmas, self._sigmas[1:])):
             self.no_search = NoSearch.OUTPUTS
 
 

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..names import display_name
+from ..target import Target
+from .context import SamplerFamily
 from .store import Choice, as_kind, read_content
 
 VERSION = 1
 IMPORTED = ", imported"
-LONGEST = 100  # characters of what it was found with
+LONGEST = 100  # characters of a name, and of what it was found with
 AGAIN = "export it again, or ask who sent it for another file"
 
 
@@ -25,7 +27,7 @@ class SharedPlan:
         choice: the plan, in which runs it was found, and what it gave there; a PSNR and SSIM of 0 were not measured.
 
     Raises:
-        ValueError: it has no plan, or no word on what found it.
+        ValueError: it has no plan or no speed, was found where none is followed, or a text is none.
     """
 
     architecture: str
@@ -35,8 +37,15 @@ class SharedPlan:
     def __post_init__(self) -> None:
         if self.choice.plan is None:
             raise ValueError("it has no plan")
-        if not 0 < len(self.found_with) <= LONGEST or not self.found_with.isprintable():
-            raise ValueError(f"found_with is not a line of up to {LONGEST} characters")
+        for name in ("architecture", "found_with"):
+            text = getattr(self, name)
+            if not 0 < len(text) <= LONGEST or not text.isprintable():
+                raise ValueError(f"{name} is not a line of up to {LONGEST} characters")
+        target, context = Target.parse(self.choice.target), self.choice.context
+        if target.factor <= 1:  # a count would be taken at its word, whatever the run says
+            raise ValueError(f"its target is {self.choice.target}: write a speed above 1x, such as 2x")
+        if context.sampler is not SamplerFamily.DETERMINISTIC or context.calls != 1:
+            raise ValueError("plans are for samplers that add no noise and evaluate the model once a step")
 
     def for_model(self, architecture: str) -> Choice:
         """What to remember of a model; its goal says that it was imported.

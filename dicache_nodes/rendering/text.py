@@ -41,8 +41,8 @@ NOTHING = {
     NoSkip.NO_BLOCK_SEEN: "another node bypassed DiCache: it runs the model in its own way. Remove it or DiCache "
     "Apply.",
     NoSkip.BLOCKS: "this model runs its blocks in a way that DiCache cannot follow. Choose the preset balanced.",
-    NoSkip.NEW_NOISE: "this sampler adds new noise at every step, which this method cannot predict. Choose a sampler "
-    "that adds none, such as euler, or the preset balanced.",
+    NoSkip.NEW_NOISE: "this sampler adds new noise at every step, which cannot be predicted here. Choose a sampler "
+    "that adds none, such as euler, or the preset balanced if another method is chosen.",
     NoSkip.VETO: "every planned skip was cancelled: predictions were too far from the model's output. Distilled "
     "models and samplers with large steps can cause this. In runs of more than 16 steps a faster preset allows more.",
     NoSkip.FEW_STEPS: "{steps} steps are too few to skip any. Use more than {few} steps.",
@@ -161,7 +161,7 @@ def nothing_text(run: RunStatistics) -> str | None:
     config, total = run.config, run.schedule.total
     words = NOTHING[found.reason].format(
         steps=total,
-        few=config.few_steps,
+        few=max(config.few_steps, total),
         target=config.target,
         threshold=config.threshold,
         smallest=found.smallest or 0.0,

@@ -291,6 +291,15 @@ def test_where_some_of_the_first_noise_is_kept_all_is_computed():
     assert reasons == {"warm-up", "new noise", "last step"}
 
 
+def test_a_part_of_a_schedule_may_keep_more_of_its_first_noise():
+    """0.15 kept over half of the schedule is 0.15^2 = 0.0225 over all of it, and 0.12 is 0.0144."""
+    own, (calls,) = own_config("2x", "flux"), PLAN.sequences
+    for kept, served in ((0.15, False), (0.12, True)):
+        noise = (*calls.noise[:-1], kept)
+        part = replace(PLAN, sequences=(replace(calls, noise=noise),), steps_before=PLAN.steps)
+        assert (for_schedule(own, part) is not own) == served
+
+
 def test_what_people_are_told_of_the_method_stays():
     session = CacheSession(own_config("2x", "flux"), PLAN)
     assert session.config.predictor == NoiseForecast.name
