@@ -216,6 +216,13 @@ class RunStatistics:
         """Per sample, its steps and decisions in order."""
         return {key: [(p.step, d) for p, d in passes] for key, passes in self.passes_by_sample().items()}
 
+    def computed_calls(self) -> dict[int, tuple[int, ...]]:
+        """Of each row the calls (``call_index``) that were computed; with guidance those of its first stream."""
+        rows: dict[int, tuple[int, ...]] = {}
+        for key, decisions in self.by_sample().items():
+            rows.setdefault(key.row, tuple(step.call_index for step, decision in decisions if not decision.reuse))
+        return rows
+
     def passes_by_sample(self) -> dict[SampleKey, list[tuple[PassRecord, Decision]]]:
         """Per sample, the passes that it was part of and what was decided for it there."""
         samples: dict[SampleKey, list[tuple[PassRecord, Decision]]] = {}

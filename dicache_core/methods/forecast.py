@@ -68,12 +68,15 @@ class ForecastRule(PacedIndicator):
         share, dsigma = step.schedule.noise_share, min(step.dsigma, step.clamped_weight)
         change = max(0.0, share(step.sigma) - share(step.sigma - max(0.0, dsigma)))
         signal = max(0.0, 1.0 - share(step.sigma)) + NEAR_NOISE * step.schedule.softening
-        target = self.config.speed_target
-        computed = target.share(step.schedule.steps, step.total) if target else 1 / 2
-        grown = min(1.0, max(0.0, 10 * computed - 4))
+        grown = min(1.0, max(0.0, 10 * self.computed_share(step) - 4))
         if step.sequence.is_multistep:
             signal, grown = max(signal, LEAST_SIGNAL * (1 - grown)), grown / 2
         return change**0.5 / signal ** ((1 + grown) / 2)
+
+    def computed_share(self, step: ModelCall) -> float:
+        """Of the calls, as the target says; half of them without one."""
+        target = self.config.speed_target
+        return target.share(step.schedule.steps, step.total) if target else 1 / 2
 
     def learn(self, obs: Observation, value: Tensor) -> None:
         self.last_computed = obs.step.call_index

@@ -72,17 +72,13 @@ class NoiseRule(ForecastRule):
     can bear says the predictor's ``latent_error``.
     """
 
+    power = 1.0
+
     def planned_error(self, obs: Observation) -> float:
         skipped = obs.step.call_index - self.last_computed  # in a row, with this one
-        first, pairs = (FIRST_HALF, LAST_PART) if self._computes_most(obs.step) else (FIRST_PART, math.inf)
+        first, pairs = (FIRST_HALF, LAST_PART) if self.computed_share(obs.step) >= MOST else (FIRST_PART, math.inf)
         closed = obs.step.progress < first or skipped > (2 if obs.step.progress >= pairs else 1)
         return math.inf if closed else super().planned_error(obs)
-
-    def _computes_most(self, step: ModelCall) -> bool:
-        target = self.config.speed_target
-        return target is None or target.share(step.schedule.steps, step.total) >= MOST
-
-    power = 1.0
 
     def position(self, step: ModelCall) -> float:
         return step.log_snr

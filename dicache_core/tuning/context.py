@@ -53,6 +53,11 @@ class RunContext:
         """Whether what was found here holds there."""
         return self.samples_like(other) and self.is_near(other) and self.covers(other)
 
+    @property
+    def may_follow_plans(self) -> bool:
+        """Whether it adds no noise and evaluates the model once a step."""
+        return self.sampler is SamplerFamily.DETERMINISTIC and self.calls == 1
+
     def samples_like(self, other: RunContext) -> bool:
         """Whether its sampler is of the same kind."""
         return (self.sampler, self.calls) == (other.sampler, other.calls)

@@ -14,7 +14,6 @@ from ..call_plan import CallPlan
 from ..run_statistics import RunStatistics
 from ..schedule import CallSequence, Schedule, same_sigma
 from ..target import FEW_STEPS, Target
-from .context import SamplerFamily
 from .plan_search import MOST_CALLS, Computed, Growth, RealRun, SimulatedRuns, products, search_plans
 
 MOST_BYTES = 2 << 30  # of main memory, that the outputs of one reference run may take
@@ -66,9 +65,7 @@ class PlanFinder:
         if self.no_search is not None:
             return
         self._schedule = run.schedule
-        rows: dict[int, Computed] = {}
-        for key, decisions in run.by_sample().items():
-            rows.setdefault(key.row, tuple(step.call_index for step, decision in decisions if not decision.reuse))
+        rows = run.computed_calls()
         self._by_target.setdefault(target, []).extend(rows.values())
         found = [RealRun(first_image + row, rows[row], error) for row, error in enumerate(errors)]
         self._runs += [run for run in found if math.isfinite(run.error)]
@@ -95,7 +92,7 @@ class PlanFinder:
 
     def _check(self, run: RunStatistics) -> None:
         context, sequences = run.run_context, run.schedule.sequences
-        plain = context.sampler is SamplerFamily.DETERMINISTIC and context.calls == 1 and len(sequences) == 1
+        plain = context.may_follow_plans and len(sequences) == 1
         if not plain or not sequences[0].weights or run.schedule.predicts_denoised:
             self.no_search = NoSearch.SAMPLER
         elif not _are(self._sigmas, sequences[0].sigmas) or any(map(same_sigma, self._sigmas, self._sigmas[1:])):

@@ -8,7 +8,6 @@ from typing import Any
 
 from ..names import display_name
 from ..target import Target
-from .context import SamplerFamily
 from .store import Choice, as_kind, read_content
 
 VERSION = 1
@@ -41,10 +40,9 @@ class SharedPlan:
             text = getattr(self, name)
             if not 0 < len(text) <= LONGEST or not text.isprintable():
                 raise ValueError(f"{name} is not a line of up to {LONGEST} characters")
-        target, context = Target.parse(self.choice.target), self.choice.context
-        if target.factor <= 1:  # a count would be taken at its word, whatever the run says
+        if Target.parse(self.choice.target).factor <= 1:  # a count would be taken at its word, whatever the run says
             raise ValueError(f"its target is {self.choice.target}: write a speed above 1x, such as 2x")
-        if context.sampler is not SamplerFamily.DETERMINISTIC or context.calls != 1:
+        if not self.choice.context.may_follow_plans:
             raise ValueError("plans are for samplers that add no noise and evaluate the model once a step")
 
     def for_model(self, architecture: str) -> Choice:

@@ -21,7 +21,7 @@ def golden(name: str):
 
 def test_decisions_and_latents_of_a_trained_model_stay(runs):
     found = {name: run.golden for name, run in runs.items()}
-    assert record.differences(golden("testbed.json"), found, record.TOLERANCE) == []
+    assert record.differences(golden("testbed.json"), found, record.TRAINED) == []
 
 
 def test_runs_show_something(runs):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 import bench  # noqa: F401, lets the testbed be imported
@@ -188,6 +189,11 @@ def psnr(images: torch.Tensor, reference: torch.Tensor, samples: int) -> list[fl
     """Decibels of each sample, all its frames together; images in [0, 1]."""
     errors = (images - reference).square().reshape(samples, -1).mean(1)
     return [min(LARGEST_PSNR, -10 * math.log10(e)) if e > 0 else LARGEST_PSNR for e in errors.tolist()]
+
+
+def pooled(psnr: Sequence[float]) -> float:
+    """Decibels of the mean squared error over all images, so that the hard ones decide."""
+    return -10 * math.log10(fmean(10 ** (-value / 10) for value in psnr))
 
 
 def together(rows: Sequence[dict], digits: int | None = None) -> dict:

@@ -9,7 +9,6 @@ of two gaps, per try.  The plan that was found is then judged on 24 images that 
 Writes tools/bench/results/plans.json, which docs/validity.md shows (``make bench-validity ARGS=--page``).
 """
 
-import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import bench
-from cells import Setting
+from cells import Setting, pooled
 from hard import size_of
 from settings import CHECKPOINTS, Steered, cell_of
 
@@ -52,10 +51,10 @@ def own_plan(place: Place) -> Plan:
     """What the forecast method computes where no skip is vetoed."""
     cell = cells(place, place.searched)[0]
     _, _, run = cell.run(cell.counted("forecast", place.count))
-    return tuple(i for i, passed in enumerate(run.passes) if not passed.decisions[0].reuse)
+    return run.computed_calls()[0]
 
 
-def pooled(place: Place, plan: Plan, spans: str) -> float:
+def judged(place: Place, plan: Plan, spans: str) -> float:
     """Decibels of the mean squared error over all images."""
     psnr = []
     for cell in cells(place, spans):
@@ -66,7 +65,7 @@ def pooled(place: Place, plan: Plan, spans: str) -> float:
         if abs(found["calls"] - len(plan)) > 1e-6:
             raise RuntimeError(f"{place} computed {found['calls']} calls where the plan has {len(plan)}")
         psnr += found["psnr"]
-    return -10 * math.log10(sum(10 ** (-value / 10) for value in psnr) / len(psnr))
+    return pooled(psnr)
 
 
 def starts(place: Place) -> Iterator[Plan]:
@@ -106,7 +105,7 @@ def measure(place: Place) -> dict:
 
     def tried(plan: Plan) -> float:
         if plan not in known:
-            known[plan] = pooled(place, plan, place.searched)
+            known[plan] = judged(place, plan, place.searched)
         return known[plan]
 
     own, *others = starts(place)
@@ -119,7 +118,7 @@ def measure(place: Place) -> dict:
     row |= {"rebuild": place.rebuild, "count": place.count, "tries": len(known)}
     row |= {"bits": bits(best, place.setting.steps), "own_bits": bits(own, place.setting.steps)}
     row |= {"searched_psnr": known[best], "own_searched_psnr": known[own]}
-    row |= {"pooled_psnr": pooled(place, best, place.judged), "own_pooled_psnr": pooled(place, own, place.judged)}
+    row |= {"pooled_psnr": judged(place, best, place.judged), "own_pooled_psnr": judged(place, own, place.judged)}
     row |= {"images": sum(len(cell.images) for cell in cells(place, place.judged))}
     row |= {"minutes": (time.monotonic() - begin) / 60}
     return {name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()}

@@ -251,6 +251,12 @@ def summary(row: dict, total: float) -> dict:
 # The page
 
 
+def in_order(rows: Sequence[dict]) -> list[dict]:
+    """Rows as the table has them: by model, setting and speed."""
+    places = [(name, setting.name) for name, checkpoint in CHECKPOINTS.items() for setting in checkpoint.settings]
+    return sorted(rows, key=lambda row: (places.index((row["model"], row["setting"])), row["target"]))
+
+
 def publish(rows: Sequence[dict]) -> None:
     put(PAGE, settings=markdown(rows))
 
@@ -417,12 +423,6 @@ def main() -> None:
         rows = in_order(bench.merged(bench.results("settings.json")["rows"], rows, "model", "setting", "target"))
         bench.write("settings.json", {"pictures": options.images, "rows": rows})
         publish(rows)
-
-
-def in_order(rows: Sequence[dict]) -> list[dict]:
-    """Rows as the table has them: by model, setting and speed."""
-    places = [(name, setting.name) for name, checkpoint in CHECKPOINTS.items() for setting in checkpoint.settings]
-    return sorted(rows, key=lambda row: (places.index((row["model"], row["setting"])), row["target"]))
 
 
 if __name__ == "__main__":

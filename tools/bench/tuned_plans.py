@@ -22,7 +22,7 @@ from typing import Any
 
 import bench
 from bench import put, table
-from cells import TITLES, Setting
+from cells import TITLES, Setting, pooled
 from searched_plans import moved
 from settings import CHECKPOINTS, Steered, cell_of
 from testbed import conditioning as testbed
@@ -102,7 +102,7 @@ class Judge:
         config = self.core.resolve(self.cells[0].architecture, policy=candidate.made)
         found = [cell.cached(config) for cell in self.cells]
         self.schedule = found[0]["run"].schedule
-        plans = [plan for row in found for plan in computed(row["run"])]
+        plans = [plan for row in found for plan in row["run"].computed_calls().values()]
         calls = fmean(row["calls"] for row in found)
         return summary([value for row in found for value in row["psnr"]], max(plans, key=plans.count), calls)
 
@@ -110,10 +110,9 @@ class Judge:
 def summary(psnr: Sequence[float], plan: Plan, calls: float) -> dict:
     """Decibels of the mean squared error, the mean of the worst eighth, and computed calls in the mean."""
     ordered = sorted(psnr)
-    pooled = -10 * math.log10(fmean(10 ** (-value / 10) for value in psnr))
     worst = fmean(ordered[: math.ceil(len(ordered) / 8)])
     return {
-        "pooled": round(pooled, 2),
+        "pooled": round(pooled(psnr), 2),
         "worst": round(worst, 2),
         "calls": round(calls, 2),
         "plan": " ".join(map(str, plan)),
@@ -122,14 +121,6 @@ def summary(psnr: Sequence[float], plan: Plan, calls: float) -> dict:
 
 def plan_of(columns: dict) -> Plan:
     return tuple(map(int, columns["plan"].split()))
-
-
-def computed(run: Any) -> Iterable[Plan]:
-    """The computed calls of each image, with guidance those of its first stream."""
-    rows: dict[int, Plan] = {}
-    for key, decisions in run.by_sample().items():
-        rows.setdefault(key.row, tuple(step.call_index for step, decision in decisions if not decision.reuse))
-    return rows.values()
 
 
 def tuned(cell: Steered, captions: int, seed: int) -> tuple[Any, float]:
