@@ -61,6 +61,8 @@ class NoSkip(Key):
     RISING_NOISE = "rising noise"
     NO_BLOCK_SEEN = "no block seen"
     BLOCKS = "blocks"  # they run in another way than the cache can follow
+    SECOND_MODEL = "second model"  # all calls went to one that the rules cannot look at
+    NOT_A_NUMBER = "not a number"  # what the rules measured
     NEW_NOISE = "new noise"  # the sampler has added some every time
     UNKNOWN_SAMPLER = "unknown sampler"  # vetoed, under one that could not be asked what it does
     VETO = "forecasts off"
@@ -70,8 +72,11 @@ class NoSkip(Key):
     TARGET = "target"  # it asks for all
     NOT_OPEN = "closed"  # warm-up, last step, outside start and end percent
     NO_HISTORY = "no history"  # every pass was a new one, with nothing to go by
+    FIRST_PART = "first part"  # of a schedule with added noise, where the range or the run ends
     INTERVAL = "interval"  # every step
+    MASK = "mask"  # computes all that it could skip
     ERROR = "error"  # always too large
+    FEW_OPEN = "few open"  # steps that could be skipped: a target, or what a first forecast needs, takes them all
 
 
 class StepCode(Key):

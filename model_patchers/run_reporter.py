@@ -10,6 +10,7 @@ from comfy_execution.utils import get_executing_context
 from ..dicache_core import COMPILER, TUNED_MATCH_TEXTS, Reason, RunStatistics, run_json
 from ..dicache_core.effective_settings import leaves_little
 from ..dicache_core.engine.decision import UNDECIDED
+from ..dicache_core.explain import nothing_text
 from .server_events import ServerEvents
 
 SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
@@ -78,7 +79,8 @@ class RunReporter:
         s = self.statistics
         speedup = f", {s.speedup:.2f}x the speed" if s.speedup else ""
         unit = "steps" if s.by_steps else "model evaluations"
-        log.info("DiCache: %d of %d %s skipped%s (%s).", s.reused, len(s.cells), unit, speedup, s.cells)
+        why = f" {nothing}" if (nothing := nothing_text(s)) else ""
+        log.info("DiCache: %d of %d %s skipped%s (%s).%s", s.reused, len(s.cells), unit, speedup, s.cells, why)
         if s.vetoed:
             log.info("DiCache: planned skips cancelled (prediction off): %d.", s.vetoed)
         self._send()

@@ -7,9 +7,12 @@ const SAME = 100; // decibels that stand for no difference at all
 /** Why a finished run skipped nothing; null when it did skip something or still goes on. */
 export function whyNothing(run, words) {
   if (!run.nothing) return null;
-  const { reason, smallest, other } = run.nothing;
+  const { reason, smallest, other, until, open_steps } = run.nothing;
   const { threshold, target } = run.effective;
-  const values = { steps: run.steps, target, other, smallest: number(smallest), threshold: number(threshold) };
+  const values = {
+    steps: run.steps, total: run.steps_before + run.steps + run.steps_after, target, other, open_steps,
+    until: `${Math.round(until * 100)}%`, smallest: number(smallest), threshold: number(threshold),
+  };
   return words.say(words.nothing[reason], values) ?? null;
 }
 

@@ -76,15 +76,22 @@ class NoiseRule(ForecastRule):
 
     def planned_error(self, obs: Observation) -> float:
         skipped = obs.step.call_index - self.last_computed  # in a row, with this one
-        first, pairs = (FIRST_HALF, LAST_PART) if self.computed_share(obs.step) >= MOST else (FIRST_PART, math.inf)
-        closed = obs.step.progress < first or skipped > (2 if obs.step.progress >= pairs else 1)
+        pairs = LAST_PART if self._computes_most(obs.step) else math.inf
+        closed = obs.step.progress < self.first_part(obs.step) or skipped > (2 if obs.step.progress >= pairs else 1)
         return math.inf if closed else super().planned_error(obs)
+
+    def first_part(self, step: ModelCall) -> float:
+        """Share of the whole schedule of ``step`` that is computed before anything may be skipped."""
+        return FIRST_HALF if self._computes_most(step) else FIRST_PART
 
     def position(self, step: ModelCall) -> float:
         return step.log_snr
 
     def pace(self, step: ModelCall) -> float:
         return expected_pace(step)
+
+    def _computes_most(self, step: ModelCall) -> bool:
+        return self.computed_share(step) >= MOST
 
 
 @dataclass(frozen=True, slots=True)

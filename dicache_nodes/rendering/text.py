@@ -17,44 +17,14 @@ from ...dicache_core import (
     threshold_of,
 )
 from ...dicache_core.effective_settings import limit_text, probe_depth_of
-from ...dicache_core.explain import why_nothing
+from ...dicache_core.explain import nothing_text
 from ...dicache_core.policies import title
-from ...dicache_core.reasons import SKIPPED, NoSkip
+from ...dicache_core.reasons import SKIPPED
 
 NO_RUN = (
     "No run yet. Connect the statistics of a DiCache Apply whose model a sampler uses. Connect that sampler's output "
     "to `run after`, so that this node runs last."
 )
-NOTHING = {
-    NoSkip.THRESHOLD_ZERO: "threshold 0 never skips. Write -1 or a number above 0.",
-    NoSkip.OTHER_CACHE: "{other} is on the same model. Two step caches together ruin the image. Remove {other} or "
-    "DiCache Apply.",
-    NoSkip.OUT_OF_MEMORY: "no memory was left for the cache. Set cache_device to cpu, or make the image smaller.",
-    NoSkip.PREDICTS_IMAGE: "this model type is not supported.",
-    NoSkip.NEEDS_EVERY_CALL: "this sampler needs every step. Choose another sampler.",
-    NoSkip.RISING_NOISE: "the noise rises in this run (unsampling), so every step is computed.",
-    NoSkip.ONE_STEP: "each run has one step, so there is nothing to skip. Samplers that go step by step (tiled, "
-    "regional) do that. Use one that samples all steps in one run.",
-    NoSkip.OWN_STEPS: "this sampler takes its own steps, which DiCache could not find out. So every step is computed.",
-    NoSkip.UNKNOWN_SAMPLER: "this sampler is unknown, and every planned skip was cancelled: predictions were too "
-    "far from the model's output. Samplers that add noise do that. Choose one of ComfyUI's, such as euler.",
-    NoSkip.NO_BLOCK_SEEN: "another node bypassed DiCache: it runs the model in its own way. Remove it or DiCache "
-    "Apply.",
-    NoSkip.BLOCKS: "this model runs its blocks in a way that DiCache cannot follow. Choose the preset balanced.",
-    NoSkip.NEW_NOISE: "this sampler adds new noise at every step, which cannot be predicted here. Choose a sampler "
-    "that adds none, such as euler, or the preset balanced if another method is chosen.",
-    NoSkip.VETO: "every planned skip was cancelled: predictions were too far from the model's output. Distilled "
-    "models and samplers with large steps can cause this. In runs of more than 16 steps a faster preset allows more.",
-    NoSkip.FEW_STEPS: "{steps} steps are too few to skip any. Use more than {few} steps.",
-    NoSkip.TARGET: "target {target} computes all {steps} steps. Write a higher speed or fewer computed steps.",
-    NoSkip.NOT_OPEN: "every step was warm-up, the last step, or outside start_percent and end_percent.",
-    NoSkip.IMAGE_CHANGED: "the image moves between steps: another node shifts it or its tiles. Such steps cannot "
-    "be predicted. Keep the tiles in place.",
-    NoSkip.NO_HISTORY: "the model changed at every step. Look for another node that changes it.",
-    NoSkip.INTERVAL: "interval 1 computes every step. Write 2 or more.",
-    NoSkip.ERROR: "the smallest error was {smallest:.3g}, above the threshold {threshold:g}. Write a higher "
-    "threshold, or -1 and choose the preset balanced or fast.",
-}
 CLOSE = {  # see dicache_core.quality
     "very close": "very close to the uncached image",
     "close": "close to the uncached image",
@@ -151,23 +121,6 @@ def veto_text(run: RunStatistics) -> str:
     if not run.vetoed:
         return ""
     return f"{run.vetoed} planned skip{'s' * (run.vetoed != 1)} cancelled (prediction off)"
-
-
-def nothing_text(run: RunStatistics) -> str | None:
-    """Why a run skipped nothing and what to do about it; ``None`` where it skipped something."""
-    found = why_nothing(run)
-    if found is None:
-        return None
-    config, total = run.config, run.schedule.total
-    words = NOTHING[found.reason].format(
-        steps=total,
-        few=max(config.few_steps, total),
-        target=config.target,
-        threshold=config.threshold,
-        smallest=found.smallest or 0.0,
-        other=found.other,
-    )
-    return f"{'Skipping was stopped' if run.reused else 'Nothing was skipped'}: {words}"
 
 
 def calibrate_text(curve: Calibration, name: str) -> str:

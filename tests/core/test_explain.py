@@ -107,15 +107,6 @@ def test_what_was_decided_explains_it(decided, known, reason):
     assert why_nothing(found) == Nothing(reason)
 
 
-@pytest.mark.parametrize(("steps", "reason"), [(4, NoSkip.FEW_STEPS), (12, NoSkip.NO_HISTORY)])
-def test_a_short_run_ends_before_the_audits_that_a_skip_needs(steps, reason):
-    found = RunStatistics(schedule(steps), resolve("flux", "balanced"))
-    for sigma in found.schedule.sigmas[:-1]:
-        step, decisions = found.schedule.step_at(sigma), (Decision(reuse=False, reason=Reason.NO_AUDIT),)
-        found.record(PassRecord(step, (SampleKey(0, 0),), decisions, Stopwatch(torch.device("cpu"))))
-    assert why_nothing(found) == Nothing(reason)
-
-
 def test_a_run_that_was_stopped_is_not_explained():
     assert why_nothing(run(published("flux"), 12, passes=5)) is None
 

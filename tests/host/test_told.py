@@ -141,6 +141,28 @@ def test_samplers_that_go_step_by_step_say_so(flux):
     assert "step by step" in flux.comfy.pack.dicache_nodes.rendering.describe(flux.runs)
 
 
+@pytest.mark.parametrize(
+    ("sampler", "end_percent", "why"),
+    [
+        ("euler_ancestral", 0.1, "first part"),
+        ("euler_ancestral", 0.02, "closed"),
+        ("euler", 0.02, "closed"),
+        ("euler", 0.06, "few open"),
+    ],
+)
+def test_a_range_that_leaves_too_little_is_told_on_the_node_in_the_report_and_in_the_log(
+    flux, sampler, end_percent, why, caplog
+):
+    model, log = flux.comfy.node("DiCacheApply", model=flux.model(), preset="fidelity", end_percent=end_percent)
+    with caplog.at_level("INFO", logger="dicache"):
+        flux.sample(model, latent=flux.latent(**SIZE), steps=30, sampler=sampler)
+    (run,) = log.runs
+    assert flux.core.run_json(run)["nothing"]["reason"] == why
+    said = flux.core.explain.nothing_text(run)
+    assert flux.comfy.pack.dicache_nodes.rendering.describe([run]).splitlines()[-1] == said
+    assert caplog.messages[-1].endswith(f" {said}")
+
+
 def test_a_sampler_that_chooses_its_steps_comes_to_its_end(flux):
     flux.sample(flux.cached(), latent=flux.latent(**SIZE), steps=STEPS, sampler="dpm_adaptive")
     assert "-" not in flux.run.cells

@@ -172,10 +172,6 @@ def test_text_counts_the_steps_that_were_vetoed(pack, sampled, report, steps, sa
     assert said in report(log).ui["text"][0]
 
 
-def test_every_reason_for_a_run_without_skips_has_a_sentence(pack):
-    assert set(pack.dicache_nodes.rendering.text.NOTHING) == set(pack.dicache_core.reasons.NoSkip)
-
-
 def test_interrupted_run_reports_what_it_has(comfy, pack, load_model, sample, report):
     class Stop(Exception):
         pass

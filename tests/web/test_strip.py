@@ -27,6 +27,8 @@ def event(cells: str, **changes: object) -> dict:
     done = len(cells.replace("-", ""))
     return {
         "steps": len(cells),
+        "steps_before": 0,
+        "steps_after": 0,
         "cells": cells,
         "effective": {name: changes.pop(name, value) for name, value in EFFECTIVE.items()},
         "accumulated_errors": [0.2 if cell in "crm" else None for cell in cells],
@@ -233,8 +235,12 @@ def test_idle_forgets_a_run(strip):
     [
         ({"reason": "error", "smallest": 0.5}, {}, "smallest error 0.5 is above threshold 0.4"),
         ({"reason": "threshold 0"}, {"threshold": 0}, "threshold 0 never skips a step"),
-        ({"reason": "closed"}, {}, "every step was warm-up: nothing skipped"),
+        ({"reason": "closed"}, {}, "no step could be skipped: warm-up, or outside start_percent and end_percent"),
         ({"reason": "few steps"}, {"threshold": None, "target": "3x"}, "6 steps are too few to skip any"),
+        ({"reason": "few steps"}, {"steps_before": 2}, "8 steps are too few to skip any"),
+        ({"reason": "first part", "until": 0.25}, {}, "this sampler adds noise: only steps after 25% can be skipped"),
+        ({"reason": "few open", "open_steps": 1}, {}, "only 1 of 6 steps can be skipped: not enough"),
+        ({"reason": "mask"}, {}, "the mask computes every step that could be skipped"),
         ({"reason": "target"}, {"threshold": None, "target": "1x"}, "target 1x computes all 6 steps"),
         ({"reason": "interval"}, {"threshold": None, "interval": 1}, "interval 1 computes every step"),
         ({"reason": "memory"}, {}, "no memory left for the cache: all steps computed"),
@@ -479,7 +485,7 @@ def said_on_it() -> dict[str, dict]:
         events[f"tuned {found}"] = event(long, tuned=tuned, closeness="visible", **forecast)
     for reason in NoSkip:
         other = {"other": "First Block Cache (WaveSpeed)"} if reason is NoSkip.OTHER_CACHE else {}
-        nothing = {"reason": reason.value, "smallest": 0.0123, **other}
+        nothing = {"reason": reason.value, "smallest": 0.0123, "until": 0.25, "open_steps": 12, **other}
         events[f"nothing: {reason}"] = event("c" * 30, nothing=nothing, speedup=None)
     return events
 
