@@ -1,12 +1,20 @@
-"""Check plans as this pack reads them: ``python plans/check.py FILE ...``, all of this folder without a name."""
+"""Check plans as this pack reads them: ``python plans/check.py FILE ...``, all of this folder without a name.
+
+Needs torch and no ComfyUI.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+NO_TORCH = (
+    "this needs a Python that has torch: run it with the Python of your ComfyUI, or, in a clone of this repository, by "
+    "python3 tests/host/run.py --at-hand --script plans/check.py FILE"
+)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.json")
 
 
@@ -36,4 +44,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]) if importlib.util.find_spec("torch") else NO_TORCH)

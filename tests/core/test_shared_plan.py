@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,3 +181,11 @@ def test_the_checker_finds_what_is_wrong(tmp_path, capsys):
     assert "plan_1.json: it is not JSON" in told
     assert "plan_2.json: the pack knows no architecture" in told
     assert "a b.json: its name" in told
+
+
+def test_without_torch_the_checker_says_what_to_run():
+    without_site_packages = [sys.executable, "-I", "-S", str(FOLDER / "check.py")]
+    run = subprocess.run(without_site_packages, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "a Python that has torch" in run.stderr
+    assert "Traceback" not in run.stderr
