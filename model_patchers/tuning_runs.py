@@ -63,7 +63,7 @@ class Tuned:
         file: the name of the file that remembers it; of two experts, of the first one's. Empty where it is not saved.
         unsaved: why it is not saved, in words.
         pictures: per trial to be shown (full, chosen, next faster), per prompt ``(N, H, W, C)``: from its first seed.
-        no_search: why no plan was searched, in words; empty where one was.
+        no_search: why no plan was searched; ``None`` where one was.
         search_seconds: that the search of plans took.
     """
 
@@ -74,7 +74,7 @@ class Tuned:
     file: str
     unsaved: str
     pictures: list[list[Tensor]]
-    no_search: str
+    no_search: NoSearch | None
     search_seconds: float
 
 
@@ -127,10 +127,9 @@ def tune(
     )
     file, unsaved = _remembered(models, choice, node_id)
     pictures = [bench.pictures(trial) for trial in dict.fromkeys(shown)]
-    no_search, seconds = bench.finder.no_search, bench.finder.seconds
     return Tuned(
         result, bench.context, samplings[0].total, bench.evaluations, file, unsaved, pictures,
-        "" if no_search is None else no_search.value, seconds,
+        bench.finder.no_search, bench.finder.seconds,
     )  # fmt: skip
 
 

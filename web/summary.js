@@ -100,9 +100,10 @@ function toldTuning(report, words) {
   const texts = [
     everything ? result.everything : report.granted ? result.chosen : result.fastest,
     result.cost,
+    report.plan_search.not_searched ? result.noSearch[report.plan_search.not_searched] : chosen.plan ? null : result.noBetterPlan,
     report.not_saved ? result.notSaved : result.saved,
   ];
-  return texts.map((text) => words.say(text, found)).join("\n");
+  return texts.filter(Boolean).map((text) => words.say(text, found)).join("\n");
 }
 
 function toldComparison(rows, words) {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from enum import Enum
 
 import torch
 from torch import Tensor
 
 from ..call_plan import CallPlan
+from ..reasons import Key
 from ..run_statistics import RunStatistics
 from ..schedule import CallSequence, Schedule, same_sigma
 from ..target import FEW_STEPS, Target
@@ -19,14 +19,24 @@ from .plan_search import MOST_CALLS, Computed, Growth, RealRun, SimulatedRuns, p
 MOST_BYTES = 2 << 30  # of main memory, that the outputs of one reference run may take
 
 
-class NoSearch(str, Enum):
-    """Why no plan was searched; the value is for people."""
+class NoSearch(Key):
+    """Why no plan was searched."""
 
-    SAMPLER = "plans are for samplers that add no noise, evaluate the model once a step and say what a step weighs"
-    STEPS = f"plans are searched in runs of {FEW_STEPS + 1} to {MOST_CALLS} steps"
-    TWO_MODELS = "two models share the schedule"
-    MEMORY = f"the outputs of a run take more than {MOST_BYTES >> 30} GiB of main memory"
-    OUTPUTS = "what the reference runs put out is not one image for each noise level of the sampler"
+    SAMPLER = "sampler"
+    STEPS = "steps"
+    TWO_MODELS = "two models"
+    MEMORY = "memory"
+    OUTPUTS = "outputs"
+
+
+NO_SEARCH = {
+    NoSearch.SAMPLER: "plans are for samplers that add no noise, evaluate the model once a step and say what a step "
+    "weighs",
+    NoSearch.STEPS: f"plans are searched in runs of {FEW_STEPS + 1} to {MOST_CALLS} steps",
+    NoSearch.TWO_MODELS: "two models share the schedule",
+    NoSearch.MEMORY: f"the outputs of a run take more than {MOST_BYTES >> 30} GiB of main memory",
+    NoSearch.OUTPUTS: "what the reference runs put out is not one image for each noise level of the sampler",
+}
 
 
 class PlanFinder:

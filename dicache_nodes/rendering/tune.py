@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...dicache_core import Goal, KeepQuality, RunContext, SearchResult, StepCode, Trial
 from ...dicache_core.quality import LARGEST_PSNR
+from ...dicache_core.tuning.plan_finder import NO_SEARCH, NoSearch
 from .compare import Row, check_measuring, compare_sheet
 from .plot import COLORS, FAINT, INK, LARGE, SMALL, as_picture, blank_figure, dress
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FULL = "without DiCache"
 MARGIN = "margin for 9 of 10 images"
+NO_BETTER_PLAN = "No better plan was found than the forecast method's own."
 MOST_ROWS = 8  # of computed steps on the plot
 HIGHEST = 60.0  # decibels on the plot: beyond it there is nothing to see
 
@@ -29,12 +31,19 @@ def check_tuning() -> None:
     blank_figure()
 
 
-def tune_text(result: SearchResult, goal: str, unsaved: str = "", no_search: str = "") -> str:
-    """A few lines: what was chosen, what it cost to find out, why no plan was searched, and why it is not saved."""
-    found = _found_text(result, goal) + (f"\nNo plan was searched: {no_search}." if no_search else "")
+def tune_text(result: SearchResult, goal: str, unsaved: str = "", no_search: NoSearch | None = None) -> str:
+    """A few lines: what was chosen, what it cost to find out, why it has no plan, and why it is not saved."""
+    found = "\n".join(filter(None, [_found_text(result, goal), _plan_text(result, no_search)]))
     if not unsaved:
         return f"{found}\nSaved. Set the preset of DiCache Apply to tuned."
     return f"{found}\nNot saved: {unsaved}. To use it, connect the policy output to DiCache Apply."
+
+
+def _plan_text(result: SearchResult, no_search: NoSearch | None) -> str:
+    """Why the choice has no plan; empty where it has one."""
+    if no_search is not None:
+        return f"No plan was searched: {NO_SEARCH[no_search]}."
+    return NO_BETTER_PLAN if result.chosen.candidate.plan is None else ""
 
 
 def _found_text(result: SearchResult, goal: str) -> str:
@@ -55,7 +64,7 @@ def tune_report(
     context: RunContext,
     file: str,
     unsaved: str = "",
-    no_search: str = "",
+    no_search: NoSearch | None = None,
     search_seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Everything, for JSON."""
@@ -71,7 +80,7 @@ def tune_report(
         "schedule_part": [context.begin, context.end],
         "remembered_in": file or None,
         "not_saved": unsaved or None,
-        "plan_search": {"seconds": round(search_seconds, 3), "not_searched": no_search or None},
+        "plan_search": {"seconds": round(search_seconds, 3), "not_searched": no_search and no_search.value},
         "trials": [
             {
                 "setting": trial.candidate.label,

@@ -133,7 +133,8 @@ def test_every_sample_of_a_batch_counts_and_each_prompt_has_its_seed(node):
 
 def test_plans_are_searched_and_tried(node, pack):
     """Each has as many calls as the method's own plan at the same speed, and other ones."""
-    report = json.loads(node(positive_2=prompt(1)).result[3])
+    answer = node(positive_2=prompt(1))
+    report = json.loads(answer.result[3])
     assert report["plan_search"]["not_searched"] is None
     assert 0 < report["plan_search"]["seconds"] < 10
     tried = [trial for trial in report["trials"] if trial["plan"]]
@@ -148,6 +149,18 @@ def test_plans_are_searched_and_tried(node, pack):
     (chosen,) = [trial for trial in report["trials"] if trial["chosen"]]
     (file,) = (pack.model_patchers.tuned_files._folder()).glob("flux-*.json")
     assert json.loads(file.read_text(encoding="utf-8"))["choices"][0]["plan"] == chosen["plan"]
+    lines = answer.ui["text"][0].splitlines()
+    assert (pack.dicache_nodes.rendering.tune.NO_BETTER_PLAN in lines) == (chosen["plan"] is None)
+
+
+def test_a_search_that_finds_nothing_better_says_so_in_one_line(node, pack, monkeypatch):
+    found = pack.dicache_core.tuning.plan_finder.PlanFinder
+    monkeypatch.setattr(found, "find", lambda *_: [])
+    answer = node(steps=9)
+    *_chosen_and_cost, plans, saved = answer.ui["text"][0].splitlines()
+    assert plans == "No better plan was found than the forecast method's own."
+    assert saved.startswith("Saved.")
+    assert json.loads(answer.result[3])["plan_search"]["not_searched"] is None
 
 
 @pytest.mark.parametrize(
@@ -168,9 +181,9 @@ def test_where_no_plan_is_searched_the_report_says_why(node, load_model, pack, m
     outputs = sys.modules[f"{pack.__name__}.model_patchers.reference_outputs"]
     monkeypatch.setattr(outputs, "MOST_BYTES", given.pop("most_bytes", outputs.MOST_BYTES))
     answer = node(**given)
-    text = pack.dicache_core.tuning.plan_finder.NoSearch[reason].value
-    report = json.loads(answer.result[3])
-    assert report["plan_search"]["not_searched"] == text
+    finder = pack.dicache_core.tuning.plan_finder
+    text, report = finder.NO_SEARCH[finder.NoSearch[reason]], json.loads(answer.result[3])
+    assert report["plan_search"]["not_searched"] == finder.NoSearch[reason].value
     assert not any(trial["plan"] for trial in report["trials"])
     assert f"No plan was searched: {text}." in answer.ui["text"][0]
 

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, Route
 from dicache_core import COMPILER, TUNED_MATCH_TEXTS
 from dicache_core.quality import CLOSENESS, VISIBLE
 from dicache_core.reasons import NoSkip
+from dicache_core.tuning.plan_finder import NoSearch
 
 pytestmark = pytest.mark.browser
 
@@ -454,6 +455,35 @@ def test_what_became_of_the_hosts_compiler_comes_last(strip, language):
 @pytest.mark.parametrize("language", ["en", "zh", "zh-TW", "ja"])
 def test_every_reason_of_the_core_has_words(language):
     assert set(texts(language)["nothing"]) == {reason.value for reason in NoSkip}
+
+
+TUNED = {  # what the page reads of DiCache Tune's report
+    "goal": "close", "granted": True, "chosen": "2x", "full_runs": 5.5, "not_saved": None,
+}  # fmt: skip
+PLAN = {"shares": [0.0, 1.0], "calls": 30}
+
+
+def told_of_tuning(page: Page, language: str, no_search: str | None, plan: dict | None) -> list[str]:
+    """The lines on the node."""
+    images = [{"psnr": 40.0, "ssim": 0.99}]
+    chosen = {"chosen": True, "speed": 2, "computed": 15, "calls": 30, "plan": plan, "pictures": images}
+    report = {**TUNED, "trials": [{"chosen": False}, chosen], "plan_search": {"not_searched": no_search}}
+    told = """async ([report, language]) => {
+        const { toldResult } = await import("./summary.js");
+        return toldResult([report], (await import("./words.js")).wordsFor(language));
+    }"""
+    return page.evaluate(told, [report, language]).splitlines()
+
+
+@pytest.mark.parametrize("language", ["zh", "zh-TW", "ja"])  # in English the server's own text is shown
+def test_of_plans_it_is_told_why_none_is_chosen(strip, language):
+    result = texts(language)["result"]
+    assert set(result["noSearch"]) == {reason.value for reason in NoSearch}
+    chosen, cost, saved = told_of_tuning(strip.page, language, None, PLAN)
+    assert told_of_tuning(strip.page, language, None, None) == [chosen, cost, result["noBetterPlan"], saved]
+    for reason in NoSearch:
+        why = result["noSearch"][reason.value]
+        assert told_of_tuning(strip.page, language, reason.value, None) == [chosen, cost, why, saved]
 
 
 WIDTH = 270 - 2 * 6  # pixels: a new DiCache Apply is that wide, and the front end leaves a margin around an element
