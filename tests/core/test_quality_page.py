@@ -1,5 +1,6 @@
 """docs/quality.md: generated from the rows, and it says where the own policy is behind."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -34,6 +35,17 @@ def test_the_page_and_the_readme_are_as_generated():
     ):
         text = path.read_text(encoding="utf-8")
         assert written(text, "quality", table) == text, f"{path.name}: make bench-quality ARGS=--tables"
+
+
+@pytest.mark.parametrize("page", ["DiCacheApply.md", *(f"DiCacheApply/{name}.md" for name in ("en", "zh", "ja"))])
+def test_the_help_page_says_how_far_the_paper_is_behind(page):
+    """On transformers: a U-Net's preset ``published`` is another method."""
+    found = {(r["architecture"], r["policy"]): r["psnr_mean"] for r in ROWS if r["level"] == 15}
+    models = {architecture for architecture, _policy in found} - {"unet"}
+    behind = [found[name, "forecast"] - found[name, "dicache"] for name in models]
+    text = (README.parent / "web" / "docs" / page).read_text(encoding="utf-8")
+    least, most = re.search(r"(\d+)(?: to | 到 |～)(\d+) dB", text).groups()
+    assert (int(least), int(most)) == (round(min(behind)), round(max(behind)))
 
 
 def test_it_says_who_is_ahead():

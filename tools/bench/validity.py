@@ -176,7 +176,7 @@ def line_of(rows: Rows) -> str:
         return ""
     real, tiny = at_half_of("flux")["fewer steps"], known(rows[0])["fewer steps"]
     return (
-        f"Real models lose more: at half the steps {real.checkpoint} keeps {real.psnr:.1f} dB, the tiny Flux"
+        f"Real models lose more: with half the steps and no cache {real.checkpoint} keeps {real.psnr:.1f} dB, the tiny Flux"
         f" {tiny:.1f}."
     )
 
