@@ -73,9 +73,10 @@ class Lab:
         )  # fmt: skip
         return json.loads(answer.result[3])
 
-    def _judge(self, policy: str, target: str) -> dict:
+    def _judge(self, policy: str, target: str, plan: Any = None) -> dict:
         """Likeness of the captions under a setting, and the share of calls that it computed."""
-        config = self.core.resolve(self.architecture, policy=self.core.policies.chosen_policy(policy, target=target))
+        chosen = self.core.policies.chosen_policy(policy, target=target, plan=plan)
+        config = self.core.resolve(self.architecture, policy=chosen)
         runs: list = []
         images = self.sample(self.comfy.pack.model_patchers.attach(self.model, config, runs=runs))
         likeness = [self.similarity(*pair) for pair in zip(images, self.plain(), strict=True)]
@@ -105,7 +106,8 @@ def rows_of(asked: tuple[str, Effort]) -> list[dict]:
     for want, quality in list(lab.core.quality.QUALITIES.items())[: lab.effort.qualities]:
         reports = [lab.tune(want, seed) for seed in lab.effort.tunings]
         chosen = [next(trial for trial in report["trials"] if trial["chosen"]) for report in reports]
-        tuned = [lab.judge(trial["policy"], trial["target"]) for trial in chosen]
+        plan_of = lab.core.tuning.store.read_plan
+        tuned = [lab.judge(trial["policy"], trial["target"], plan_of(trial["plan"])) for trial in chosen]
         likeness = [found for judged in tuned for found in judged["likeness"]]
 
         def kept(likeness: list, quality: Any = quality) -> int:

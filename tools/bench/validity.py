@@ -176,8 +176,8 @@ def line_of(rows: Rows) -> str:
         return ""
     real, tiny = at_half_of("flux")["fewer steps"], known(rows[0])["fewer steps"]
     return (
-        f"Real models lose more: with half the steps and no cache {real.checkpoint} keeps {real.psnr:.1f} dB, the tiny Flux"
-        f" {tiny:.1f}."
+        f"Real models lose more: with half the steps and no cache {real.checkpoint} keeps {real.psnr:.1f} dB, the tiny "
+        f"Flux {tiny:.1f}."
     )
 
 
