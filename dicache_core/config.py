@@ -148,15 +148,18 @@ class CacheConfig:
             return math.ceil(WARMUP_FRACTION * total - 1e-9)
         return total if self.speed_target.adaptive and total <= FEW_STEPS else 1
 
-    def block_reason(self, step: ModelCall) -> Reason | None:
-        """Why no sample may be reused at ``step``, known before anything is measured; ``None`` when it is open."""
+    def block_reason(self, step: ModelCall, last: bool = True) -> Reason | None:
+        """Why no sample may be reused at ``step``, known before anything is measured; ``None`` when it is open.
+
+        ``last`` is whether the last step is always computed.
+        """
         if self.threshold == 0:
             return Reason.THRESHOLD_ZERO
         if step.total <= self.few_steps:
             return Reason.FEW_STEPS
         if step.global_step < self.warmup_of(step.total):
             return Reason.WARM_UP
-        if step.is_last:
+        if last and step.is_last:
             return Reason.LAST_STEP
         if self.excludes(step):
             return Reason.OUTSIDE_RANGE

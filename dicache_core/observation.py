@@ -8,6 +8,7 @@ from functools import cached_property
 from torch import Tensor
 
 from .schedule import ModelCall
+from .segments import Segment
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Observation:
         is_uncond, is_cond: whether this is the unconditional row of a pair in one pass, or its conditional one.
         cond_output: ``(C, ...)`` output of the conditional row, for an unconditional one, where it was computed or this
             row is forecast; the host's: copy what is kept.
+        segment: which part of the stack is looked at; ``None`` is the whole of it.
+        led: whether the segment before this one is reused at this call.
     """
 
     step: ModelCall
@@ -38,6 +41,8 @@ class Observation:
     is_cond: bool = False
     cond_output: Tensor | None = None
     displaced: Tensor | None = None
+    segment: Segment | None = None
+    led: bool = False
 
     @cached_property
     def probe_residual(self) -> Tensor:

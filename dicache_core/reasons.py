@@ -87,8 +87,9 @@ class StepCode(Key):
     LAST = "l"
     REUSED = "r"
     MIXED = "m"  # some samples were reused
+    PARTIAL = "p"  # some blocks were, of a stack that is decided in parts
     TO_COME = "-"
 
 
 COMPUTED = frozenset({StepCode.WARM_UP, StepCode.COMPUTED, StepCode.LAST})  # in full
-SKIPPED = frozenset({StepCode.REUSED, StepCode.MIXED})  # in part at least
+SKIPPED = frozenset({StepCode.REUSED, StepCode.MIXED, StepCode.PARTIAL})  # in part at least

@@ -57,6 +57,13 @@ def to_host(sums: Sequence[Tensor], reduce: Reducer | None = None) -> list[float
     return together.tolist()
 
 
+def mean_pool(h: Tensor, wanted: int) -> Tensor:
+    """Means over neighbouring tokens, ``(N, T, D) -> (N, K, D)``, of ``T // wanted`` tokens each; the last few drop out."""
+    size = max(1, h.shape[1] // wanted)
+    count = h.shape[1] // size
+    return h[:, : count * size].unflatten(1, (count, size)).mean(2)
+
+
 def probe_token_count(tokens: int, wanted: int = 0) -> int:
     """How many of ``tokens`` tokens the probe is kept on."""
     if wanted:

@@ -27,12 +27,15 @@ class SampleKey(NamedTuple):
     ``StreamGroup``; ``None`` is a stream that decides alone.  All streams of a row answer together for what a skip
     risks.
 
+    What is kept of a stack in parts is kept of each ``segment`` of its own; decisions are told of all together, as 0.
+
     In a run's statistics the stream is a number, counted from 0 in the order of appearance.
     """
 
     stream: Hashable
     row: int
     group: Hashable = None
+    segment: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,16 @@ from .family import Arguments, Family, Hidden, Part
 
 
 class ImageTokens:
-    """Where the tokens of ``samples`` samples are during one call of a network."""
+    """Where the tokens of ``samples`` samples are during one call of a network.
 
-    def __init__(self, family: Family, network: nn.Module, call: Arguments, samples: int) -> None:
-        self.span = family.image_tokens(network, call) if family.image_tokens else slice(None)
+    ``whole`` takes all of them for the image's: of a part of the stack, later blocks read the text, too.
+    """
+
+    def __init__(
+        self, family: Family, network: nn.Module, call: Arguments, samples: int, *, whole: bool = False
+    ) -> None:
+        self.whole = whole
+        self.span = family.image_tokens(network, call) if family.image_tokens and not whole else slice(None)
         self.batch_dim = family.batch_dim
         self.samples = samples
         self.rows = family.rows(call, samples) if family.rows else None
@@ -55,6 +61,8 @@ class ImageTokens:
     def _region(self, stream: Tensor, part: Part) -> Tensor:
         stream = stream.unsqueeze(0) if self.batch_dim is None else stream.movedim(self.batch_dim, 0)
         stream = stream.flatten(1, -2)
+        if self.whole:
+            return stream
         if part.joined == "text first":
             stream = stream[:, stream.shape[1] - self.image_count :]
         elif part.joined == "image first":

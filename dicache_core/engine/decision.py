@@ -26,6 +26,7 @@ class Decision:
         gamma: the predictor's extrapolation factor.
         latent_error: of the run with this step skipped too, see ``ErrorEstimator``.
         measured: the indicator's sums.
+        share: of a stack that is decided in parts, how much of its blocks ran, in [0, 1]; ``None`` of any other.
     """
 
     reuse: bool
@@ -35,10 +36,13 @@ class Decision:
     gamma: float | None = None
     latent_error: float | None = None
     measured: tuple[float, ...] = ()
+    share: float | None = None
 
     @property
     def code(self) -> StepCode:
         """How the call is shown."""
+        if self.reuse and self.share is not None:
+            return StepCode.PARTIAL
         return StepCode.REUSED if self.reuse else CODES.get(self.reason, StepCode.COMPUTED)
 
 

@@ -1,4 +1,5 @@
-"""One call of the model, as the cache sees it: ``enter``, ``probe``, then ``complete`` or ``rebuild``."""
+"""One call of the model over a segment of its stack, most often the whole: ``enter``, ``probe``, then ``complete`` or
+``rebuild``."""
 
 from __future__ import annotations
 
@@ -10,14 +11,15 @@ import torch
 from torch import Tensor
 
 from ..image_error import GuidedPart
-from ..methods.base import AuditedPredictor, MeasuredIndicator
+from ..methods.base import AuditedPredictor, MeasuredIndicator, Stage
 from ..methods.error_estimate import ErrorEstimator
 from ..methods.predictors import Space
 from ..observation import Observation
 from ..reasons import Reason
-from ..reductions import to_host
+from ..reductions import mean_pool, to_host
 from ..run_statistics import SampleKey
 from ..schedule import ModelCall
+from ..segments import Segment
 from .decision import Decision
 from .histories import Histories
 from .run_environment import RunEnvironment
@@ -35,6 +37,8 @@ class StackLeftEarlyError(CacheError):
 class ForwardPass:
     """One call of the model over ``N`` samples, each with its own history and its own decision.
 
+    Of a stack that is decided in parts it is one ``segment``, ``before`` being the pass over the one before it.
+
     Whatever it is shown it sees detached: outside inference mode and ``no_grad`` a history that is part of the host's
     graph would keep every step of the run alive, and its forecasts could not be written in place.
     """
@@ -48,8 +52,12 @@ class ForwardPass:
         latents: Tensor | None,
         cond_rows: Mapping[int, int],
         max_distance: Tensor | None = None,
+        segment: Segment | None = None,
+        before: ForwardPass | None = None,
     ) -> None:
         self.run = run
+        self.segment = segment
+        self._before = before
         self.histories = histories
         self.keys = keys
         self.samples = histories.enter(keys, step)
@@ -58,7 +66,8 @@ class ForwardPass:
         self.cond_rows = cond_rows
         leading = set(cond_rows.values())
         self.observations = [
-            Observation(step, row, is_uncond=i in cond_rows, is_cond=i in leading) for i, row in enumerate(rows)
+            Observation(step, row, is_uncond=i in cond_rows, is_cond=i in leading, segment=segment)
+            for i, row in enumerate(rows)
         ]
         self.decisions: list[Decision] = []
         self.changed = [False] * len(keys)  # per sample, whether its output is not the model's own
@@ -93,31 +102,57 @@ class ForwardPass:
             for sample, row in zip(self.samples, latents, strict=True):
                 sample.see(row, max_distance)
 
-    def enter(self, h0: Tensor, modulated: Tensor | None = None, *, keeps_whole: bool = False) -> None:
+    def settle(self) -> bool:
+        """Decide a segment before its blocks run, where that needs none of them; whether they are to be watched at all.
+
+        They are not where all samples are computed and nothing of it will be used.
+        """
+        rows = zip(self.samples, self.observations, strict=True)
+        kept = [sample.will_be_used(obs) for sample, obs in rows]
+        if self.run.stage is Stage.INPUT or not any(kept):
+            self.decide()
+        return not self.decisions or any(self.reuse) or any(kept)
+
+    def enter(
+        self,
+        h0: Tensor,
+        modulated: Tensor | None = None,
+        *,
+        keeps_whole: bool = False,
+        measured: Tensor | None = None,
+    ) -> None:
         """See the hidden state ``(N, T, D)`` that enters the stack, image tokens only, and copy what is needed.
 
         With ``keeps_whole`` the cache keeps ``hM`` itself in place of the residual ``hM - h0``: where channels change
         on the way there is none.  ``modulated`` is ``(N, T, D)``, or ``(N, [T,] H, W, D)`` where a rule wants the grid.
+        ``measured`` ``(N, T', D')`` are the tokens of it that rules look at, where these are fewer, here and in ``probe``.
         """
         h0 = h0.detach()
         self.reset_on_layout_change("hidden", h0)
         self._keeps_whole = keeps_whole
         with cache_allocations():
-            if self.run.space is Space.RESIDUAL and not keeps_whole:
+            if self.run.space is Space.RESIDUAL and not keeps_whole and not self._behind_probe:
                 self._inputs = [row.clone() for row in h0]
-            for obs, row in zip(self.observations, self._probe_tokens(h0, self._inputs), strict=True):
+            for obs, row in zip(self.observations, self._tokens_seen(h0, measured, self._inputs), strict=True):
                 obs.h0 = row
             if modulated is not None:
                 for obs, row in zip(self.observations, modulated.detach(), strict=True):
                     viewed = self.run.indicator.view(row, self.step).flatten(0, -2)
                     (obs.modulated,) = self._probe_tokens(viewed.unsqueeze(0))
 
-    def probe(self, hm: Tensor) -> tuple[bool, ...]:
+    def probe(self, hm: Tensor, measured: Tensor | None = None) -> tuple[bool, ...]:
         """See the hidden state ``(N, T, D)`` after the probe's blocks and decide, per sample, whether to reuse."""
+        hm = hm.detach()
         with cache_allocations():
-            for obs, row in zip(self.observations, self._probe_tokens(hm.detach()), strict=True):
+            if self._behind_probe:
+                self._inputs = [row.clone() for row in hm]
+            for obs, row in zip(self.observations, self._tokens_seen(hm, measured), strict=True):
                 obs.hm = row
         return self.decide()
+
+    @property
+    def _behind_probe(self) -> bool:
+        return self.segment is not None and self.segment.behind_probe
 
     def decide(self) -> tuple[bool, ...]:
         """Decide with what has been seen so far; costs one device sync, or none where every decision is known.
@@ -125,6 +160,9 @@ class ForwardPass:
         What is asked of the device goes to the host in one transfer: input jumps that nobody read yet, the sums of
         error estimators, and of each row those of ``SampleHistory.measure``.
         """
+        if self._before is not None:
+            for obs, led in zip(self.observations, self._before.reuse, strict=False):
+                obs.led = led
         with self.histories.deciding:  # one thread at a time: the first decides for the streams of the others
             groups = [self.histories.group(key) for key in self.keys]
             forced = self._forced_decisions(groups)
@@ -149,6 +187,11 @@ class ForwardPass:
         """Compute all samples of this call and learn nothing of them."""
         self.decisions = [Decision(reuse=False, reason=reason)] * len(self.keys)
 
+    def miss(self) -> None:
+        """The blocks of a segment that was decided never came: nothing that is kept goes on from here."""
+        self.bypass(Reason.NO_BLOCK_SEEN)
+        self.histories.forget(self.keys)
+
     def _commit(self, i: int, decision: Decision | None, group: StreamGroup, sums: Sequence[Sequence[float]]) -> None:
         """Decide for row ``i``, where ``decision`` is not known yet; ``sums`` as ``SampleHistory.measure`` asked."""
         for_indicator, for_predictor, for_input = sums
@@ -159,13 +202,15 @@ class ForwardPass:
         if decision is None:
             asked = group.decide(obs, error, moved, partial(self.histories.latent_error, self.keys[i], self.step))
             decision = sample.follow(obs, asked, for_indicator, for_predictor)
+        elif decision.reuse:
+            decision = sample.follow(obs, group.agree(decision), (), ())
         sample.commit(obs, decision, error, moved)
         self.decisions.append(decision)
 
     def _forced_decisions(self, groups: Sequence[StreamGroup]) -> list[Decision | None]:
-        rows = zip(self.samples, groups, strict=True)
+        rows = zip(self.samples, self.observations, groups, strict=True)
         return [
-            self.histories.abandoned or sample.forced_decision(self.step, group.consecutive) for sample, group in rows
+            self.histories.abandoned or sample.forced_decision(obs, group.consecutive) for sample, obs, group in rows
         ]
 
     def _estimators(self, forced: Sequence[Decision | None], groups: Sequence[StreamGroup]) -> list[ErrorEstimator]:
@@ -249,6 +294,13 @@ class ForwardPass:
         self.samples[i].predictor.forecast(row)
         if not self._keeps_whole:
             row.add_(self._inputs[i])
+
+    def _tokens_seen(self, h: Tensor, measured: Tensor | None, copies: Sequence[Tensor] = ()) -> Sequence[Tensor]:
+        """What rules look at of a hidden state, own copies ``(K, D)`` per sample: the probe's tokens, or means."""
+        seen = h if measured is None else measured.detach()
+        if self.run.indicator.pools:
+            return list(mean_pool(seen, self.run.indicator.pools[self.segment.part]))
+        return self._probe_tokens(seen, copies if measured is None else ())
 
     def _probe_tokens(self, h: Tensor, copies: Sequence[Tensor] = ()) -> Sequence[Tensor]:
         """Own copies ``(K, D)`` of the probe tokens of ``h`` ``(N, T, D)``.

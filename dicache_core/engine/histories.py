@@ -59,6 +59,12 @@ class Histories:
             self._by_key[key] = history
         return history
 
+    def forget(self, keys: Sequence[SampleKey]) -> None:
+        """Drop what is kept of these samples."""
+        with self._lock:
+            for key in keys:
+                self._group(key).leave(self._by_key.pop(key, None))
+
     def group(self, key: SampleKey) -> StreamGroup:
         """Where this sample's stream decides together with the others of its group."""
         with self._lock:
@@ -114,7 +120,7 @@ class Histories:
 
     def _decision_key(self, key: SampleKey) -> Hashable:
         """What streams that decide together have in common."""
-        return key if key.group is None or self._run.indicator.decides_alone else (key.row, key.group)
+        return key if key.group is None or self._run.indicator.decides_alone else (key.row, key.group, key.segment)
 
     def _group(self, key: SampleKey) -> StreamGroup:
         decision_key = self._decision_key(key)

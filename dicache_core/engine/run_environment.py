@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,6 +15,7 @@ from ..methods.indicators import Indicator, Stage, indicator_class
 from ..methods.predictors import Predictor, Space, predictor_class
 from ..reductions import Reducer, probe_token_count, probe_token_index
 from ..schedule import Schedule
+from ..segments import Segment, StackShape
 from .storage import Storage
 
 
@@ -38,12 +40,14 @@ class RunEnvironment:
         schedule: its noise levels and the sampler's calls.
         reduce: adds up sums over ranks that hold a slice of the tokens each; ``None`` for a single process.
         storage: where full-size tensors rest between calls.
+        shape: of the model's stack, for rules that decide on parts of it.
     """
 
     config: CacheConfig
     schedule: Schedule
     reduce: Reducer | None
     storage: Storage
+    shape: StackShape | None = None
     _token_index: dict[tuple[int, torch.device], Tensor | None] = field(default_factory=dict)
 
     @cached_property
@@ -55,6 +59,11 @@ class RunEnvironment:
     def predictor(self) -> type[Predictor]:
         """Says *how*."""
         return predictor_class(self.config.predictor)
+
+    @cached_property
+    def segments(self) -> Sequence[Segment]:
+        """The parts of the stack that are decided one by one; none where the whole is."""
+        return () if self.shape is None else self.indicator.segments(self.config, self.shape)
 
     @cached_property
     def stage(self) -> Stage:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config import CacheConfig
-from ..methods.base import AuditedPredictor, MeasuredIndicator
+from ..methods.base import AuditedPredictor, MeasuredIndicator, PlannedIndicator
 from ..methods.indicators import indicator_class
 from ..methods.predictors import predictor_class
 from ..observation import Observation
@@ -111,12 +111,14 @@ class SampleHistory:
             self.image_changed, self.predictor = True, predictor_class(self.config.predictor)(self.config)
             self.predictor.storage = storage
 
-    def forced_decision(self, step: ModelCall, consecutive: int) -> Decision | None:
-        """The decision where it needs no measurement, which is always to compute; ``None`` where it is open.
+    def forced_decision(self, obs: Observation, consecutive: int) -> Decision | None:
+        """The decision where it needs no measurement; ``None`` where it is open.
 
-        ``consecutive`` calls were skipped up to now.
+        It is to compute, or to reuse where the rule has one segment follow another.  ``consecutive`` calls were skipped
+        up to now.
         """
-        reason = self.config.block_reason(step)
+        step = obs.step
+        reason = self._block_reason(step)
         if reason is None and self.image_changed:
             reason = Reason.IMAGE_CHANGED
         if reason is None and not self.predictor.ready:
@@ -127,7 +129,23 @@ class SampleHistory:
             reason = Reason.NO_AUDIT
         if reason is None and 0 < self.config.max_consecutive <= consecutive:
             reason = Reason.RUN_LIMIT
-        return None if reason is None else Decision(reuse=False, reason=reason)
+        if reason is None:
+            return Decision(reuse=True, reason=Reason.REUSED) if self.indicator.follows and obs.led else None
+        return Decision(reuse=False, reason=reason)
+
+    def will_be_used(self, obs: Observation) -> bool:
+        """Whether the call after this one may be rebuilt from it, which a planned rule knows for sure."""
+        ahead = obs.step.call_index + 1
+        if not obs.step.planned or ahead >= len(obs.step.sequence.sigmas):
+            return False
+        step = obs.step.at(ahead)
+        if self._block_reason(step) is not None:
+            return False
+        rule = self.indicator
+        return not isinstance(rule, PlannedIndicator) or math.isfinite(rule.planned_error(replace(obs, step=step)))
+
+    def _block_reason(self, step: ModelCall) -> Reason | None:
+        return self.config.block_reason(step, last=self.indicator.computes_last)
 
     @property
     def _audited(self) -> bool:

@@ -21,12 +21,14 @@ from ..reasons import Reason
 from ..reductions import Reducer
 from ..run_statistics import PassRecord, RunStatistics, SampleKey
 from ..schedule import ModelCall, Schedule
+from ..segments import StackShape
 from ..timing import Stopwatch
 from .decision import UNDECIDED, Decision
 from .forward_pass import ForwardPass
 from .histories import Histories
 from .run_environment import RunEnvironment, needs_stack
 from .sample_history import SampleHistory
+from .segmented_pass import SegmentedPass
 from .storage import CacheOutOfMemoryError, Storage
 
 
@@ -51,9 +53,10 @@ class CacheSession:
         schedule: Schedule,
         reduce: Reducer | None = None,
         storage: Storage | None = None,
+        shape: StackShape | None = None,
     ) -> None:
         storage = storage or Storage(in_main_memory=config.cache_device == "cpu", bits=config.residual_bits)
-        self.run = RunEnvironment(for_schedule(config, schedule), schedule, reduce, storage)
+        self.run = RunEnvironment(for_schedule(config, schedule), schedule, reduce, storage, shape)
         self.histories = Histories(self.run)
         self.statistics = RunStatistics(schedule, config)
         self.roles: dict[Hashable, str] = {}
@@ -109,7 +112,7 @@ class CacheSession:
         latents: Tensor | None = None,
         cond_rows: Mapping[int, int] | None = None,
         max_distance: Tensor | None = None,
-    ) -> ForwardPass:
+    ) -> ForwardPass | SegmentedPass:
         """Begin a forward pass of ``len(keys)`` samples; a key names the stream and the sample's row in it.
 
         ``latents`` ``(N, C, ...)`` is the model's input, needed by indicators that look at it and where streams decide
@@ -117,7 +120,15 @@ class CacheSession:
         ``max_distance``, 0-d, is how far each row may be from the call before's, see ``InputDistanceBound``; ``None``
         where it is not known.
         """
-        return ForwardPass(self.run, self.histories, list(keys), step, latents, cond_rows or {}, max_distance)
+        asked = (step, latents, cond_rows or {}, max_distance)
+        segments = () if self.never_reuses else self.run.segments
+        if not segments:
+            return ForwardPass(self.run, self.histories, list(keys), *asked)
+        passes: list[ForwardPass] = []
+        for number, segment in enumerate(segments):
+            own, before = [key._replace(segment=number) for key in keys], passes[-1] if passes else None
+            passes.append(ForwardPass(self.run, self.histories, own, *asked, segment, before))
+        return SegmentedPass(list(keys), passes)
 
     def with_unread_jumps(self, device: torch.device) -> list[SampleHistory]:
         """Histories on ``device`` whose ``input_jump`` waits to be read, see there."""
@@ -136,7 +147,7 @@ class CacheSession:
         """
         return Stopwatch(device, after=self._stopped.get(device))
 
-    def close(self, passed: ForwardPass, stopwatch: Stopwatch, evaluation: int | None = None) -> None:
+    def close(self, passed: ForwardPass | SegmentedPass, stopwatch: Stopwatch, evaluation: int | None = None) -> None:
         """Enter a finished forward pass in the run's statistics; see there for ``evaluation``."""
         stopwatch.stop()
         with self._lock:

@@ -78,6 +78,11 @@ class StreamGroup:
             self.decision = self._decided(obs, self._error(obs, error, moved), latent_error)
         return self.decision
 
+    def agree(self, decision: Decision) -> Decision:
+        """Take over what follows from the decision on another segment."""
+        self.decision = decision
+        return decision
+
     def _decided(self, obs: Observation, error: float, latent_error: Callable[[], float | None]) -> Decision:
         """A latent error that is no number is a veto, too."""
         accepted = self._gate.add_and_check(error, obs.step)

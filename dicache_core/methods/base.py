@@ -13,6 +13,7 @@ from ..config import CacheConfig
 from ..engine.storage import Storage, Stored
 from ..observation import Observation
 from ..schedule import ModelCall
+from ..segments import Segment, StackShape
 from .error_estimate import ErrorEstimator
 
 
@@ -37,9 +38,22 @@ class Indicator(ABC):
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
     wants_grid: ClassVar[bool] = False  # whether ``view`` needs the tokens of a whole image on their grid
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
+    in_parts: ClassVar[bool] = False  # whether it decides on parts of the stack, see ``segments``
+    follows: ClassVar[bool] = False  # whether a reused segment has the one after it reused too
+    computes_last: ClassVar[bool] = True  # whether the last step is computed whatever it says
+    pools: ClassVar[tuple[int, ...]] = ()  # per part of the stack, to how many tokens it averages what it measures
 
     def __init__(self, config: CacheConfig) -> None:
         self.config = config
+
+    @classmethod
+    def segments(cls, config: CacheConfig, shape: StackShape) -> Sequence[Segment]:
+        """The parts of a stack that are decided one by one, in their order; none where the whole is.
+
+        Raises:
+            ValueError: this stack has not what the rule needs.
+        """
+        return ()
 
     @classmethod
     def limit(cls, config: CacheConfig) -> float:

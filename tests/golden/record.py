@@ -247,8 +247,10 @@ def _decisions(decisions: list[tuple[Any, Any]]) -> dict[str, Any]:
 
 def _values(decision: Any) -> list[str]:
     """A decision to the last bit, whatever its parts are called."""
-    kept = (field.name for field in fields(decision) if field.name != "measured")  # a note for calibrating runs
-    values = (getattr(decision, name) for name in kept)
+    named = {field.name: getattr(decision, field.name) for field in fields(decision)}
+    named.pop("measured")  # a note for calibrating runs
+    share = named.pop("share", None)  # of a stack that is decided in parts
+    values = [*named.values(), *([] if share is None else [share])]
     return [repr(_text(value) if isinstance(value, str) else value) for value in values]
 
 
