@@ -95,7 +95,7 @@ def _setting(word: str) -> Setting:
     if word in POLICIES:
         if POLICIES[word].calibrated:
             raise ValueError(f"settings has {word!r}, which needs a calibration: use DiCache Policy with DiCache Apply")
-        if POLICIES[word].limited_by == "mask":
+        if POLICIES[word].limited_by == "mask" and not POLICIES[word].in_parts:
             raise ValueError(f"settings has {word!r}, which needs a mask: use DiCache Policy with DiCache Apply")
         return Setting(policy=word)
     if re.fullmatch(r"[\d.]+\s*x", word) or (re.fullmatch(r"\d{1,5}", word) and int(word) >= 2):

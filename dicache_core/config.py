@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .call_plan import CallPlan
 from .reasons import Reason
 from .schedule import ModelCall
+from .segments import parse_blocks
 from .target import FEW_STEPS, Target
 
 CACHE_DEVICES = ("auto", "gpu", "cpu")
@@ -41,7 +42,8 @@ class CacheConfig:
         adaptive: whether the run itself decides how many skips it bears, which makes a target's speed an upper bound,
             see ``Target``.
         plan: for the forecast method with a target: which calls are computed, in place of its own law.
-        mask: for the rule "mask": "1,1,0,1", per step of the whole schedule, whether it is computed.
+        mask: for the rule "mask": "1,1,0,1", per step of the whole schedule, whether it is computed; for rules that
+            decide on parts of a stack the blocks that they reuse, "double 6-19, single 0 2 4-7".
         magnitude_ratios: for the rule "magcache": per step of a calibrating run, magnitude of its residual over the one
             before.
         residual_errors, velocity_errors: for calibrated rules, from the same run, see ``dicache_core.calibration``.
@@ -118,7 +120,7 @@ class CacheConfig:
             self.residual_bits in RESIDUAL_BITS,
             f"residual_bits is {self.residual_bits}: write 16 (the model's own dtype) or 8",
         )
-        parse_mask(self.mask)
+        check_mask(self.mask)
         _require(self.plan is None or self.target, "a plan needs a target such as 2x, which says how many calls it has")
         if self.target:
             Target.parse(self.target)
@@ -186,6 +188,14 @@ def check_threshold(threshold: float) -> None:
         f"threshold is {threshold:g}: write -1 (automatic), 0 (never skips) or a number up to "
         f"{LARGEST_THRESHOLD:g}, such as 0.1 to 0.5",
     )
+
+
+def check_mask(text: str) -> None:
+    """Raise a ``ValueError`` for what is neither a mask of steps nor a list of blocks, which begins with a word."""
+    if text.strip()[:1].isalpha():
+        parse_blocks(text)
+    else:
+        parse_mask(text)
 
 
 def parse_mask(text: str) -> tuple[bool, ...]:

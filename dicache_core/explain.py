@@ -98,9 +98,10 @@ def why_nothing(run: RunStatistics) -> Nothing | None:
     reasons = {d.reason for d in decisions}
     if Reason.IMAGE_CHANGED in reasons:
         return Nothing(NoSkip.IMAGE_CHANGED)
-    if not decisions or run.reused or StepCode.MIXED in run.cells or StepCode.TO_COME in run.cells:
+    if not decisions or run.reused or {StepCode.MIXED, StepCode.PARTIAL, StepCode.TO_COME} & set(run.cells):
         return None
     config, schedule, threshold = run.config, run.schedule, threshold_of(run.config)
+    rule = indicator_class(config.indicator)
     smallest, until, target = _smallest_error(decisions), _computed_until(run), config.speed_target
     holds = {
         NoSkip.THRESHOLD_ZERO: config.threshold == 0,
@@ -124,7 +125,7 @@ def why_nothing(run: RunStatistics) -> Nothing | None:
         NoSkip.NO_HISTORY: reasons <= WAITING and _begun_anew(run) > len(schedule.sequences),
         NoSkip.FIRST_PART: until is not None,
         NoSkip.INTERVAL: interval_of(config) == 1,
-        NoSkip.MASK: indicator_class(config.indicator).limited_by == "mask",
+        NoSkip.MASK: rule.limited_by == "mask" and not rule.in_parts,
         NoSkip.ERROR: None not in (threshold, smallest) and smallest >= threshold,
     }  # the first one that holds explains the others
     reason = next((reason for reason, found in holds.items() if found), NoSkip.FEW_OPEN)

@@ -28,6 +28,7 @@ from .methods import (
     output_line,
     planned,
     procache,
+    profilingdit,
     seacache,
     sensitivity,
     smoothcache,
@@ -40,6 +41,7 @@ from .methods import (
 )
 from .policy import Group, NamedPolicy, Policy
 from .registry import lookup
+from .segments import parse_blocks
 
 WRITE_MASK = "write 1 for a computed and 0 for a skipped step, such as 1,1,1,0,1,0,0,1"
 
@@ -59,6 +61,7 @@ GROUPS: dict[Group, GroupTexts] = {
     Group.EVERY_STEP: GroupTexts("judges every step", "Published methods that judge every step:"),
     Group.CALIBRATED: GroupTexts("by calibration", "Published methods that need a calibration by *DiCache Calibrate*:"),
     Group.INTERVAL: GroupTexts("every n-th step", "Published methods that compute every n-th step:"),
+    Group.PARTS: GroupTexts("parts of the stack", "Published methods that skip some of the blocks, for comparison:"),
     Group.PLAN: GroupTexts("by hand", "Your own plan:"),
 }
 
@@ -88,6 +91,7 @@ METHODS = (  # within each group, in the order of the menu
     fastercache,
     planned,
     deepcache,
+    profilingdit,
 )
 # In the order of the menu, a group after the other.
 NAMED: dict[str, NamedPolicy] = {
@@ -119,10 +123,12 @@ def named_policy(name: str) -> Policy:
 def check_companions(name: str, mask: str, curve: str) -> None:
     """Raise a ``ValueError`` for a mask or a curve (its name) that a policy does not read, or for one that it lacks."""
     policy = named_policy(name)
-    if policy.limited_by == "mask" and not parse_mask(mask):
+    if policy.in_parts and policy.limited_by == "mask":
+        parse_blocks(mask)
+    elif policy.limited_by == "mask" and not parse_mask(mask):
         raise ValueError(f"{name} needs a mask: {WRITE_MASK}")
     if mask and policy.limited_by != "mask":
-        raise ValueError(f"mask is {mask!r}, but {name} uses none: clear it, or choose step_mask")
+        raise ValueError(f"mask is {mask!r}, but {name} uses none: clear it, or choose step_mask or profilingdit")
     if policy.calibrated and not curve:
         raise ValueError(f"{name} needs a calibration: run DiCache Calibrate and choose its result here")
     if curve and not policy.calibrated:

@@ -70,6 +70,11 @@ class Policy:
             raise ValueError(
                 f"target is {self.target!r}, but this policy follows its mask: empty target, or choose another policy"
             )
+        if self.target and self.in_parts:
+            raise ValueError(
+                f"target is {self.target!r}, but this policy skips parts of steps: empty target, "
+                "or choose another policy"
+            )
         if self.plan and not issubclass(indicator_class(self.indicator), PacedIndicator):
             raise ValueError("a plan says which calls the forecast method computes: this policy follows none")
         self.applied_to(CacheConfig())
@@ -83,6 +88,11 @@ class Policy:
     def calibrated(self) -> bool:
         """Whether it needs a curve."""
         return indicator_class(self.indicator).calibrated
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether it decides on parts of a stack."""
+        return indicator_class(self.indicator).in_parts
 
     @property
     def probes(self) -> bool:
@@ -109,7 +119,7 @@ class Policy:
             "max_consecutive": self.max_consecutive,
             **(self.calibration.settings_for(config.architecture) if self.calibration else {}),
         }
-        limited = any(mine[name] is not None for name in ("threshold", "interval", "mask"))
+        limited = self.in_parts or any(mine[name] is not None for name in ("threshold", "interval", "mask"))
         target = self.target if self.target is not None else "" if limited else config.target
         if not target and self.limited_by == "target":
             target = DEFAULT_SPEED
@@ -130,6 +140,7 @@ class Group(str, Enum):
     EVERY_STEP = "every step"  # published, judges every step
     CALIBRATED = "calibrated"  # published, goes by a calibrating run
     INTERVAL = "interval"  # published, computes every n-th step
+    PARTS = "parts"  # published, decides on parts of the stack
     PLAN = "plan"  # written down by hand
 
     @property

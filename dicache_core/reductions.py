@@ -58,7 +58,7 @@ def to_host(sums: Sequence[Tensor], reduce: Reducer | None = None) -> list[float
 
 
 def mean_pool(h: Tensor, wanted: int) -> Tensor:
-    """Means over neighbouring tokens, ``(N, T, D) -> (N, K, D)``, of ``T // wanted`` tokens each; the last few drop out."""
+    """Means over neighbouring tokens, ``(N, T, D) -> (N, K, D)``, ``T // wanted`` each; the last few drop out."""
     size = max(1, h.shape[1] // wanted)
     count = h.shape[1] // size
     return h[:, : count * size].unflatten(1, (count, size)).mean(2)

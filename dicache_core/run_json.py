@@ -37,6 +37,7 @@ def run_json(run: RunStatistics, details: bool = False) -> dict[str, Any]:
         "reused": run.reused,
         "vetoed": run.vetoed,
         "cells": run.cells,
+        "shares": run.shares,
         "accumulated_errors": accumulated_errors(run),
         "seconds": sum(run.seconds(COMPUTED | SKIPPED)),
         "seconds_computed_step": run.computed_seconds,

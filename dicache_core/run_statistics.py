@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Set
 from copy import copy
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 from .config import CacheConfig
@@ -17,7 +17,14 @@ from .schedule import ModelCall, Schedule, rectified_flow
 from .timing import Measured, Stopwatch
 from .tuning.context import RunContext, TunedMatch
 
-ONE_OF = StepCode.MIXED, StepCode.WARM_UP, StepCode.LAST, StepCode.COMPUTED, StepCode.REUSED  # the first that is there
+ONE_OF = (
+    StepCode.MIXED,
+    StepCode.PARTIAL,
+    StepCode.WARM_UP,
+    StepCode.LAST,
+    StepCode.COMPUTED,
+    StepCode.REUSED,
+)  # the first that is there
 
 
 class SampleKey(NamedTuple):
@@ -135,6 +142,16 @@ class RunStatistics:
     def computed(self) -> int:
         """Evaluations in which some sample ran the whole stack."""
         return sum(cell in COMPUTED or cell == StepCode.MIXED for cell in self.cells)
+
+    @property
+    def shares(self) -> list[float] | None:
+        """Per evaluation, the share of the stack's blocks that ran; ``None`` where steps are skipped as a whole."""
+        if not any(d.share is not None for passed in self.passes for d in passed.decisions):
+            return None
+        found: list[list[float]] = [[] for _ in range(self.evaluations)]
+        for passed in self.passes:
+            found[passed.evaluation] += [float(not d.reuse) if d.share is None else d.share for d in passed.decisions]
+        return [fmean(shares) for shares in found]
 
     @property
     def image_error(self) -> float | None:

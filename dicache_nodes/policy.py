@@ -77,7 +77,10 @@ class DiCachePolicy(io.ComfyNode):
                     default="",
                     optional=True,
                     advanced=True,
-                    tooltip="For step_mask: 1 computes a step and 0 skips it, such as 1,1,1,0,1,0,0,1.",
+                    tooltip=(
+                        "For step_mask: 1 computes a step and 0 skips it, such as 1,1,1,0,1,0,0,1. For profilingdit: "
+                        "the blocks to skip, such as double 6-19, single 0 2 4-7."
+                    ),
                 ),
                 io.Combo.Input(
                     "curve",

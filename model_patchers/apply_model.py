@@ -11,6 +11,7 @@ from comfy.patcher_extension import WrapperExecutor
 from torch import Tensor, nn
 
 from ..dicache_core import CacheSession, ForwardPass, Reason
+from ..dicache_core.engine.segmented_pass import SegmentedPass
 from ..dicache_core.engine.storage import OUT_OF_MEMORY, CacheError, CacheOutOfMemoryError
 from .acting import ControlBook
 from .comfy_compiler import close_what_failed
@@ -18,7 +19,7 @@ from .compiling import uncompiled
 from .family import Family
 from .guided import GuidedEvaluations
 from .other_caches import ONE_CACHE, NetworkWatch, bypassing
-from .registry import check_stack, family_of
+from .registry import check_stack, family_of, shape_for
 from .run_reporter import RunReporter
 from .seams import apply_model
 from .sigma import read_sigma
@@ -138,13 +139,17 @@ class CachedPass:
             try:
                 if not self.session.needs_no_stack:
                     check_stack(family, network, self.session.config)
+                    if shape_for(self.session.config, family, network) != self.session.run.shape:
+                        raise ValueError("its blocks are others than those of the first")
             except ValueError as error:
                 log.warning("DiCache: the second model of this run is computed without a cache: %s.", error)
                 family = None
             self._families[network] = family
         return self._families[network]
 
-    def _through_stack(self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass) -> Tensor:
+    def _through_stack(
+        self, executor: WrapperExecutor, call: inspect.BoundArguments, cache: ForwardPass | SegmentedPass
+    ) -> Tensor:
         network = uncompiled(executor.class_obj.diffusion_model)
         family = self._family_of(network)
         if family is None:

@@ -35,11 +35,11 @@ from ..dicache_core.tuning.context import SamplerFamily, TunedMatch
 from .apply_model import KEY, CachedPass
 from .autoregressive import is_autoregressive
 from .comfy_compiler import beside_compiler, compiler_off
-from .compiling import BlockByBlock
+from .compiling import BlockByBlock, uncompiled
 from .family import Family
 from .memory import MemoryPlan
 from .other_caches import ONE_CACHE, other_cache_on
-from .registry import architecture_of, check_stack, family_of
+from .registry import architecture_of, check_stack, family_of, shape_for
 from .run_reporter import RunReporter, current_prompt
 from .run_schedule import predicts_image, schedule_of
 from .sampler_probe import NOT_PROBED, SamplerKind, SamplerProfile, probe_sampler
@@ -160,7 +160,9 @@ class CachedSampling:
         config, tuned_match = self._decided(context)
         device = guider.model_patcher.load_device
         config, compiler = beside_compiler(config, device)
-        session = CacheSession(config, schedule, self.reduce)
+        network = uncompiled(guider.model_patcher.model.diffusion_model)
+        shape = shape_for(config, self.family, network)
+        session = CacheSession(config, schedule, self.reduce, shape=shape)
         session.statistics.run_context, session.statistics.tuned_match = None if off else context, tuned_match
         session.statistics.sampler_known = profile.known or profile is NOT_PROBED
         if reason:

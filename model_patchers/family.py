@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..dicache_core import display_name
+from ..dicache_core.segments import StackShape
 
 Arguments = Mapping[str, Any]  # of one call, by name
 Hidden = Tensor | tuple[Tensor, ...]  # several where a model carries several streams that it makes, sound and video say
@@ -146,6 +147,11 @@ class Family:
             Block(m, part, (part.key, i)) for part in self.parts for i, m in enumerate(_listed(network, part.path))
         ]
         return [block for block in found if block.key not in left_out]
+
+    def shape(self, network: nn.Module) -> StackShape:
+        """How many blocks each part of the stack has."""
+        paths = [block.part.path for block in self.blocks(network)]
+        return StackShape(tuple(paths.count(part.path) for part in self.parts))
 
     def depth(self, network: nn.Module) -> int:
         """Blocks of which some, but not all, can be the probe; on a U-Net those of one side."""

@@ -73,7 +73,8 @@ class MemoryPlan:
         streams = sum(len(conds[name]) for name in conds if name != "negative" or not self._leaves_out_negative())
         dtype = model.model.get_dtype_inference()
         batch, elsewhere = streams * shape[0], self.session.run.storage.in_main_memory
-        sizes = (tokens, width, dtype, batch, math.prod(shape[1:]))
+        segments = len(self.session.run.segments) or 1
+        sizes = (tokens, width, dtype, batch, math.prod(shape[1:]), segments)
         return peak_bytes(self.session.config, *sizes, in_main_memory=elsewhere)
 
     def _leaves_out_negative(self) -> bool:

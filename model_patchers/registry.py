@@ -8,6 +8,7 @@ from torch import nn
 from ..dicache_core import CacheConfig
 from ..dicache_core.methods.indicators import indicator_class
 from ..dicache_core.policies import title
+from ..dicache_core.segments import StackShape
 from .families import FAMILIES
 from .family import Family, class_name
 
@@ -37,8 +38,39 @@ def check_stack(family: Family | None, network: nn.Module, config: CacheConfig) 
             f"probe_depth is {config.probe_depth}, but this {family.name} model has {blocks} blocks: "
             f"write 1 to {blocks - 1}, or -1 (automatic)"
         )
+    if indicator_class(config.indicator).in_parts:
+        _check_parts(family, network, config)
     if indicator_class(config.indicator).wants_modulated and family.modulated is None:
         raise ValueError(
             f"{title(config.indicator)} looks at the modulated input of the first block, which DiCache does not know "
             f"of {family.name}: choose another policy, such as dicache, fbcache or seacache_latent"
         )
+
+
+def shape_for(config: CacheConfig, family: Family | None, network: nn.Module) -> StackShape | None:
+    """The shape of a network's stack, for rules that decide on parts of it; ``None`` for any other."""
+    in_parts = indicator_class(config.indicator).in_parts and config.threshold > 0
+    return family.shape(network) if in_parts and family is not None else None
+
+
+def _check_parts(family: Family, network: nn.Module, config: CacheConfig) -> None:
+    """Raise a ``ValueError`` where a stack cannot be skipped in parts, or not in those of the rule."""
+    other, name = "choose another policy, such as dicache or fbcache", title(config.indicator)
+    if family.unet:
+        raise ValueError(f"{name} skips parts of a stack of blocks, and a U-Net has none: choose deepcache")
+    if class_name(network) in family.entangled:
+        raise ValueError(
+            f"{name} skips parts of the stack, and this {family.name} model mixes more into the batch between its "
+            f"blocks (VACE, sound, faces, poses): {other}"
+        )
+    if family.opening or family.must_run is not None:
+        raise ValueError(
+            f"{name} skips parts of the stack, and {family.name} needs what its blocks leave behind: {other}"
+        )
+    shape = family.shape(network)
+    if config.probe_depth >= min(shape.parts) and indicator_class(config.indicator).follows:
+        raise ValueError(
+            f"probe_depth is {config.probe_depth}, but a part of this {family.name} model has {min(shape.parts)} "
+            f"blocks: write 1 to {min(shape.parts) - 1}, or -1 (automatic)"
+        )
+    indicator_class(config.indicator).segments(config, shape)

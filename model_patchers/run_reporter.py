@@ -79,8 +79,11 @@ class RunReporter:
         s = self.statistics
         speedup = f", {s.speedup:.2f}x the speed" if s.speedup else ""
         unit = "steps" if s.by_steps else "model evaluations"
+        done = f"{s.reused} of {len(s.cells)} {unit} skipped"
+        if s.shares is not None:
+            done = f"blocks of {sum(s.shares):.1f} of {len(s.cells)} {unit} ran"
         why = f" {nothing}" if (nothing := nothing_text(s)) else ""
-        log.info("DiCache: %d of %d %s skipped%s (%s).%s", s.reused, len(s.cells), unit, speedup, s.cells, why)
+        log.info("DiCache: %s%s (%s).%s", done, speedup, s.cells, why)
         if s.vetoed:
             log.info("DiCache: planned skips cancelled (prediction off): %d.", s.vetoed)
         self._send()

@@ -36,14 +36,20 @@ class NetworkCall:
 
 
 class SegmentRun:
-    """The blocks of ``segment`` during one call, under ``cache``; the whole stack is one segment."""
+    """The blocks of ``segment`` during one call, under ``cache``; the whole stack is one segment.
 
-    def __init__(self, call: NetworkCall, segment: Segment, cache: ForwardPass, tokens: ImageTokens) -> None:
+    ``streams`` is whether all that the last one hands on is kept, as later blocks read the text, too.
+    """
+
+    def __init__(
+        self, call: NetworkCall, segment: Segment, cache: ForwardPass, tokens: ImageTokens, streams: bool = False
+    ) -> None:
         self.call = call
         self.family = call.family
         self.segment = segment
         self.cache = cache
         self.tokens = tokens
+        self.streams = streams
         self.behind_probe = segment.first + segment.probe
         self.entered = False
         self.decided = False
@@ -95,14 +101,14 @@ class SegmentRun:
 
     def _measured(self, hidden: Any, block: BlockCall) -> Any:
         """Of several streams rules look at the first one alone."""
-        return self.tokens.read(hidden[0], block.part) if self.tokens.whole and isinstance(hidden, tuple) else None
+        return self.tokens.read(hidden[0], block.part) if self.streams and isinstance(hidden, tuple) else None
 
     def _end(self) -> None:
         self.call.ended, self.skipping, self.split = True, False, None
         end_of_cache(self.cache, self.family)
 
     def _decide(self, block: BlockCall) -> None:
-        """Where samples disagree, the rest of the segment gets fewer of them; work beside a stack stops with all of it."""
+        """Where samples disagree, the rest of the segment gets fewer of them; work beside a stack stops with it."""
         self.decided = True
         needed = self.family.must_run is not None and self.family.must_run(block.arguments)
         self.skipping = self.cache.all_reused and not needed

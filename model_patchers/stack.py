@@ -1,9 +1,9 @@
 """A cache around a network's stack of blocks, for the length of one call.
 
-Each block of the stack gets a ``forward`` of its own while the network runs, and the network one that learns the call's
-arguments.  Nothing of the host's forward is copied: the skipped blocks of a segment hand their arguments through, and its
-last one hands over the estimate (``segment_run``); most often the whole stack is one segment.  Replacements of other packs' in ``patches_replace`` are blocks too,
-as they may never call what they replace.
+Blocks get a ``forward`` of their own while the network runs, and the network one that learns the call's arguments.
+Nothing of the host's forward is copied: the skipped blocks of a segment hand their arguments through, and its last one
+hands over the estimate (``segment_run``); most often the whole stack is one segment.  Replacements of other packs' in
+``patches_replace`` are blocks too, as they may never call what they replace.
 """
 
 from __future__ import annotations
@@ -59,7 +59,6 @@ class CachedStack:
         self.family = family
         self.network = network
         self.cache = cache
-        self._streams = isinstance(cache, SegmentedPass)  # of which later blocks read all
         self._runs: dict[int, SegmentRun] = {}  # by block; those that nobody has to watch are not there
         self._replaced: int | None = None  # block whose replacement is running: it may call the block itself
 
@@ -84,19 +83,20 @@ class CachedStack:
 
     def _over(self, call: NetworkCall) -> list[SegmentRun]:
         """The segments that have to be watched in this call."""
-        tokens = ImageTokens(
-            self.family, self.network, call.arguments, samples=len(self.cache.keys), whole=self._streams
-        )
-        if isinstance(self.cache, SegmentedPass):
-            return [SegmentRun(call, cache.segment, cache, tokens) for cache in self.cache.passes if cache.settle()]
-        whole = Segment(0, len(self.blocks) - 1, probe=self.cache.run.probe_depth)
+        last, samples = len(self.blocks) - 1, len(self.cache.keys)
+        in_parts = isinstance(self.cache, SegmentedPass)
+        tokens = ImageTokens(self.family, self.network, call.arguments, samples, whole=in_parts)
+        if in_parts:
+            watched = [cache for cache in self.cache.passes if cache.settle()]
+            return [SegmentRun(call, one.segment, one, tokens, one.segment.last < last) for one in watched]
+        whole = Segment(0, last, probe=self.cache.run.probe_depth)
         return [SegmentRun(call, whole, self.cache, tokens)]
 
     def _around_forward(self, index: int, block: Block, original: Callable[..., Any]) -> Callable[..., Any]:
         def forward(*args: Any, **kwargs: Any) -> Any:
             if self._replaced == index:
                 return original(*args, **kwargs)
-            return self._visit(index, ForwardCall(block, original, args, kwargs, self._streams))
+            return self._visit(index, ForwardCall(block, original, args, kwargs, self._runs[index].streams))
 
         return forward
 
@@ -135,7 +135,7 @@ class CachedStack:
             finally:
                 self._replaced = outer
 
-        return self._visit(index, ReplacementCall(block, run, args, extra, self._streams))
+        return self._visit(index, ReplacementCall(block, run, args, extra, self._runs[index].streams))
 
     def _visit(self, index: int, call: BlockCall) -> Any:
         if self.family.aside is not None and self.family.aside(call.arguments):

@@ -34,6 +34,7 @@ export const POLICIES = {
     "fastercache": "FasterCache · every n-th step",
     "fixed_interval": "last result · every n-th step",
     "deepcache": "DeepCache · every n-th step",
+    "profilingdit": "ProfilingDiT · parts of the stack",
     "step_mask": "step mask · by hand",
   },
   "zh": {
@@ -69,6 +70,7 @@ export const POLICIES = {
     "fastercache": "FasterCache · 每 n 步",
     "fixed_interval": "上一次结果 · 每 n 步",
     "deepcache": "DeepCache · 每 n 步",
+    "profilingdit": "ProfilingDiT · 部分模块",
     "step_mask": "步骤掩码 · 手动",
   },
   "ja": {
@@ -104,6 +106,7 @@ export const POLICIES = {
     "fastercache": "FasterCache · n ステップごと",
     "fixed_interval": "直近の結果 · n ステップごと",
     "deepcache": "DeepCache · n ステップごと",
+    "profilingdit": "ProfilingDiT · 一部のブロック",
     "step_mask": "ステップのマスク · 手動",
   },
   "zh-TW": {
@@ -139,6 +142,7 @@ export const POLICIES = {
     "fastercache": "FasterCache · 每 n 步",
     "fixed_interval": "last result · 每 n 步",
     "deepcache": "DeepCache · 每 n 步",
+    "profilingdit": "ProfilingDiT · 部分模組",
     "step_mask": "step mask · 手動",
   },
 };

@@ -1,7 +1,7 @@
 // A run as columns, one per sampling step (or evaluation of the model, where there are more): below a cell in the state's colour and shape, above it a bar. The strip and
 // the report draw with it.
 
-const STATES = "wcrml";
+const STATES = "wcrmlp";
 /** The threshold line sits at this share of the plot's height, so an error above it has room to show. */
 const THRESHOLD_AT = 0.68;
 /** Height in pixels of the row of cells below the bars. */
@@ -59,13 +59,14 @@ export const PLOT_STYLE = `
   [data-state] { --state: var(--faint); }
   [data-state="w"], [data-state="l"] { --state: var(--warm); }
   [data-state="c"] { --state: var(--computed); }
-  [data-state="r"], [data-state="m"] { --state: var(--reused); }
+  [data-state="r"], [data-state="m"], [data-state="p"] { --state: var(--reused); }
   [data-state="w"] .cell, [data-state="l"] .cell {
     border: 1px solid var(--warm);
     background: repeating-linear-gradient(135deg, var(--warm) 0 1.5px, transparent 1.5px 3.5px);
   }
   [data-state="r"] .cell { border-top: ${CELL - 4}px solid transparent; background-clip: padding-box; }
   [data-state="m"] .cell { background: linear-gradient(to top, var(--reused) 50%, var(--computed) 50%); }
+  [data-state="p"] .cell { background: linear-gradient(to top, var(--computed) var(--ran, 50%), var(--reused) var(--ran, 50%)); }
   [hidden] { display: none !important; }
 `;
 
@@ -84,6 +85,9 @@ export function legendOf(states, words) {
   const entry = (state) => make("span", { "data-state": state }, make("i", { class: "cell" }), words.states[state]);
   return [...states].map(entry);
 }
+
+/** The states of a run that are explained below it. */
+export const statesOf = ({ cells }) => "wcr" + [..."mp"].filter((state) => cells.includes(state)).join("");
 
 /** Keys -> the column they choose, of `last + 1` columns. */
 const MOVES = {
@@ -109,10 +113,10 @@ export class Plot {
     this.thresholdLine = make("div", { class: "line-at" });
   }
 
-  /** `cells` one letter per step, `threshold` null where there is no line. */
-  draw(cells, values, threshold, text = this.words.error) {
+  /** `cells` one letter per step, `threshold` null where there is no line, `shares` of its blocks that ran in each. */
+  draw(cells, values, threshold, text = this.words.error, shares = null) {
     this.top = threshold ? threshold / THRESHOLD_AT : Math.max(0, ...values) || 1;
-    const columns = [...cells].map((cell, step) => this.column(step, cell, values[step] ?? null, text));
+    const columns = [...cells].map((cell, step) => this.column(step, cell, values[step] ?? null, text, shares?.[step]));
     this.columns = columns;
     this.thresholdLine.hidden = !threshold;
     this.element.dataset.dense = String(cells.length > 80);
@@ -135,7 +139,7 @@ export class Plot {
     this.told.textContent = this.columns?.[at]?.title ?? "";
   }
 
-  column(step, cell, value, text) {
+  column(step, cell, value, text, share) {
     const state = STATES.includes(cell) ? cell : "-";
     const bar = make("div", { class: "bar" });
     if (value !== null) bar.style.height = `${Math.min(100, (100 * value) / this.top)}%`;
@@ -145,7 +149,9 @@ export class Plot {
       make("div", { class: "room" }, bar),
       make("div", { class: "cell" }),
     );
+    if (state === "p" && share !== undefined) column.style.setProperty("--ran", `${100 * share}%`); // filled from below
     column.title = this.words.say(this.unit.column, { number: step + 1, state: this.words.states[state] });
+    if (state === "p" && share !== undefined) column.title += ` ${Math.round(100 * share)}%`;
     if (value !== null) column.title += ` · ${this.words.say(text, { value: short(value) })}`;
     return column;
   }

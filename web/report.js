@@ -1,6 +1,6 @@
 // What DiCache Report shows on its node: each run in words (the server's own in English), then step by step the error of
 // every sample and the seconds. An element of the page and not a picture, so it follows theme and size and its text can be copied.
-import { legendOf, make, Plot, PLOT_STYLE, short } from "./plot.js";
+import { legendOf, make, Plot, PLOT_STYLE, short, statesOf } from "./plot.js";
 import { summaryOf, unitOf } from "./summary.js";
 import { wordsFor } from "./words.js";
 
@@ -25,7 +25,7 @@ const STYLE = `
 
 /** One letter for a decision, as in a run's cells. */
 function cellOf(decision) {
-  if (decision.reuse) return "r";
+  if (decision.reuse) return decision.share == null ? "r" : "p";
   return { "warm-up": "w", "last step": "l" }[decision.reason] ?? "c";
 }
 
@@ -55,7 +55,7 @@ export class Report {
       ...drawn,
       ...this.seconds(run),
       make("div", { class: "small ticks" }, make("span", {}, "1"), make("span", {}, String(run.cells.length))),
-      make("div", { class: "small legend" }, ...legendOf("wcr" + (run.cells.includes("m") ? "m" : ""), this.words)),
+      make("div", { class: "small legend" }, ...legendOf(statesOf(run), this.words)),
     );
   }
 
@@ -84,7 +84,7 @@ export class Report {
   }
 
   seconds(run) {
-    return this.plot(run, this.words.report.seconds, run.cells, run.seconds_per_step, null, this.words.report.second);
+    return this.plot(run, this.words.report.seconds, run.cells, run.seconds_per_step, null, this.words.report.second, run.shares);
   }
 
   plot(run, title, ...drawing) {

@@ -1,6 +1,6 @@
 // One DOM element that shows a run of DiCache: a column per sampling step, its colour the step's state, its bar the
 // error accumulated by then against the threshold. It imports nothing of the frontend, so a bare page can test it.
-import { legendOf, make, Plot, PLOT_STYLE } from "./plot.js";
+import { legendOf, make, Plot, PLOT_STYLE, statesOf } from "./plot.js";
 import { headline, howClose, unitOf, usedSettings, whatWasVetoed, whyNothing } from "./summary.js";
 import { wordsFor } from "./words.js";
 
@@ -81,7 +81,7 @@ export class Strip {
   show(run) {
     this.box.dataset.idle = "false";
     this.plot.unit = unitOf(run, this.words);
-    this.plot.draw(run.cells, run.accumulated_errors, run.effective.threshold);
+    this.plot.draw(run.cells, run.accumulated_errors, run.effective.threshold, this.words.error, run.shares);
     const [text, speedup] = headline(run, this.words);
     const reason = whyNothing(run, this.words);
     const note = reason === null ? whatWasVetoed(run, this.words) : "";
@@ -89,7 +89,7 @@ export class Strip {
     const settings = [close, usedSettings(run, this.words)].filter(Boolean).join(" · ");
     this.drawText(text, speedup, settings, [close, reason ?? note].filter(Boolean).join(" · "));
     this.speedup.dataset.faster = String(run.speedup > 1.005);
-    this.drawLegend("wcr" + (run.cells.includes("m") ? "m" : ""), reason, run.accumulated_errors.some(Boolean));
+    this.drawLegend(statesOf(run), reason, run.accumulated_errors.some(Boolean));
     this.note.textContent = note;
   }
 

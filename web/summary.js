@@ -32,8 +32,10 @@ export function headline(run, words) {
   const unit = unitOf(run, words);
   const whole = !run.cells.includes("-");
   const all = run.cells.length;
-  const values = { number: run.cells.replaceAll("-", "").length, all, skipped: run.reused };
-  const [progress, skipped] = whole ? ["", unit.skipped] : [run.finished ? unit.stopped : unit.running, unit.skippedSoFar];
+  const ran = run.shares?.reduce((sum, share) => sum + share, 0).toFixed(1);
+  const values = { number: run.cells.replaceAll("-", "").length, all, skipped: run.reused, ran };
+  const [progress, counted] = whole ? ["", unit.skipped] : [run.finished ? unit.stopped : unit.running, unit.skippedSoFar];
+  const skipped = ran === undefined ? counted : whole ? unit.ran : unit.ranSoFar;
   const text = [progress, skipped].filter(Boolean).map((part) => words.say(part, values)).join(" · ");
   return [text, run.speedup === null ? "" : words.say(words.speedup, { factor: run.speedup.toFixed(2) })];
 }

@@ -125,10 +125,13 @@ class ForwardPass:
 
         With ``keeps_whole`` the cache keeps ``hM`` itself in place of the residual ``hM - h0``: where channels change
         on the way there is none.  ``modulated`` is ``(N, T, D)``, or ``(N, [T,] H, W, D)`` where a rule wants the grid.
-        ``measured`` ``(N, T', D')`` are the tokens of it that rules look at, where these are fewer, here and in ``probe``.
+        ``measured`` ``(N, T', D')`` are those of its tokens that rules look at, where they are fewer; so in ``probe``.
         """
-        h0 = h0.detach()
+        h0, known = h0.detach(), list(self.samples)
         self.reset_on_layout_change("hidden", h0)
+        if self.decisions and self.samples != known:  # decided beforehand, for rows of another layout
+            self.decisions = []
+            self.decide()
         self._keeps_whole = keeps_whole
         with cache_allocations():
             if self.run.space is Space.RESIDUAL and not keeps_whole and not self._behind_probe:

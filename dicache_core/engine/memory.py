@@ -14,19 +14,25 @@ ROOM_MARGIN = 1.1  # allocators round sizes up and leave gaps
 
 
 def expected_bytes(
-    config: CacheConfig, tokens: int, width: int, dtype: torch.dtype, batch: int = 1, latent: int = 0
+    config: CacheConfig,
+    tokens: int,
+    width: int,
+    dtype: torch.dtype,
+    batch: int = 1,
+    latent: int = 0,
+    segments: int = 1,
 ) -> int:
     """Bytes held between steps for ``batch`` samples of ``tokens`` image tokens of ``width`` channels.
 
     ``batch * width * size * (residuals * tokens + probes * probe tokens)``: for DiCache two residuals and three probes,
     which are kept on 1/84 of the tokens (on all of them up to 1024).  A residual in 8 bits takes one byte per value and
     one scale per token instead.  Beside them ``InputTracker`` keeps less than 32 KiB of a model's input of ``latent``
-    values.
+    values.  Of a stack that is decided in parts, each of its ``segments`` keeps all of that.
     """
     sizes = _Sizes(config, tokens, width, dtype)
     predictor, indicator = predictor_class(config.predictor), indicator_class(config.indicator)
     probes = (predictor.probes + indicator.probes) * sizes.probe
-    return batch * (predictor.residuals * sizes.resting + probes + subsample_bytes(latent))
+    return batch * segments * (predictor.residuals * sizes.resting + probes + subsample_bytes(latent))
 
 
 def peak_bytes(
@@ -36,6 +42,7 @@ def peak_bytes(
     dtype: torch.dtype,
     batch: int = 1,
     latent: int = 0,
+    segments: int = 1,
     *,
     in_main_memory: bool = False,
 ) -> int:
@@ -57,7 +64,7 @@ def peak_bytes(
     unpacked = sizes.full if config.residual_bits == 8 else 0
     rebuilding = predictor.residuals * max(brought, unpacked) + min(brought, unpacked)
     packing = sizes.full + sizes.resting if unpacked else 0
-    return batch * (resting + sizes.full + probes) + max(rebuilding, packing)
+    return batch * (segments * (resting + probes) + sizes.full) + max(rebuilding, packing)
 
 
 class _Sizes:
@@ -66,7 +73,9 @@ class _Sizes:
     def __init__(self, config: CacheConfig, tokens: int, width: int, dtype: torch.dtype) -> None:
         self.full = tokens * width * dtype.itemsize
         self.resting = tokens * (width + dtype.itemsize) if config.residual_bits == 8 else self.full
-        self.probe = probe_token_count(tokens, config.probe_tokens) * width * dtype.itemsize
+        pools = indicator_class(config.indicator).pools
+        measured = tokens // max(1, tokens // max(pools)) if pools else probe_token_count(tokens, config.probe_tokens)
+        self.probe = measured * width * dtype.itemsize
 
 
 def fits(needed: int, free: int) -> bool:

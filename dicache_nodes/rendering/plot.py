@@ -35,6 +35,7 @@ COLORS = {
     StepCode.LAST: "#7d828c",
     StepCode.COMPUTED: "#d9822b",
     StepCode.MIXED: "#d9822b",
+    StepCode.PARTIAL: "#22a38b",
     StepCode.REUSED: "#22a38b",
 }
 HATCHES = {StepCode.WARM_UP: "//", StepCode.LAST: "//"}  # told apart by eyes that see no green, too

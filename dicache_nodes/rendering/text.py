@@ -54,9 +54,11 @@ def describe(runs: list[RunStatistics]) -> str:
 def _one(run: RunStatistics) -> str:
     steps, evaluations = run.schedule.steps, run.cells.replace(StepCode.TO_COME, "")
     counted = "" if run.by_steps else f", {len(evaluations)} model evaluation{'s' * (len(evaluations) != 1)}"
+    done = f"{run.computed} computed, {run.reused} skipped"
+    if run.shares is not None:
+        done = f"blocks of {sum(run.shares):.1f} of {len(run.shares)} ran"
     lines = [
-        f"{display_name(run.architecture)}, {steps} step{'s' * (steps != 1)}{counted}: {run.computed} computed, "
-        f"{run.reused} skipped{stopped_text(run)}",
+        f"{display_name(run.architecture)}, {steps} step{'s' * (steps != 1)}{counted}: {done}{stopped_text(run)}",
         _seconds(run),
         _settings(run),
         "" if run.compiler is None else COMPILER[run.compiler],

@@ -7,6 +7,7 @@ from dicache_core.engine.storage import Storage
 from dicache_core.methods.base import Indicator, MeasuredIndicator
 from dicache_core.observation import Observation
 from dicache_core.schedule import Schedule
+from dicache_core.timing import Stopwatch
 
 
 def schedule(steps: int = 10) -> Schedule:
@@ -47,3 +48,42 @@ def error_of(indicator: Indicator, obs: Observation) -> float:
     if isinstance(indicator, MeasuredIndicator):
         return indicator.error(obs, [s.item() for s in indicator.measure(obs)])
     return indicator.planned_error(obs)
+
+
+def run_parts(run, step, h, blocks, stream="cond", latents=None, group=None):
+    """One pass through ``blocks``, functions of a hidden state, under a session that decides on parts of the stack.
+
+    Returns (pass, hM, numbers of the blocks that ran).  Nothing that enters a segment is written to.
+    """
+    keys = [SampleKey(stream, row, group) for row in range(len(h))]
+    cache, ran = run.forward(keys, run.schedule.step_at(run.schedule.sigmas[step]), latents), []
+    watched = {one.segment.first: one for one in cache.passes if one.settle()}
+
+    def through(numbers, state):
+        for number in numbers:
+            ran.append(number)
+            state = blocks[number](state)
+        return state
+
+    number = 0
+    while number < len(blocks):
+        one = watched.get(number)
+        if one is None:
+            h, number = through([number], h), number + 1
+            continue
+        segment = one.segment
+        one.enter(h)
+        h = through(range(segment.first, segment.first + segment.probe), h)
+        if segment.probe:
+            one.probe(h)
+        elif not one.decisions:
+            one.decide()
+        if one.all_reused:
+            h = torch.empty_like(h)
+            one.rebuild(h)
+        else:
+            h = through(range(segment.first + segment.probe, segment.last + 1), h).clone()
+            one.complete(h)
+        number = segment.last + 1
+    run.close(cache, Stopwatch(torch.device("cpu")))
+    return cache, h, ran

@@ -17,6 +17,7 @@ class Cached:
 
     Attributes:
         conds: names of the rows' conds; one cond with all rows unless said otherwise.
+        sigmas: of the schedule.
     """
 
     pack: object
@@ -24,6 +25,7 @@ class Cached:
     threshold: float
     settings: dict = field(default_factory=dict)
     conds: tuple = ()
+    sigmas: tuple = SIGMAS
 
     def __post_init__(self):
         core, patchers = self.pack.dicache_core, self.pack.model_patchers
@@ -31,16 +33,18 @@ class Cached:
         self.family = patchers.family_of(self.variant.model)
         settings = dict(warmup_steps=0, predictor="reuse") | self.settings
         config = core.CacheConfig(threshold=self.threshold, **settings)
-        self.session = core.CacheSession(config, core.schedule.Schedule(SIGMAS))
+        shape = sys.modules[f"{patchers.__name__}.registry"].shape_for(config, self.family, self.variant.model)
+        self.session = core.CacheSession(config, core.schedule.Schedule(self.sigmas), shape=shape)
 
     def __call__(self, x, step, options=None, conds=None, **more):
         first = first_of(x)
         names = conds or self.conds or ["one"] * len(first)
         keys = [self.core.SampleKey(name, names[:i].count(name)) for i, name in enumerate(names)]
-        cache = self.session.forward(keys, self.session.schedule.step_at(SIGMAS[step]), first)
+        cache = self.session.forward(keys, self.session.schedule.step_at(self.sigmas[step]), first)
         with self.stack.stack_around(self.family, self.variant.model, cache):
-            out = self.variant(x, options_of(step, options), **more)
-        if isinstance(out, torch.Tensor):
+            out = self.variant(x, options_of(step, options, self.sigmas), **more)
+        cache.check_completed()
+        if isinstance(out, torch.Tensor) and isinstance(cache, self.core.ForwardPass):
             out = cache.observe(out)
         self.session.close(cache, self.core.timing.Stopwatch(first.device))
         return out
@@ -55,9 +59,9 @@ def first_of(x):
     return x if isinstance(x, torch.Tensor) else x[0]
 
 
-def options_of(step, more=None):
+def options_of(step, more=None, sigmas=SIGMAS):
     """``transformer_options`` of a pass at ``step``; the model's own timestep does not move with it."""
-    return dict(sigmas=torch.tensor([SIGMAS[step]]), sample_sigmas=torch.tensor(SIGMAS)) | (more or {})
+    return dict(sigmas=torch.tensor([sigmas[step]]), sample_sigmas=torch.tensor(sigmas)) | (more or {})
 
 
 def plain(model, x, step=0, rows=None, **options):
