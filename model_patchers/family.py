@@ -149,9 +149,9 @@ class Family:
         return [block for block in found if block.key not in left_out]
 
     def shape(self, network: nn.Module) -> StackShape:
-        """How many blocks each part of the stack has."""
+        """How many blocks each part of the stack has; HunyuanVideo 1.5 does without the second one."""
         paths = [block.part.path for block in self.blocks(network)]
-        return StackShape(tuple(paths.count(part.path) for part in self.parts))
+        return StackShape(tuple(count for part in self.parts if (count := paths.count(part.path))))
 
     def depth(self, network: nn.Module) -> int:
         """Blocks of which some, but not all, can be the probe; on a U-Net those of one side."""

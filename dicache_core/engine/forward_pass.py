@@ -76,7 +76,7 @@ class ForwardPass:
         if latents is not None:
             self.reset_on_layout_change("latent", latents)
             if not histories.never_reuses:
-                self._see(latents, max_distance)
+                self._see(latents, None if before else max_distance)  # the first segment looks for all
 
     @property
     def reuse(self) -> tuple[bool, ...]:
@@ -166,6 +166,8 @@ class ForwardPass:
         if self._before is not None:
             for obs, led in zip(self.observations, self._before.reuse, strict=False):
                 obs.led = led
+            for sample, first in zip(self.samples, self._before.samples, strict=True):
+                sample.read_input_jump(float(first.image_changed))
         with self.histories.deciding:  # one thread at a time: the first decides for the streams of the others
             groups = [self.histories.group(key) for key in self.keys]
             forced = self._forced_decisions(groups)

@@ -27,12 +27,12 @@ def expected_bytes(
     ``batch * width * size * (residuals * tokens + probes * probe tokens)``: for DiCache two residuals and three probes,
     which are kept on 1/84 of the tokens (on all of them up to 1024).  A residual in 8 bits takes one byte per value and
     one scale per token instead.  Beside them ``InputTracker`` keeps less than 32 KiB of a model's input of ``latent``
-    values.  Of a stack that is decided in parts, each of its ``segments`` keeps all of that.
+    values.  Of a stack that is decided in parts, each of its ``segments`` keeps all but that.
     """
     sizes = _Sizes(config, tokens, width, dtype)
     predictor, indicator = predictor_class(config.predictor), indicator_class(config.indicator)
     probes = (predictor.probes + indicator.probes) * sizes.probe
-    return batch * segments * (predictor.residuals * sizes.resting + probes + subsample_bytes(latent))
+    return batch * (segments * (predictor.residuals * sizes.resting + probes) + subsample_bytes(latent))
 
 
 def peak_bytes(
@@ -56,15 +56,15 @@ def peak_bytes(
     predictor, indicator = predictor_class(config.predictor), indicator_class(config.indicator)
     probed = predictor.probes > 0 or indicator.stage is Stage.PROBE
     passing = (3 if probed else 0) + indicator.wants_modulated  # h0, hm, hm - h0, and the modulated input
-    probes = (predictor.probes + indicator.probes + passing) * sizes.probe + 2 * subsample_bytes(latent)
+    probes, seen = (predictor.probes + indicator.probes + passing) * sizes.probe, 2 * subsample_bytes(latent)
     if predictor.space is not Space.RESIDUAL:
-        return batch * probes
+        return batch * (probes + seen)
     resting = 0 if in_main_memory else predictor.residuals * sizes.resting
     brought = sizes.resting if in_main_memory else 0
     unpacked = sizes.full if config.residual_bits == 8 else 0
     rebuilding = predictor.residuals * max(brought, unpacked) + min(brought, unpacked)
     packing = sizes.full + sizes.resting if unpacked else 0
-    return batch * (segments * (resting + probes) + sizes.full) + max(rebuilding, packing)
+    return batch * (segments * (resting + probes) + sizes.full + seen) + max(rebuilding, packing)
 
 
 class _Sizes:

@@ -3,7 +3,7 @@
 The authors tell foreground from background blocks offline, by each block's attention, and publish lists for two models
 at 50 steps.  Lists and step schedules are theirs, not their profile: the released "foreground" list of HunyuanVideo
 equals its "background" list.  One residual is kept per stretch of neighbouring blocks, and what was computed last is
-added again.  In a run of another length a step is computed where any step of the 50 that it stands for is.
+added again.  In a run of another length the numbers of the steps are taken as they are, and behind a list every sixth.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from .indicators import indicator
 from .reuse import Reuse
 
 STEPS = 50  # of the published schedules
-FIRST = range(6)  # computed in full
-EVERY_SIXTH = frozenset({*FIRST, *range(6, STEPS, 6)})
+FIRST, EVERY = 6, 6  # steps that are computed in full, and the later ones where nothing else is listed
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Profile:
     Attributes:
         shape: of the stack that the lists are of.
         blocks: that are reused, per part.
-        computed: per part, the steps of ``STEPS`` at which they are computed; ``EVERY_SIXTH`` where it is not there.
+        computed: per part, the later of the ``STEPS`` steps at which they are computed; every sixth where it has none.
     """
 
     shape: StackShape
@@ -46,7 +45,7 @@ PROFILES: dict[str, Profile] = {
     "hunyuan_video": Profile(
         StackShape((20, 40)),
         parse_blocks("double 6-19, single 0 2 4-7 10-21 23 25-27 31 33"),
-        {"single": frozenset({*FIRST, 6, 18, 26, 32, 38, 42, 46, 48})},
+        {"single": frozenset({6, 18, 26, 32, 38, 42, 46, 48})},
     ),
     "wan": Profile(StackShape((40,)), parse_blocks("blocks 0 2-7 10-20 25-32 37-38")),
 }
@@ -83,13 +82,11 @@ class ProfilingDiT(PlannedIndicator):
         return math.inf if not obs.step.planned or self._computes(obs.step, obs.segment.part) else 0.0
 
     def _computes(self, step: ModelCall, part: int) -> bool:
-        first = step.global_step * STEPS // step.total
-        end = -(-(step.global_step + 1) * STEPS // step.total)
-        return not self._computed(part).isdisjoint(range(first, end))
-
-    def _computed(self, part: int) -> Collection[int]:
-        profile = None if self.config.mask else PROFILES.get(self.config.architecture)
-        return EVERY_SIXTH if profile is None else profile.computed.get(profile.shape.names[part], EVERY_SIXTH)
+        number, profile = step.global_step, None if self.config.mask else PROFILES.get(self.config.architecture)
+        listed = None if profile is None else profile.computed.get(profile.shape.names[part])
+        if listed is None or number >= STEPS:
+            return number < FIRST or number % EVERY == 0
+        return number < FIRST or number in listed
 
 
 def _counted(shape: StackShape) -> str:

@@ -211,6 +211,7 @@ def test_an_interval_is_a_number_of_its_own():
 
 # What each policy takes of the values on DiCache Policy that limit it; warmup_steps counts for all of them.
 TYPED = {"target": "2x", "threshold": 0.3, "interval": 3, "mask": "1,1,0,1", "curve": "mine"}
+OF_BLOCKS = {name: {"mask": "double 0-1"} for name, policy in POLICIES.items() if policy.in_parts}
 TAKES_A_THRESHOLD = {name for name, policy in POLICIES.items() if policy.limited_by == "threshold"}
 NEEDS = {name: {"curve"} for name, policy in POLICIES.items() if policy.calibrated} | {"step_mask": {"mask"}}
 
@@ -222,7 +223,9 @@ def test_who_takes_and_needs_what():
 
 def taken_by(name: str) -> set[str]:
     limit = {"threshold"} if name in TAKES_A_THRESHOLD else {"interval"} if name in COUNTING else set()
-    return limit | NEEDS.get(name, set()) | (set() if name == "step_mask" else {"target"})
+    listed = {"mask"} if POLICIES[name].limited_by == "mask" else set()
+    speed = set() if name == "step_mask" or POLICIES[name].in_parts else {"target"}
+    return limit | NEEDS.get(name, set()) | listed | speed
 
 
 def as_the_node_does(name: str, given: dict) -> Policy:
@@ -234,6 +237,7 @@ def as_the_node_does(name: str, given: dict) -> Policy:
 def test_a_value_that_a_policy_does_not_use_is_refused_by_name():
     """Every policy with each field, and with what it cannot do without."""
     for name, (field, value) in product(POLICIES, TYPED.items()):
+        value = OF_BLOCKS.get(name, {}).get(field, value)
         given = {need: TYPED[need] for need in NEEDS.get(name, ())} | {field: value}
         if field in taken_by(name):
             policy = as_the_node_does(name, given)

@@ -8,6 +8,7 @@ from dicache_core import CacheConfig, CacheSession, RunStatistics, SampleKey, ru
 from dicache_core.engine.memory import expected_bytes
 from dicache_core.reasons import Reason
 from dicache_core.segments import Segment, StackShape, parse_blocks
+from dicache_core.timing import Stopwatch
 
 # ---------------------------------------------------------------- what people write
 
@@ -170,6 +171,30 @@ def test_blocks_that_never_came_leave_nothing_to_go_on_from():
     assert cache.decisions[0].share == 1
     _, _, ran = run_parts(run, 8, hidden(1.0), adding(1, 1, 1, 1, 1))
     assert ran == [0, 1, 2, 3, 4]
+
+
+def test_a_stream_that_becomes_another_image_is_computed_in_all_its_parts():
+    run, far = session(), torch.tensor(0.5)
+    keys = [SampleKey("cond", 0)]
+
+    def at(step, value):
+        x = torch.full((1, 4, 8, 8), value)
+        cache = run.forward(keys, run.schedule.step_at(run.schedule.sigmas[step]), x, None, far)
+        for one in cache.passes:
+            one.settle()
+        for one in cache.passes:
+            one.enter(hidden(1.0))
+            one.complete(hidden(1.0))
+        run.close(cache, Stopwatch(torch.device("cpu")))
+        return cache.decisions[0]
+
+    assert at(6, 1.0).reason is Reason.NO_ANCHOR
+    assert at(7, 1.0).share == 0.4
+    at(8, 9.0)
+    for sample in run.with_unread_jumps(torch.device("cpu")):
+        sample.read_input_jump(sample.input_jump.item())
+    assert (at(9, 9.0).reason, at(10, 9.0).share) == (Reason.IMAGE_CHANGED, 1)
+    assert run.histories.held_bytes() < 1024 + 4096
 
 
 def test_out_of_memory_goes_on_without_a_cache():

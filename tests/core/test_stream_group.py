@@ -285,13 +285,13 @@ def test_moving_windows_leave_nothing_behind():
 def test_planned_rules_need_to_see_nothing():
     from dicache_core.methods.indicators import INDICATORS
     from dicache_core.observation import Observation
+    from dicache_core.segments import Segment
 
-    unseen = Observation(schedule().step_at(0.5))
+    unseen = Observation(schedule().step_at(0.5), segment=Segment(0, 0))
     curves = dict(magnitude_ratios=(1.0,) * 3, residual_errors=((0.1,),) * 3, velocity_errors=((0.1,),) * 3)
-    tables = dict(mask="1", **curves)
     for name, kind in INDICATORS.items():
         if issubclass(kind, PlannedIndicator):
-            assert kind(CacheConfig(indicator=name, **tables)).planned_error(unseen) >= 0, name
+            assert kind(CacheConfig(indicator=name, mask="blocks 0" if kind.in_parts else "1", **curves)).planned_error(unseen) >= 0, name
 
 
 def test_every_policy_says_whether_its_streams_are_decided_apart():

@@ -18,6 +18,7 @@ from torch import Tensor
 FOLDER = Path(__file__).parent
 STEPS = 12
 MASK = "1,1,1,1,0,0,1,0,0,1,0,1"
+BLOCKS = "double 1, single 0-1"  # there in both models
 LOOSE = 5.0  # times a method's own threshold: small models move more from step to step than large ones
 DIGITS = 6  # of a number in a file
 TOLERANCE = 1e-4  # of numbers, as machines differ in their last digits,
@@ -83,7 +84,10 @@ def configs(core: Any, calibration: Any, architecture: str) -> Iterator[tuple[st
 
 def _loosened(core: Any, name: str, calibration: Any, architecture: str) -> Any:
     policy = core.policies.POLICIES[name]
-    policy = replace(policy, mask=MASK) if policy.limited_by == "mask" else replace(policy, calibration=calibration)
+    if policy.limited_by == "mask":
+        policy = replace(policy, mask=BLOCKS if policy.in_parts else MASK)
+    else:
+        policy = replace(policy, calibration=calibration)
     config = core.resolve(architecture, policy=policy)
     if not config.target and policy.limited_by == "threshold":
         config = replace(config, threshold=LOOSE * config.threshold)

@@ -12,12 +12,14 @@ from torch import Tensor
 from dicache_core import CacheConfig, CacheSession, RunStatistics, SampleKey
 from dicache_core.engine.input_jump import InputDistanceBound
 from dicache_core.image_error import GuidedPart
-from dicache_core.methods.indicators import Stage
+from dicache_core.methods.indicators import Stage, indicator_class
 from dicache_core.methods.predictors import Space
 from dicache_core.schedule import Schedule
+from dicache_core.segments import StackShape
 from dicache_core.timing import Stopwatch
 
 SIZE, TOKENS, CHANNELS, WIDTH, BLOCKS = 2, 16, 4, 8, 4
+PARTS = (2, 2)  # of the stack, for rules that decide on parts of it
 SCALE = 3.0  # of guidance
 SHIFT = 2.0  # of the schedule, as flow models have it
 
@@ -55,7 +57,8 @@ class Network:
 
 def sample(config: CacheConfig, steps: int) -> tuple[RunStatistics, Tensor]:
     """The statistics of one run and its last ``x``, ``(2, 4, 16)``."""
-    session = CacheSession(config, Schedule(sigmas(steps)))
+    in_parts = indicator_class(config.indicator).in_parts
+    session = CacheSession(config, Schedule(sigmas(steps)), shape=StackShape(PARTS) if in_parts else None)
     network, bound = Network(), InputDistanceBound()
     x = torch.stack([_matrix(CHANNELS, TOKENS, 20.0 + row) for row in range(SIZE)])
     keys = [SampleKey(stream, row, "image") for stream in ("positive", "negative") for row in range(SIZE)]
@@ -85,6 +88,8 @@ def _run(session: CacheSession, cache, network: Network, x: Tensor, sigma: float
         out = network.output(_blocks(network, network.hidden(x, sigma), sigma, 0))
         return cache.observe(out, x - sigma * out)
     h = network.hidden(x, sigma)
+    if session.run.segments:
+        return network.output(_in_parts(cache, network, h, sigma))
     cache.enter(h, network.modulated(h, sigma) if session.run.indicator.wants_modulated else None)
     depth = session.run.probe_depth
     if session.run.stage is Stage.PROBE:
@@ -100,6 +105,26 @@ def _run(session: CacheSession, cache, network: Network, x: Tensor, sigma: float
         cache.complete(h)
     out = network.output(h)
     return cache.observe(out, x - sigma * out) if session.run.space is Space.OUTPUT else out
+
+
+def _in_parts(cache, network: Network, h: Tensor, sigma: float) -> Tensor:
+    watched, end = [one for one in cache.passes if one.settle()], 0
+    for one in watched:
+        segment = one.segment
+        behind_probe = segment.first + segment.probe
+        h = _blocks(network, h, sigma, end, segment.first)
+        one.enter(h)
+        h = _blocks(network, h, sigma, segment.first, behind_probe)
+        if segment.probe:
+            one.probe(h)
+        if one.all_reused:
+            h = h.clone()
+            one.rebuild(h)
+        else:
+            h = _blocks(network, h, sigma, behind_probe, segment.last + 1).clone()
+            one.complete(h)
+        end = segment.last + 1
+    return _blocks(network, h, sigma, end)
 
 
 def _blocks(network: Network, h: Tensor, sigma: float, first: int, end: int = BLOCKS) -> Tensor:

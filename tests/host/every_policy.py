@@ -9,6 +9,8 @@ from dicache_core.policies import NAMED
 
 STEPS = 12
 MASK = "1,1,1,1,0,0,1,0,0,1,0,1"
+BLOCKS = {"flux": "double 1-2, single 2-6", "hunyuan_video": "double 1-2, single 2-6"}  # of the testbed's; elsewhere
+FEW_BLOCKS = "blocks 1-2"
 NEVER_AT_THIS_SIZE = {"teacache"}  # its polynomial was fitted to the real Flux
 POLICIES = tuple(NAMED)
 LOOSE = 5.0  # times a method's own threshold: the small model moves more from step to step than a large one
@@ -27,7 +29,10 @@ def recorded(passes: Any) -> Any:
 def loosened(core: Any, name: str, curve: Any, architecture: str = "flux") -> Any:
     """Settings of the policy of that name for ``STEPS`` steps."""
     policy = core.policies.POLICIES[name]
-    policy = replace(policy, mask=MASK) if name == "step_mask" else replace(policy, calibration=curve)
+    if policy.limited_by == "mask":
+        policy = replace(policy, mask=BLOCKS.get(architecture, FEW_BLOCKS) if policy.in_parts else MASK)
+    else:
+        policy = replace(policy, calibration=curve)
     config = core.resolve(architecture, policy=policy)
     if not config.target and policy.limited_by == "threshold":
         config = replace(config, threshold=LOOSE * config.threshold)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import toys
 import toys_keyed
+import variants
 import variants_wan
 from cached import Cached, assert_near, assert_same, built, counted, options_of, scaled, stack_of, tensors
 from test_families import hold
@@ -27,12 +28,14 @@ def listed(shape):
     return ", ".join(found)
 
 
-@pytest.fixture(params=toys.TOYS, ids=lambda make: make.__name__)
+@pytest.fixture(params=[*toys.TOYS, *variants.VARIANTS], ids=lambda make: make.__name__)
 def toy(request, pack):
     toy = built(request.param)
-    if pack.model_patchers.family_of(toy.model).architecture in REFUSED:
+    family = pack.model_patchers.family_of(toy.model)
+    if family.architecture in REFUSED or pack.model_patchers.family.class_name(toy.model) in family.entangled:
         pytest.skip("a family that is refused")
-    toy.clear()
+    if isinstance(toy, Toy):
+        toy.clear()
     return toy
 
 
@@ -53,7 +56,6 @@ def run_alone(toy, x, step):
 
 def test_a_call_that_is_computed_and_kept_is_the_same_to_the_last_bit(toy, in_parts):
     expected, before = run_alone(toy, toy.x, COMPUTED), hold(toy.model)
-    toy.clear()
     wrapped = in_parts()
     assert_same(wrapped(toy.x, COMPUTED), expected)
     assert set(wrapped.decisions) == {"no anchor yet"}

@@ -1,0 +1,184 @@
+"""Parts of the stack in a real ComfyUI, on trained models: batches, guidance, windows, memory, compiled blocks."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+from compiling import BLOCKS as BLOCK_BY_BLOCK
+from compiling import compiled
+from passes import ARCHITECTURES, Passes, assert_close, streams
+from patchers.cached import counted
+
+LISTS = {"wan": "blocks 1-8 11", "flux": "double 1-2, single 0-4 6"}
+MILD = 1.5  # of guidance: the host's own results for joined and split batches differ in the last digits
+STEPS = 14
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def passes(request, comfy):
+    return Passes(comfy, request.param)
+
+
+def in_parts(passes, model=None, **settings):
+    """The testbed's model under a list of blocks."""
+    core = passes.core
+    policy = core.policies.chosen_policy("profilingdit", mask=LISTS.get(passes.architecture, LISTS["flux"]))
+    config = replace(core.resolve(passes.architecture, policy=policy), **settings)
+    return passes.comfy.pack.model_patchers.attach(model or passes.model(), config, runs=passes.runs)
+
+
+@pytest.fixture
+def batching(comfy, monkeypatch):
+    def set_to(fits):
+        free = comfy.module("comfy.model_patcher").ModelPatcher
+        monkeypatch.setattr(free, "get_free_memory", lambda *_: 1e18 if fits else 0)
+
+    return set_to
+
+
+def stack(passes):
+    network = passes.model().model.diffusion_model
+    return [block.module for block in passes.comfy.pack.model_patchers.family_of(network).blocks(network)]
+
+
+def test_what_is_skipped_does_not_run_and_is_told(passes, caplog):
+    blocks = stack(passes)
+    with counted(blocks) as calls, caplog.at_level(logging.INFO, logger="dicache"):
+        passes.sample(in_parts(passes), steps=STEPS)
+    (run,) = passes.runs
+    assert run.cells == "wcccccc" + "ppppp" + "cp"
+    assert sum(calls) == pytest.approx(sum(run.shares) * len(blocks))
+    assert set(calls) == {14, 8}
+    assert f"blocks of {sum(run.shares):.1f} of 14 steps ran" in caplog.text
+    assert f"blocks of {sum(run.shares):.1f} of 14 ran" in passes.comfy.pack.dicache_nodes.rendering.text.describe([run])
+    assert run.speedup > 1
+    assert passes.core.explain.why_nothing(run) is None
+
+
+def test_a_run_that_computes_all_changes_no_bit_and_holds_nothing(passes):
+    plain = passes.sample(passes.model(), steps=8)
+    assert torch.equal(passes.sample(in_parts(passes, threshold=0.0), steps=8), plain)
+    assert torch.equal(passes.sample(in_parts(passes, warmup_steps=8), steps=8), plain)
+    assert passes.run.held_bytes <= 32 * 1024  # of the model's input
+    kept = passes.sample(in_parts(passes, start_percent=0.95, max_consecutive=1), steps=8)  # nothing is open
+    assert torch.equal(kept, plain)
+
+
+def test_kept_calls_are_computed_to_the_last_bit(passes):
+    """Of eight steps the last alone is skipped: what the sampler gets before it is what it gets without a cache."""
+    seen = [[], []]
+    for found, model in zip(seen, (passes.model(), in_parts(passes)), strict=True):
+        out = passes.comfy.module("comfy.sample")
+        noise = out.prepare_noise(passes.latent(), 0)
+        with torch.inference_mode():
+            out.sample(
+                model, noise, 8, 1.0, "euler", "simple", passes.text(), passes.text(""), passes.latent(), seed=0,
+                disable_pbar=True, callback=lambda _i, _x0, x, *_, found=found: found.append(x.clone()),
+            )  # fmt: skip
+    assert passes.run.cells == "wccccccp"
+    assert all(map(torch.equal, *[found[:8] for found in seen]))
+
+
+def test_joined_split_and_changing_batches_decide_and_give_the_same(passes, batching):
+    latents, found = [], []
+    for fits in (True, False):
+        batching(fits)
+        latents.append(passes.sample(in_parts(passes), cfg=MILD, steps=STEPS))
+        found.append(sorted(passes.decisions()))
+    assert [{len(passed.keys) for passed in run.passes} for run in passes.runs] == [{2}, {1}]
+    assert found[0] == found[1]
+    assert len(streams(passes.run)) == 2
+    assert_close(*latents, 1e-4)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4])
+def test_samples_of_a_batch_are_each_what_they_are_alone(passes, batch):
+    together = passes.sample(in_parts(passes), latent=passes.latent(batch=batch), steps=10)
+    plain = passes.sample(passes.model(), latent=passes.latent(batch=batch), steps=10)
+    assert not torch.equal(together, plain)
+    assert {len(passed.decisions) for passed in passes.run.passes} == {batch}
+    shares = {d.share for d in passes.run.passes[-1].decisions}
+    assert len(shares) == 1
+    assert passes.run.shares[-1] == pytest.approx(*shares)
+    alone = passes.sample(in_parts(passes), latent=passes.latent(), steps=10)
+    assert_close(together[:1], alone, 1e-3)
+
+
+def test_context_windows_have_each_a_history_of_their_own(comfy):
+    passes = Passes(comfy, "wan")
+    settings = dict(context_length=4, context_overlap=2, context_schedule="standard_static", context_stride=1)
+    settings |= dict(closed_loop=False, fuse_method="pyramid", dim=2, freenoise=False)
+    model = passes.extra("nodes_context_windows.ContextWindowsManualNode", model=passes.model(), **settings)
+    out = passes.sample(in_parts(passes, model), latent=passes.latent(frames=6), steps=10)
+    assert out.isfinite().all()
+    assert [[reused for _, reused in sample] for sample in passes.decisions()] == [[False] * 7 + [True] * 3] * 2
+
+
+@pytest.mark.parametrize("where", ["enter", "complete"])
+def test_running_out_of_memory_costs_the_cache_and_not_the_run(passes, monkeypatch, caplog, where):
+    plain = passes.sample(passes.model())
+    core, out_of_memory = passes.core, passes.comfy.module("comfy.model_management").OOM_EXCEPTION
+    target, name = (core.ForwardPass, "_tokens_seen") if where == "enter" else (core.engine.storage.Storage, "keep")
+
+    def fail(*_args):
+        raise out_of_memory("injected")
+
+    monkeypatch.setattr(target, name, fail)
+    network = passes.model().model.diffusion_model
+    before = {name: sorted(vars(module)) for name, module in network.named_modules()}
+    with caplog.at_level(logging.WARNING, logger="dicache"):
+        out = passes.sample(in_parts(passes))
+    assert torch.equal(out, plain)
+    assert "no memory left for the cache (injected)" in caplog.text
+    assert [p.decisions[0].reason for p in passes.run.passes][-1] == "out of memory"
+    assert {name: sorted(vars(module)) for name, module in network.named_modules()} == before
+
+
+def test_in_main_memory_and_in_8_bits(passes):
+    kept, moved = (passes.sample(in_parts(passes, cache_device=place)) for place in ("gpu", "cpu"))
+    assert torch.equal(kept, moved)
+    packed = passes.sample(in_parts(passes, residual_bits=8))
+    assert 0 < (packed - kept).norm() < 0.1 * kept.norm()
+    assert passes.run.held_bytes < passes.runs[0].held_bytes
+
+
+def test_compiled_blocks(comfy):
+    passes = Passes(comfy, "flux")
+    eager = passes.sample(in_parts(passes))
+    out = passes.sample(in_parts(passes, compiled(comfy, passes.model(), BLOCK_BY_BLOCK)))
+    assert_close(out, eager, 1e-3)
+    assert passes.runs[0].cells == passes.runs[1].cells
+    torch._dynamo.reset()
+
+
+def test_memory_is_asked_for_every_part(comfy, monkeypatch):
+    """What the host is told is what is held, and one more tensor of each sample."""
+    passes = Passes(comfy, "wan")
+    memory = passes.comfy.module(f"{passes.comfy.pack.__name__}.model_patchers.memory")
+    wanted, original = [], memory.MemoryPlan.wanted
+
+    def noted(self, *args):
+        wanted.append(original(self, *args))
+        return wanted[-1]
+
+    monkeypatch.setattr(memory.MemoryPlan, "wanted", noted)
+    passes.sample(in_parts(passes))
+    tensor, sample_of_input = 48 * 128 * 4, 3072 * 4  # bytes; Wan's text is not in its hidden state
+    assert passes.run.held_bytes == 2 * tensor + sample_of_input
+    assert wanted == [2 * tensor + tensor + 2 * sample_of_input]
+
+
+def test_a_model_without_a_list_is_refused_when_it_is_chosen(comfy):
+    (policy,) = comfy.node("DiCachePolicy", policy="profilingdit")
+    for architecture, words in {"flux": "none for Flux", "hunyuan_video": "this one has 4 double and 8 single blocks"}.items():
+        with pytest.raises(ValueError, match=words):
+            comfy.node("DiCacheApply", model=comfy.load_model(architecture), policy=policy)
+    (policy,) = comfy.node("DiCachePolicy", policy="profilingdit", mask="double 1-2, single 3")
+    model, log = comfy.node("DiCacheApply", model=comfy.load_model("flux"), policy=policy)
+    passes = Passes(comfy, "flux")
+    passes.sample(model)
+    assert log.runs[0].cells.count("p") == 3
+    with pytest.raises(ValueError, match="the list says double, but this model has blocks"):
+        comfy.node("DiCacheApply", model=comfy.load_model("wan"), policy=policy)
