@@ -313,6 +313,26 @@ def test_one_skipped_step_is_one(strip):
     assert strip.label == "DiCache · step 3/6 · 1 step skipped · 1.42×"
 
 
+def test_a_step_that_was_skipped_in_part_is_filled_from_below_by_what_ran(strip):
+    for language, words in {"en": "blocks of 2.6 of 4 steps ran", "ja": "4 ステップ中 2.6 ステップ分"}.items():
+        strip.open(language)
+        strip.show(**event("wppl", shares=[1.0, 0.4, 0.2, 1.0], reused=0))
+        assert words in strip.label
+    strip.open()
+    strip.show(**event("wppl", shares=[1.0, 0.4, 0.2, 1.0], reused=0))
+    assert strip.states == "wppl"
+    columns = strip.page.locator(".dicache-strip .column")
+    filled = columns.evaluate_all("(all) => all.map((c) => c.style.getPropertyValue('--ran'))")
+    assert filled == ["", "40%", "20%", ""]
+    backgrounds = columns.locator(".cell").evaluate_all("(all) => all.map((c) => getComputedStyle(c).backgroundImage)")
+    assert "40%" in backgrounds[1]
+    assert "20%" in backgrounds[2]
+    assert "partly skipped" in strip.text(".legend")
+    assert columns.nth(1).get_attribute("title") == "Step 2: partly skipped 40%"
+    strip.show(**event("wppp--", shares=[1.0, 0.4, 0.2, 0.4], reused=0))
+    assert "blocks of 2.0 steps ran" in strip.label
+
+
 def test_mixed_steps_are_explained_where_there_are_some(strip):
     strip.show(**event("wwrc--"))
     assert "mixed" not in strip.text(".legend")
