@@ -65,8 +65,16 @@ def test_a_typed_list_is_taken_on_every_model_at_the_schedule_of_every_sixth_ste
 @pytest.mark.parametrize(
     ("architecture", "shape", "words"),
     [
-        ("flux", (19, 38), "lists of blocks for HunyuanVideo and Wan, and none for Flux: in mask of DiCache Policy write"),
-        ("hunyuan_video", (20, 38), "a model with 20 double and 40 single blocks, this one has 20 double and 38 single"),
+        (
+            "flux",
+            (19, 38),
+            "for HunyuanVideo and Wan, and none for Flux: in mask of DiCache Policy write",
+        ),
+        (
+            "hunyuan_video",
+            (20, 38),
+            "with 20 double and 40 single blocks, this one has 20 double and 38 single",
+        ),
         ("wan", (30,), "a model with 40 blocks, this one has 30 blocks: in mask of DiCache Policy write"),
     ],
 )

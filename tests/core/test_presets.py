@@ -236,8 +236,8 @@ def as_the_node_does(name: str, given: dict) -> Policy:
 
 def test_a_value_that_a_policy_does_not_use_is_refused_by_name():
     """Every policy with each field, and with what it cannot do without."""
-    for name, (field, value) in product(POLICIES, TYPED.items()):
-        value = OF_BLOCKS.get(name, {}).get(field, value)
+    for name, field in product(POLICIES, TYPED):
+        value = OF_BLOCKS.get(name, {}).get(field, TYPED[field])
         given = {need: TYPED[need] for need in NEEDS.get(name, ())} | {field: value}
         if field in taken_by(name):
             policy = as_the_node_does(name, given)

@@ -291,7 +291,8 @@ def test_planned_rules_need_to_see_nothing():
     curves = dict(magnitude_ratios=(1.0,) * 3, residual_errors=((0.1,),) * 3, velocity_errors=((0.1,),) * 3)
     for name, kind in INDICATORS.items():
         if issubclass(kind, PlannedIndicator):
-            assert kind(CacheConfig(indicator=name, mask="blocks 0" if kind.in_parts else "1", **curves)).planned_error(unseen) >= 0, name
+            config = CacheConfig(indicator=name, mask="blocks 0" if kind.in_parts else "1", **curves)
+            assert kind(config).planned_error(unseen) >= 0, name
 
 
 def test_every_policy_says_whether_its_streams_are_decided_apart():

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from compiling import BLOCKS as BLOCK_BY_BLOCK
 from compiling import compiled
 from passes import ARCHITECTURES, Passes, assert_close, streams
@@ -52,7 +51,8 @@ def test_what_is_skipped_does_not_run_and_is_told(passes, caplog):
     assert sum(calls) == pytest.approx(sum(run.shares) * len(blocks))
     assert set(calls) == {14, 8}
     assert f"blocks of {sum(run.shares):.1f} of 14 steps ran" in caplog.text
-    assert f"blocks of {sum(run.shares):.1f} of 14 ran" in passes.comfy.pack.dicache_nodes.rendering.text.describe([run])
+    describe = passes.comfy.pack.dicache_nodes.rendering.text.describe
+    assert f"blocks of {sum(run.shares):.1f} of 14 ran" in describe([run])
     assert run.speedup > 1
     assert passes.core.explain.why_nothing(run) is None
 
@@ -172,7 +172,8 @@ def test_memory_is_asked_for_every_part(comfy, monkeypatch):
 
 def test_a_model_without_a_list_is_refused_when_it_is_chosen(comfy):
     (policy,) = comfy.node("DiCachePolicy", policy="profilingdit")
-    for architecture, words in {"flux": "none for Flux", "hunyuan_video": "this one has 4 double and 8 single blocks"}.items():
+    refused = {"flux": "none for Flux", "hunyuan_video": "this one has 4 double and 8 single blocks"}
+    for architecture, words in refused.items():
         with pytest.raises(ValueError, match=words):
             comfy.node("DiCacheApply", model=comfy.load_model(architecture), policy=policy)
     (policy,) = comfy.node("DiCachePolicy", policy="profilingdit", mask="double 1-2, single 3")
