@@ -37,6 +37,7 @@ from .autoregressive import is_autoregressive
 from .comfy_compiler import beside_compiler, compiler_off
 from .compiling import BlockByBlock, uncompiled
 from .family import Family
+from .frames import with_room
 from .memory import MemoryPlan
 from .other_caches import ONE_CACHE, other_cache_on
 from .registry import architecture_of, check_stack, family_of, shape_for
@@ -177,7 +178,7 @@ class CachedSampling:
             guider.model_options = comfy.model_patcher.create_model_options_clone(original)
             self._wrap(guider, session, CachedPass(session, reporter))
             with nullcontext() if session.needs_no_stack else compiler_off(device):
-                result = executor(*args, **kwargs)
+                result = with_room(executor, *args, **kwargs)
             session.finalize()
             return result
         except BaseException:
