@@ -30,6 +30,22 @@ def test_composition_that_computes_changes_nothing(variant, cached):
     assert set(wrapped.decisions) == {"no anchor yet", "error"}
 
 
+def test_computed_blocks_behind_the_probe_only_run(variant, cached, monkeypatch):
+    """Nothing is done about any of them but the last, so what a computed pass costs hardly grows with the depth."""
+    wrapped, looked_at = cached(NEVER), set()
+
+    class Watched(wrapped.stack.ForwardCall):
+        def __init__(self, block, *args):
+            looked_at.add(block.key)
+            super().__init__(block, *args)
+
+    monkeypatch.setattr(wrapped.stack, "ForwardCall", Watched)
+    wrapped(variant.x.clone(), 0)
+    first, *_, last = wrapped.family.blocks(variant.model)
+    assert wrapped.session.config.probe_depth == 1
+    assert looked_at == {first.key, last.key}
+
+
 def test_span_is_what_the_head_keeps(variant, cached):
     """The gradient of the output reaches exactly the span's tokens behind the last block."""
     if variant.needed:
