@@ -83,21 +83,29 @@ class Sampler:
         """The model with the node's cache around it."""
         return self.pack.model_patchers.attach(self.patcher, config, runs=runs)
 
+    def patchers(self, module: str) -> Any:
+        """A module of the pack's ``model_patchers``."""
+        return sys.modules[f"{self.pack.__name__}.model_patchers.{module}"]
+
     def wrap(self, model: Any, kind: str, wrapper: Callable) -> None:
         """Put ``wrapper`` around what the host calls so."""
         kinds = self.comfy.module("comfy.patcher_extension").WrappersMP
         model.add_wrapper_with_key(getattr(kinds, kind), "bench", wrapper)
 
     def run(self, model: Any, steps: int, callback: Callable[[int], None] | None = None) -> float:
-        """Seconds of the sampler, without what comes before it."""
-        compare = sys.modules[f"{self.pack.__name__}.model_patchers.compare"]
-        timed, clock = model.clone(), compare.TimedSampler(callback or (lambda _step: None))
+        """Seconds of the sampler, without what comes before it.
+
+        A run without the node has the room for frames that one with it has: a run without room is as slow as its depth
+        has it, by chance, and with the node it is deeper.  ``model_patchers/frames.py`` tells of it.
+        """
+        timed, clock = model.clone(), self.patchers("compare").TimedSampler(callback or (lambda _step: None))
         self.wrap(timed, "SAMPLER_SAMPLE", clock)
         latent = {"samples": torch.zeros(self.shape.noise(self.load.batch))}
         with torch.inference_mode():  # as the host's executor runs nodes
-            (sampled,) = self.comfy.nodes.common_ksampler(
-                timed, 0, steps, self.load.cfg, self.load.sampler, "simple", *self.conditioning, latent
-            )
+            (sampled,) = self.patchers("frames").with_room(
+                self.comfy.nodes.common_ksampler,
+                timed, 0, steps, self.load.cfg, self.load.sampler, "simple", *self.conditioning, latent,
+            )  # fmt: skip
         if not torch.isfinite(sampled["samples"]).all():
             raise RuntimeError("the run did not end in numbers, so it shows nothing")
         return clock.seconds

@@ -111,7 +111,7 @@ class Testbed(Sampler):
     def run(self, model: Any, steps: int) -> float:
         begin = time.perf_counter()
         with torch.inference_mode():
-            self.comfy.sample(model, CAPTIONS[0], steps=steps, size=32)
+            self.patchers("frames").with_room(self.comfy.sample, model, CAPTIONS[0], steps=steps, size=32)
         return time.perf_counter() - begin
 
 

@@ -38,7 +38,7 @@ class Turns:
     """``PREDICT_NOISE`` wrapper outside of the node's: asks whatever the sampler asks in several ways, and times each.
 
     Between the ways nothing differs but the node: they see the same ``x`` in the same run, one right behind the other,
-    and take turns in coming first.
+    and take turns in coming first.  All of them have room for their frames (``Sampler.run``).
     """
 
     def __init__(self, device: torch.device, skips: Skips, rows: int, runs: list) -> None:
