@@ -56,6 +56,11 @@ class SegmentRun:
         self.skipping = False  # from the decision on: every sample is reused
         self.split: SubBatch | None = None
 
+    def only_runs(self, index: int) -> bool:
+        """Whether nothing is to be done about a block, as about most of a pass in which all samples are computed."""
+        within = self.segment.first < index < self.segment.last and index >= self.behind_probe
+        return within and self.decided and not self.skipping and self.split is None
+
     def visit(self, index: int, block: BlockCall) -> Any:
         """Block ``index`` is called: its result, or what stands in for it."""
         last = index == self.segment.last

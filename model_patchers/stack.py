@@ -94,16 +94,11 @@ class CachedStack:
 
     def _around_forward(self, index: int, block: Block, original: Callable[..., Any]) -> Callable[..., Any]:
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if self._replaced == index or self._only_runs(index):
+            if self._replaced == index or self._runs[index].only_runs(index):
                 return original(*args, **kwargs)
             return self._visit(index, ForwardCall(block, original, args, kwargs, self._runs[index].streams))
 
         return forward
-
-    def _only_runs(self, index: int) -> bool:
-        """Whether nothing is to be done about this block, as about most of a pass in which all samples are computed."""
-        behind_probe = self.decided and self.depth <= index and index > 0
-        return behind_probe and index < self.last and not self.skipping and self.split is None
 
     def _around_replacements(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The options with the cache around every replacement that another pack has for a block of the stack."""
