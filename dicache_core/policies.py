@@ -21,6 +21,7 @@ from .methods import (
     foca,
     forecast,
     freqca,
+    h2cache,
     hicache,
     hyca,
     magcache,
@@ -91,6 +92,7 @@ METHODS = (  # within each group, in the order of the menu
     fastercache,
     planned,
     deepcache,
+    h2cache,
     profilingdit,
 )
 # In the order of the menu, a group after the other.

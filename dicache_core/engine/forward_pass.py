@@ -107,9 +107,10 @@ class ForwardPass:
 
         They are not where all samples are computed and nothing of it will be used.
         """
-        rows = zip(self.samples, self.observations, strict=True)
+        rows = list(zip(self.samples, self.observations, strict=True))
         kept = [sample.will_be_used(obs) for sample, obs in rows]
-        if self.run.stage is Stage.INPUT or not any(kept):
+        closed = all(sample.forced_decision(obs, consecutive=0) for sample, obs in rows)
+        if self.run.stage is Stage.INPUT or (closed and not any(kept)):
             self.decide()
         return not self.decisions or any(self.reuse) or any(kept)
 

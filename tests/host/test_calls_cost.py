@@ -14,6 +14,7 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools" / "bench"))
 import counted
 from bench import results
+from passes import Passes
 
 pytestmark = pytest.mark.one_host
 
@@ -79,6 +80,52 @@ def test_a_call_waits_once_for_its_noise_level_and_at_most_once_for_its_decision
     assert found == {call: EVERY_CALL | ({"to_host": count} if count else {}) for call, count in wanted.items()}
     known = [row for row in rows if row["load"] == load and set(row["reasons"]) <= KNOWN]
     assert {row["call"] for row in known} == {"warm-up", "last of the warm-up", "last"}
+
+
+# Beside the noise level: a rule that is planned waits for nothing.  Of two stages the second asks where the first is not
+# reused: the only rule that may wait twice.
+PARTS = {
+    ("profilingdit", "computed"): 0,
+    ("profilingdit", "skipped in part"): 0,
+    ("h2cache", "computed"): 2,
+    ("h2cache", "the second stage skipped"): 2,
+    ("h2cache", "both skipped"): 1,
+    ("h2cache", "nothing to compare with"): 0,
+}
+
+
+def test_of_a_stack_in_parts_two_stages_alone_wait_twice(comfy):
+    """Counted in the calls of two runs of the testbed, told apart by the share of the blocks that ran."""
+    passes, found = Passes(comfy, "flux"), {}
+    core, counts = comfy.pack.dicache_core, []
+
+    def count(executor, *args, **kwargs):
+        with counted.counted(comfy.pack, {}) as work:
+            answer = executor(*args, **kwargs)
+        counts.append(work.syncs)
+        return answer
+
+    typed_for = {"profilingdit": {"mask": "double 1-2, single 3"}, "h2cache": {"threshold": 0.25}}
+    for name, typed in typed_for.items():
+        config, runs = core.resolve("flux", policy=core.policies.chosen_policy(name, **typed)), []
+        model = comfy.pack.model_patchers.attach(passes.model(), config, runs=runs)
+        model.add_wrapper_with_key("predict_noise", "count", count)
+        counts.clear()
+        passes.sample(model, steps=20)
+        for number, (share, syncs) in enumerate(zip(runs[0].shares, counts, strict=True)):
+            kind = {"profilingdit": kind_of_plan, "h2cache": kind_of_stages}[name](number, share)
+            found.setdefault((name, kind), set()).add((syncs["read_sigma"], syncs.total() - syncs["read_sigma"]))
+    assert found == {kind: {(1, count)} for kind, count in PARTS.items()}
+
+
+def kind_of_plan(_number, share):
+    return "computed" if share == 1 else "skipped in part"
+
+
+def kind_of_stages(number, share):
+    """Of 4 and 8 blocks, of each stage 1 always runs."""
+    names = {12: "computed", 5: "the second stage skipped", 2: "both skipped"}
+    return "nothing to compare with" if number == 0 else names[round(12 * share)]
 
 
 def test_nothing_of_the_hosts_is_copied_to_the_device(rows):

@@ -9,6 +9,7 @@ from compiling import BLOCKS as BLOCK_BY_BLOCK
 from compiling import compiled
 from passes import ARCHITECTURES, Passes, assert_close, streams
 from patchers.cached import counted
+from testbed.captions import CAPTIONS
 
 LISTS = {"wan": "blocks 1-8 11", "flux": "double 1-2, single 0-4 6"}
 MILD = 1.5  # of guidance: the host's own results for joined and split batches differ in the last digits
@@ -183,3 +184,71 @@ def test_a_model_without_a_list_is_refused_when_it_is_chosen(comfy):
     assert log.runs[0].cells.count("p") == 3
     with pytest.raises(ValueError, match="the list says double, but this model has blocks"):
         comfy.node("DiCacheApply", model=comfy.load_model("wan"), policy=policy)
+
+
+# ---------------------------------------------------------------- two stages, at the seam
+
+
+@pytest.fixture(params=["flux", "hunyuan_video"])
+def seamed(request, comfy):
+    return Passes(comfy, request.param)
+
+
+def in_stages(passes, threshold=0.3, **settings):
+    return passes.cached(
+        indicator="h2cache", predictor="reuse", threshold=threshold, **(dict(warmup_steps=0) | settings)
+    )
+
+
+def test_two_stages_that_compute_change_no_bit(seamed):
+    plain = seamed.sample(seamed.model(), cfg=3.0, steps=6)
+    assert torch.equal(seamed.sample(in_stages(seamed, 1e-30), cfg=3.0, steps=6), plain)
+    assert seamed.run.shares == [1.0] * 6
+
+
+def test_stages_are_skipped_and_what_is_skipped_does_not_run(seamed):
+    blocks = stack(seamed)
+    with counted(blocks) as calls:
+        out = seamed.sample(in_stages(seamed), steps=20)
+    run = seamed.run
+    assert out.isfinite().all()
+    assert 0 < run.cells.count("p") < 20
+    assert {round(12 * share) for share in run.shares} <= {2, 5, 12}
+    assert sum(calls) == pytest.approx(12 * sum(run.shares))
+    assert calls[0] == calls[4] == 20, "the first block of each stage always runs"
+
+
+def test_stages_of_joined_and_split_batches_decide_the_same(seamed, batching):
+    latents, found = [], []
+    for fits in (True, False):
+        batching(fits)
+        latents.append(seamed.sample(in_stages(seamed), cfg=MILD, steps=20))
+        decisions = seamed.run.by_sample().values()
+        found.append(sorted([round(12 * d.share) for _, d in sample] for sample in decisions))
+    assert found[0] == found[1]
+    assert found[0][0] == found[0][1], "positive and negative are skipped together"
+    assert {2, 12} <= set(found[0][0])
+    assert_close(*latents, 1e-3)
+
+
+def test_a_batch_of_different_samples_gives_what_each_gives_alone(comfy):
+    """Where rows disagree in a stage, its blocks get the computed rows alone."""
+    passes = Passes(comfy, "flux")
+    texts = [passes.text(text) for text in CAPTIONS[:3]]
+    together = passes.sample(
+        in_stages(passes),
+        [[torch.cat([t[0][0] for t in texts]), _pooled(texts)]],
+        latent=passes.latent(batch=3),
+        steps=20,
+    )
+    shares = [[d.share for _, d in sample] for sample in passes.run.by_sample().values()]
+    assert len({tuple(row) for row in shares}) > 1, "all decided the same, and nothing was shown"
+    assert torch.isfinite(together).all()
+    first = passes.sample(in_stages(passes), texts[0], latent=passes.latent(), steps=20)
+    assert [d.share for _, d in next(iter(passes.run.by_sample().values()))] == shares[0]
+    assert_close(together[:1], first, 1e-3)
+
+
+def _pooled(texts):
+    extras = [text[0][1] for text in texts]
+    return {**extras[0], "pooled_output": torch.cat([extra["pooled_output"] for extra in extras])}

@@ -8,7 +8,20 @@ import toys
 import toys_keyed
 import variants
 import variants_wan
-from cached import Cached, assert_near, assert_same, built, counted, options_of, scaled, stack_of, tensors
+from cached import (
+    ALWAYS,
+    NEVER,
+    Cached,
+    assert_near,
+    assert_same,
+    built,
+    counted,
+    options_of,
+    plain,
+    scaled,
+    stack_of,
+    tensors,
+)
 from test_families import hold
 from test_unet import sd_1
 from toy import Toy
@@ -114,6 +127,99 @@ def refusal(pack, network, **settings):
     return str(found.value)
 
 
+# ---------------------------------------------------------------- decided in the pass, at a seam
+
+
+SEAMS = [
+    toys_keyed.aura_flow,
+    toys_keyed.chroma_radiance,
+    toys_keyed.hunyuan_3d,
+    toys.hidream_i1,
+    toys.boogu,
+    variants.flux,
+    variants.flux_kontext,
+    variants.chroma,
+    variants.hunyuan_text_to_video,
+    variants.hunyuan_image_to_video,
+    variants.hunyuan_image,
+]
+AT_A_SEAM = pytest.mark.parametrize("toy", SEAMS, indirect=True, ids=lambda make: make.__name__)
+
+
+@pytest.fixture
+def at_the_seam(pack, toy):
+    def make(threshold, **settings):
+        return Cached(pack, toy, threshold, dict(indicator="h2cache") | settings)
+
+    return make
+
+
+def test_there_are_eight_families_with_a_seam(pack):
+    found = {pack.model_patchers.family_of(built(make).model).architecture for make in SEAMS}
+    assert found == {family.architecture for family in pack.model_patchers.FAMILIES if len(family.parts) == 2} == {
+        "flux", "chroma", "chroma_radiance", "hunyuan_video", "aura_flow", "hunyuan3d", "hidream", "boogu",
+    }  # fmt: skip
+
+
+@AT_A_SEAM
+def test_two_stages_that_compute_change_no_bit_with_every_hook_in_place(toy, at_the_seam):
+    wrapped, before = at_the_seam(NEVER), hold(toy.model)
+    for step in range(3):
+        x = scaled(toy.x, 1 - step / 10)
+        expected = [t.clone() for t in tensors(plain(toy, x, step))]
+        assert_same(wrapped(x, step), expected)
+    assert set(wrapped.decisions) == {"no anchor yet", "error"}
+    assert hold(toy.model) == before
+
+
+@AT_A_SEAM
+def test_of_two_reused_stages_the_first_block_of_each_runs(toy, at_the_seam):
+    wrapped = at_the_seam(ALWAYS)
+    computed = [t.clone() for t in tensors(wrapped(toy.x, 0))]
+    begin = wrapped.session.run.shape.begin(1)
+    blocks = stack_of(wrapped)
+    with counted(blocks) as calls:
+        assert_near(wrapped(toy.x, 1), computed, 1e-4)
+    assert calls == [int(number in (0, begin)) for number in range(len(blocks))]
+
+
+@AT_A_SEAM
+def test_rows_that_disagree_are_each_as_they_are_alone(toy, at_the_seam):
+    if toy.x.shape[0] == 1:
+        pytest.skip("the host runs this variant alone")
+    wrapped = at_the_seam(1e-6)
+    first = [t.clone() for t in tensors(wrapped(toy.x, 0))]
+    x = toy.x.clone()
+    x[1] = 2 * x[1] + 1
+    mixed = wrapped(x, 1)
+    assert [d.reuse for d in wrapped.session.statistics.passes[-1].decisions] == [True, False]
+    assert_near(mixed[:1], first[0][:1], 1e-4)
+    assert_near(mixed[1:], tensors(plain(toy, x))[0][1:], 1e-4)
+
+
+@AT_A_SEAM
+def test_nothing_is_left_when_a_stage_fails(toy, at_the_seam):
+    wrapped, before = at_the_seam(ALWAYS), hold(toy.model)
+    wrapped(toy.x, 0)
+    handle = stack_of(wrapped)[-1].register_forward_hook(_fail)
+    try:
+        with pytest.raises(RuntimeError, match="interrupted"):
+            wrapped(toy.x, 1)
+    finally:
+        handle.remove()
+    assert hold(toy.model) == before
+
+
+def _fail(*_):
+    raise RuntimeError("interrupted, say")
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_probe_as_deep_as_a_stage_is_refused(pack, depth):
+    words = refusal(pack, built(variants.flux).model, indicator="h2cache", probe_depth=depth)
+    assert "but a part of this Flux model has 2 blocks: write 1 to 1, or -1 (automatic)" in words
+
+
 # ---------------------------------------------------------------- a network whose sums are known
 
 
@@ -191,3 +297,5 @@ def test_refusals(pack):
     assert "none for Qwen-Image" in refusal(pack, built(toys_keyed.qwen_image).model, architecture="qwen_image")
     beyond = refusal(pack, built(toys_keyed.qwen_image).model, mask="blocks 4")
     assert "this model has 4 of them: write 0 to 3" in beyond
+    without_a_seam = refusal(pack, built(toys_keyed.qwen_image).model, indicator="h2cache")
+    assert "decides on double blocks and single ones apart, and this model has one kind of blocks" in without_a_seam

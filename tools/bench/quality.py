@@ -102,6 +102,8 @@ def applies(cell: Cell, name: str) -> bool:
     if name == "fastercache":  # needs a pair of streams, and blocks that can be given one of them
         return testbed.SHAPES[cell.model.name].cfg > 1 and bool(cell.family.batched)
     policies = cell.core.policies.POLICIES
+    if name in policies and policies[name].in_parts:  # they take no number of computed steps
+        return False
     if name not in policies or not indicator_class(policies[name].indicator).wants_modulated:
         return True
     return cell.family.modulated is not None
