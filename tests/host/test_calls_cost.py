@@ -82,7 +82,7 @@ def test_a_call_waits_once_for_its_noise_level_and_at_most_once_for_its_decision
     assert {row["call"] for row in known} == {"warm-up", "last of the warm-up", "last"}
 
 
-# Beside the noise level: a planned rule waits for nothing.  Of two stages the second asks where the first is not reused:
+# Beside the noise level: planned rules wait for nothing.  Of two stages the second asks where the first is not reused:
 # the only rule that may wait twice.
 PARTS = {
     ("profilingdit", "computed"): 0,
