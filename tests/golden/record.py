@@ -19,7 +19,8 @@ FOLDER = Path(__file__).parent
 STEPS = 12
 MASK = "1,1,1,1,0,0,1,0,0,1,0,1"
 BLOCKS = "double 1, single 0-1"  # there in both models
-LOOSE = 5.0  # times a method's own threshold: small models move more from step to step than large ones
+LOOSE = 5.0  # times a method's own threshold: small models move more from step to step than large ones,
+LESS_LOOSE = 2.0  # but no more than this where each stage of the stack is compared with its own last step
 DIGITS = 6  # of a number in a file
 TOLERANCE = 1e-4  # of numbers, as machines differ in their last digits,
 TRAINED = 2e-4  # and of a trained model's latents: another processor moved one by 1.3e-4
@@ -90,7 +91,7 @@ def _loosened(core: Any, name: str, calibration: Any, architecture: str) -> Any:
         policy = replace(policy, calibration=calibration)
     config = core.resolve(architecture, policy=policy)
     if not config.target and policy.limited_by == "threshold":
-        config = replace(config, threshold=LOOSE * config.threshold)
+        config = replace(config, threshold=(LESS_LOOSE if policy.in_parts else LOOSE) * config.threshold)
     return replace(config, target=str(STEPS // 2)) if config.adaptive else config  # a count is taken at its word
 
 
