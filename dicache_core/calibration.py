@@ -22,6 +22,10 @@ DIGITS = 4
 NUMBERS_PER_FILE = 6000  # of up to ten characters each
 NEVER = 1e-30  # a threshold that nothing passes, and yet not 0, which would not look at the model at all
 
+MOST_OF_BLOCKS = 4000  # numbers of eight characters at most
+DIGITS_OF_BLOCKS = 3
+TABLES = ("residual", "velocity", "blocks")
+
 Table = tuple[tuple[float, ...], ...]
 
 
@@ -34,12 +38,15 @@ class Calibration:
         ratios: per step, mean magnitude of the residual over that of the step before.
         residual: per step, ``mean|R - R_k| / mean|R|`` for the residual ``k = 1, 2, ...`` steps before.
         velocity: the same of the average velocity ``(x' - x) / (sigma' - sigma)`` from this step to the next.
+        blocks: per step, the change of each block's work since the step before, see ``BlockRecorder``; not there for
+            models that are never skipped in parts, and in runs of very many steps.
     """
 
     architecture: str
     ratios: tuple[float, ...]
     residual: Table = ()
     velocity: Table = ()
+    blocks: Table = ()
 
     def settings_for(self, architecture: str) -> dict[str, Any]:
         """What it fills of ``CacheConfig``; an empty name fits every curve.
@@ -52,10 +59,17 @@ class Calibration:
                 f"this calibration was made for {display_name(self.architecture)}, but this model is "
                 f"{display_name(architecture)}: run DiCache Calibrate with this model and choose that calibration"
             )
-        return {"magnitude_ratios": self.ratios, "residual_errors": self.residual, "velocity_errors": self.velocity}
+        return {
+            "magnitude_ratios": self.ratios,
+            "residual_errors": self.residual,
+            "velocity_errors": self.velocity,
+            "block_changes": self.blocks,
+        }
 
     def to_json(self) -> str:
         tables = {"residual": self.residual, "velocity": self.velocity}
+        if self.blocks:
+            tables["blocks"] = self.blocks
         content = {"version": VERSION, "architecture": self.architecture, "ratios": self.ratios, **tables}
         return json.dumps(content, separators=(",", ":"))
 
@@ -77,12 +91,12 @@ class Calibration:
         version = content.get("version")
         if version != VERSION:
             raise ValueError(f"the calibration has version {version!r}, this pack reads {VERSION}: calibrate again")
-        ratios, tables = content.get("ratios"), [content.get(name, []) for name in ("residual", "velocity")]
+        ratios, tables = content.get("ratios"), [content.get(name, []) for name in TABLES]
         if not _is_row(ratios) or not ratios:
             raise ValueError(
                 f'"ratios" of the calibration is not a list of numbers up to {LARGEST_RATIO:g}: calibrate again'
             )
-        for name, table in zip(("residual", "velocity"), tables, strict=True):
+        for name, table in zip(TABLES, tables, strict=True):
             if not isinstance(table, list) or not all(map(_is_row, table)) or len(table) not in (0, len(ratios)):
                 raise ValueError(f'"{name}" of the calibration is not a list of rows, one per step: calibrate again')
         return cls(content["architecture"], *[_numbers(ratios), *[tuple(map(_numbers, table)) for table in tables]])
@@ -108,13 +122,19 @@ def calibration_of(run: RunStatistics) -> Calibration:
     gaps = max(1, min(GAPS, (NUMBERS_PER_FILE // len(found) - 1) // 2))
     rows = [tuple(map(_mean, zip(*samples, strict=True))) if samples else (0.0,) * (2 * GAPS + 1) for samples in found]
     tables = [tuple(row[start : start + gaps] for row in rows) for start in (1, 1 + GAPS)]
-    return Calibration(run.architecture, tuple(row[0] for row in rows), *tables)
+    blocks = run.block_changes if sum(map(len, run.block_changes)) <= MOST_OF_BLOCKS else ()
+    changes = tuple(tuple(_rounded(change, DIGITS_OF_BLOCKS) for change in row) for row in blocks)
+    return Calibration(run.architecture, tuple(row[0] for row in rows), *tables, changes)
 
 
 def _mean(values: tuple[float, ...]) -> float:
     """Of those that were measured, with as many digits as a file has."""
     known = [v for v in values if 0 < v <= LARGEST_RATIO]
-    return float(f"{fmean(known):.{DIGITS}g}") if known else 0.0
+    return _rounded(fmean(known), DIGITS) if known else 0.0
+
+
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def _is_row(value: object) -> bool:

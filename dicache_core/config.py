@@ -46,7 +46,8 @@ class CacheConfig:
             decide on parts of a stack the blocks that they reuse, "double 6-19, single 0 2 4-7".
         magnitude_ratios: for the rule "magcache": per step of a calibrating run, magnitude of its residual over the one
             before.
-        residual_errors, velocity_errors: for calibrated rules, from the same run, see ``dicache_core.calibration``.
+        residual_errors, velocity_errors, block_changes: for calibrated rules, from the same run, see
+            ``dicache_core.calibration``.
     """
 
     threshold: float = 1.0
@@ -71,6 +72,7 @@ class CacheConfig:
     magnitude_ratios: tuple[float, ...] = ()
     residual_errors: tuple[tuple[float, ...], ...] = ()
     velocity_errors: tuple[tuple[float, ...], ...] = ()
+    block_changes: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         _require(

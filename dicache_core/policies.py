@@ -12,6 +12,7 @@ from .calibration import Calibration
 from .call_plan import CallPlan
 from .config import check_threshold, parse_mask
 from .methods import (
+    block_mask,
     cachequant,
     deepcache,
     dicache,
@@ -94,6 +95,7 @@ METHODS = (  # within each group, in the order of the menu
     deepcache,
     h2cache,
     profilingdit,
+    block_mask,
 )
 # In the order of the menu, a group after the other.
 NAMED: dict[str, NamedPolicy] = {

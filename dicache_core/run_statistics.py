@@ -107,6 +107,7 @@ class RunStatistics:
         self.run_context: RunContext | None = None
         self.tuned_match: TunedMatch | None = None
         self.compiler: str | None = None
+        self.block_changes: tuple[tuple[float, ...], ...] = ()  # of a calibrating run, see ``BlockRecorder``
 
     def record(self, passed: PassRecord) -> None:
         number = self.evaluations if passed.evaluation is None else passed.evaluation

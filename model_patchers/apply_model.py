@@ -139,7 +139,8 @@ class CachedPass:
             try:
                 if not self.session.needs_no_stack:
                     check_stack(family, network, self.session.config)
-                    if shape_for(self.session.config, family, network) != self.session.run.shape:
+                    shape = self.session.run.shape
+                    if shape is not None and shape_for(self.session.config, family, network) != shape:
                         raise ValueError("its blocks are others than those of the first")
             except ValueError as error:
                 log.warning("DiCache: the second model of this run is computed without a cache: %s.", error)

@@ -49,25 +49,17 @@ def check_stack(family: Family | None, network: nn.Module, config: CacheConfig) 
 
 
 def shape_for(config: CacheConfig, family: Family | None, network: nn.Module) -> StackShape | None:
-    """The shape of a network's stack, for rules that decide on parts of it; ``None`` for any other."""
-    in_parts = indicator_class(config.indicator).in_parts and config.threshold > 0
-    return family.shape(network) if in_parts and family is not None else None
+    """The shape of a network's stack, for rules that decide on parts of it or record its blocks; ``None`` elsewhere."""
+    rule = indicator_class(config.indicator)
+    if family is None or config.threshold == 0 or not (rule.in_parts or rule.records_blocks):
+        return None
+    return None if _why_whole(family, network) else family.shape(network)
 
 
 def _check_parts(family: Family, network: nn.Module, config: CacheConfig) -> None:
     """Raise a ``ValueError`` where a stack cannot be skipped in parts, or not in those of the rule."""
-    other, name = "choose another policy, such as dicache or fbcache", title(config.indicator)
-    if family.unet:
-        raise ValueError(f"{name} skips parts of a stack of blocks, and a U-Net has none: choose deepcache")
-    if class_name(network) in family.entangled:
-        raise ValueError(
-            f"{name} skips parts of the stack, and this {family.name} model mixes more into the batch between its "
-            f"blocks (VACE, sound, faces, poses): {other}"
-        )
-    if family.opening or family.must_run is not None:
-        raise ValueError(
-            f"{name} skips parts of the stack, and {family.name} needs what its blocks leave behind: {other}"
-        )
+    if reason := _why_whole(family, network):
+        raise ValueError(f"{title(config.indicator)} skips parts of a stack of blocks, and {reason}")
     shape = family.shape(network)
     if config.probe_depth >= min(shape.parts) and stage_of(config) is Stage.PROBE:
         raise ValueError(
@@ -75,3 +67,16 @@ def _check_parts(family: Family, network: nn.Module, config: CacheConfig) -> Non
             f"blocks: write 1 to {min(shape.parts) - 1}, or -1 (automatic)"
         )
     indicator_class(config.indicator).segments(config, shape)
+
+
+def _why_whole(family: Family, network: nn.Module) -> str | None:
+    """Why a stack cannot be skipped in parts, and what to choose; ``None`` where it can."""
+    other = "choose another policy, such as dicache or fbcache"
+    if family.unet:
+        return "a U-Net has none: choose deepcache"
+    if class_name(network) in family.entangled:
+        mixed = "mixes more into the batch between its blocks (VACE, sound, faces, poses)"
+        return f"this {family.name} model {mixed}: {other}"
+    if family.opening or family.must_run is not None:
+        return f"{family.name} needs what its blocks leave behind: {other}"
+    return None

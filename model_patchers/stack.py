@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..dicache_core import ForwardPass
 from ..dicache_core.engine.segmented_pass import SegmentedPass
 from ..dicache_core.segments import Segment
 from .block_call import BlockCall, ForwardCall, ReplacementCall
-from .family import Block, Family
+from .family import Block, Family, Hidden
 from .image_tokens import ImageTokens
 from .method_patching import by_name, exclusively, replace, set_options, signature_in
 from .segment_run import NetworkCall, SegmentRun
@@ -72,6 +72,8 @@ class CachedStack:
             runs = self._over(NetworkCall(self.family, self.network, arguments, splits, side_work))
             self._runs = {block: run for run in runs for block in range(run.segment.first, run.segment.last + 1)}
             set_options(bound, self._around_patches(self._around_replacements(options)))
+            if self.cache.run.block_recorder is not None:
+                self._record(arguments, restored)
             for index in self._runs:
                 block = self.blocks[index]
                 around = functools.partial(self._around_forward, index, block)
@@ -91,6 +93,31 @@ class CachedStack:
             return [SegmentRun(call, one.segment, one, tokens, one.segment.last < last) for one in watched]
         whole = Segment(0, last, probe=self.cache.run.probe_depth)
         return [SegmentRun(call, whole, self.cache, tokens)]
+
+    def _record(self, arguments: Mapping[str, Any], restored: ExitStack) -> None:
+        """Let the recorder of a calibrating run see some of the image's tokens before and after every block."""
+        cache, run = self.cache, self.cache.run
+        tokens = ImageTokens(self.family, self.network, arguments, samples=len(cache.keys))
+
+        def sampled(hidden: Hidden, block: Block) -> Tensor:
+            read = tokens.read(hidden, block.part)
+            index = run.token_index(read.shape[1], read.device)
+            return read.clone() if index is None else read.index_select(1, index)
+
+        def around(index: int, block: Block, original: Callable[..., Any]) -> Callable[..., Any]:
+            def forward(*args: Any, **kwargs: Any) -> Any:
+                call = ForwardCall(block, original, args, kwargs)
+                if self.family.aside is not None and self.family.aside(call.arguments):
+                    return call.run()
+                before = sampled(call.hidden, block)
+                result = call.run()
+                run.block_recorder.see(cache.keys, cache.step, index, before, sampled(call.hidden_of(result), block))
+                return result
+
+            return forward
+
+        for index, block in enumerate(self.blocks):
+            replace(block.module, block.part.method, functools.partial(around, index, block), restored)
 
     def _around_forward(self, index: int, block: Block, original: Callable[..., Any]) -> Callable[..., Any]:
         def forward(*args: Any, **kwargs: Any) -> Any:

@@ -36,6 +36,7 @@ export const POLICIES = {
     "deepcache": "DeepCache · every n-th step",
     "h2cache": "H2-Cache · parts of the stack",
     "profilingdit": "ProfilingDiT · parts of the stack",
+    "block_mask": "block mask · parts of the stack",
     "step_mask": "step mask · by hand",
   },
   "zh": {
@@ -73,6 +74,7 @@ export const POLICIES = {
     "deepcache": "DeepCache · 每 n 步",
     "h2cache": "H2-Cache · 部分模块",
     "profilingdit": "ProfilingDiT · 部分模块",
+    "block_mask": "模块掩码 · 部分模块",
     "step_mask": "步骤掩码 · 手动",
   },
   "ja": {
@@ -110,6 +112,7 @@ export const POLICIES = {
     "deepcache": "DeepCache · n ステップごと",
     "h2cache": "H2-Cache · 一部のブロック",
     "profilingdit": "ProfilingDiT · 一部のブロック",
+    "block_mask": "ブロックのマスク · 一部のブロック",
     "step_mask": "ステップのマスク · 手動",
   },
   "zh-TW": {
@@ -147,6 +150,7 @@ export const POLICIES = {
     "deepcache": "DeepCache · 每 n 步",
     "h2cache": "H2-Cache · 部分模組",
     "profilingdit": "ProfilingDiT · 部分模組",
+    "block_mask": "block mask · 部分模組",
     "step_mask": "step mask · 手動",
   },
 };

@@ -16,6 +16,7 @@ from ..methods.predictors import Predictor, Space, predictor_class
 from ..reductions import Reducer, probe_token_count, probe_token_index
 from ..schedule import Schedule
 from ..segments import Segment, StackShape
+from .block_recorder import BlockRecorder
 from .storage import Storage
 
 
@@ -41,6 +42,7 @@ class RunEnvironment:
         reduce: adds up sums over ranks that hold a slice of the tokens each; ``None`` for a single process.
         storage: where full-size tensors rest between calls.
         shape: of the model's stack, for rules that decide on parts of it.
+        block_recorder: sees every block in a calibrating run; ``None`` in any other.
     """
 
     config: CacheConfig
@@ -48,6 +50,7 @@ class RunEnvironment:
     reduce: Reducer | None
     storage: Storage
     shape: StackShape | None = None
+    block_recorder: BlockRecorder | None = None
     _token_index: dict[tuple[int, torch.device], Tensor | None] = field(default_factory=dict)
 
     @cached_property

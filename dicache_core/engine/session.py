@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..config import CacheConfig
 from ..image_error import ImageErrorEstimator
+from ..methods.indicators import indicator_class
 from ..methods.noise_forecast import for_schedule
 from ..methods.predictors import Space
 from ..reasons import Reason
@@ -23,6 +24,7 @@ from ..run_statistics import PassRecord, RunStatistics, SampleKey
 from ..schedule import ModelCall, Schedule
 from ..segments import StackShape
 from ..timing import Stopwatch
+from .block_recorder import BlockRecorder
 from .decision import UNDECIDED, Decision
 from .forward_pass import ForwardPass
 from .histories import Histories
@@ -56,7 +58,9 @@ class CacheSession:
         shape: StackShape | None = None,
     ) -> None:
         storage = storage or Storage(in_main_memory=config.cache_device == "cpu", bits=config.residual_bits)
-        self.run = RunEnvironment(for_schedule(config, schedule), schedule, reduce, storage, shape)
+        records = shape is not None and indicator_class(config.indicator).records_blocks
+        recorder = BlockRecorder() if records else None
+        self.run = RunEnvironment(for_schedule(config, schedule), schedule, reduce, storage, shape, recorder)
         self.histories = Histories(self.run)
         self.statistics = RunStatistics(schedule, config)
         self.roles: dict[Hashable, str] = {}
@@ -135,7 +139,9 @@ class CacheSession:
         return self.histories.with_unread_jumps(device)
 
     def finalize(self) -> None:
-        """Estimate at the run's end how far its images may be off; one sync."""
+        """Estimate at the run's end how far its images may be off, and read what was recorded; one sync each."""
+        if self.run.block_recorder is not None:
+            self.statistics.block_changes = self.run.block_recorder.table(self.schedule.steps, self.run.reduce)
         if self.image_error_estimator is not None:
             self.statistics.image_errors = self.image_error_estimator.finalize(self.run.reduce)
 

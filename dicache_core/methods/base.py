@@ -38,6 +38,7 @@ class Indicator(ABC):
     wants_modulated: ClassVar[bool] = False  # whether ``Observation.modulated`` has to be filled
     wants_grid: ClassVar[bool] = False  # whether ``view`` needs the tokens of a whole image on their grid
     probes: ClassVar[int] = 0  # probe tensors (K, D) kept between steps, at most
+    records_blocks: ClassVar[bool] = False  # whether every block's change is recorded, see ``BlockRecorder``
     in_parts: ClassVar[bool] = False  # whether it decides on parts of the stack, see ``segments``
     follows: ClassVar[bool] = False  # whether a reused segment has the one after it reused too
     computes_last: ClassVar[bool] = True  # whether the last step is computed whatever it says

@@ -30,6 +30,7 @@ class Recorder(MeasuredIndicator):
 
     stage = Stage.INPUT
     accumulates = False
+    records_blocks = True
     probes = GAPS + 1
 
     def __init__(self, config: CacheConfig) -> None:

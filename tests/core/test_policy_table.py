@@ -68,7 +68,7 @@ def test_every_interval_th_step_is_computed(interval, computed):
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_policy_with_threshold_0_looks_at_nothing_and_accounts_for_nothing(name):
-    curve = Calibration("flux", (0.0, 1.0), ((0.1,), (0.1,)), ((0.1,), (0.1,)))
+    curve = Calibration("flux", (0.0, 1.0), ((0.1,), (0.1,)), ((0.1,), (0.1,)), ((0.1,), (0.1,)))
     policy = replace(POLICIES[name], threshold=0.0, target="", calibration=curve)
     run = CacheSession(resolve("flux", policy=policy), TEN)
     assert run.needs_no_stack

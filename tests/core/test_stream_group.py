@@ -289,6 +289,7 @@ def test_planned_rules_need_to_see_nothing():
 
     unseen = Observation(schedule().step_at(0.5), segment=Segment(0, 0))
     curves = dict(magnitude_ratios=(1.0,) * 3, residual_errors=((0.1,),) * 3, velocity_errors=((0.1,),) * 3)
+    curves["block_changes"] = ((0.1,),) * 3
     for name, kind in INDICATORS.items():
         if issubclass(kind, PlannedIndicator):
             config = CacheConfig(indicator=name, mask="blocks 0" if kind.in_parts else "1", **curves)

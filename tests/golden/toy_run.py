@@ -57,8 +57,9 @@ class Network:
 
 def sample(config: CacheConfig, steps: int) -> tuple[RunStatistics, Tensor]:
     """The statistics of one run and its last ``x``, ``(2, 4, 16)``."""
-    in_parts = indicator_class(config.indicator).in_parts
-    session = CacheSession(config, Schedule(sigmas(steps)), shape=StackShape(PARTS) if in_parts else None)
+    rule = indicator_class(config.indicator)
+    shape = StackShape(PARTS) if rule.in_parts or rule.records_blocks else None
+    session = CacheSession(config, Schedule(sigmas(steps)), shape=shape)
     network, bound = Network(), InputDistanceBound()
     x = torch.stack([_matrix(CHANNELS, TOKENS, 20.0 + row) for row in range(SIZE)])
     keys = [SampleKey(stream, row, "image") for stream in ("positive", "negative") for row in range(SIZE)]
@@ -101,10 +102,18 @@ def _run(session: CacheSession, cache, network: Network, x: Tensor, sigma: float
         h = h.clone()
         cache.rebuild(h)
     else:
-        h = _blocks(network, h, sigma, depth)
+        before, h = h, _blocks(network, h, sigma, depth)
         cache.complete(h)
+        if session.run.block_recorder is not None:
+            _recorded(session, cache, network, before, sigma)
     out = network.output(h)
     return cache.observe(out, x - sigma * out) if session.run.space is Space.OUTPUT else out
+
+
+def _recorded(session: CacheSession, cache, network: Network, h: Tensor, sigma: float) -> None:
+    for n in range(BLOCKS):
+        before, h = h, network.block(n, h, sigma)
+        session.run.block_recorder.see(cache.keys, cache.step, n, before, h)
 
 
 def _in_parts(cache, network: Network, h: Tensor, sigma: float) -> Tensor:

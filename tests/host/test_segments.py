@@ -252,3 +252,44 @@ def test_a_batch_of_different_samples_gives_what_each_gives_alone(comfy):
 def _pooled(texts):
     extras = [text[0][1] for text in texts]
     return {**extras[0], "pooled_output": torch.cat([extra["pooled_output"] for extra in extras])}
+
+
+# ---------------------------------------------------------------- a mask from a calibrating run
+
+
+def test_a_mask_is_recorded_and_followed(passes):
+    network = passes.model().model.diffusion_model
+    patchers, runs = passes.comfy.pack.model_patchers, []
+    recording = patchers.attach(passes.model(), passes.core.calibration.recording_config(), runs=runs)
+    plain = passes.sample(passes.model(), steps=STEPS)
+    before = {name: sorted(vars(module)) for name, module in network.named_modules()}
+    assert torch.equal(passes.sample(recording, steps=STEPS), plain), "recording changes no bit"
+    curve = passes.core.calibration.calibration_of(runs[0])
+    assert [len(row) for row in curve.blocks] == [len(stack(passes))] * STEPS
+    assert not any(curve.blocks[0])
+    assert all(0 < change < 2 for row in curve.blocks[1:] for change in row)
+    threshold = sorted(change for row in curve.blocks[1:] for change in row)[6 * len(stack(passes))]
+    policy = passes.core.policies.chosen_policy("block_mask", calibration=curve, threshold=threshold)
+    config = passes.core.resolve(passes.architecture, policy=policy)
+    blocks = stack(passes)
+    with counted(blocks) as calls:
+        out = passes.sample(patchers.attach(passes.model(), config, runs=runs), steps=STEPS)
+    run = runs[-1]
+    assert out.isfinite().all()
+    assert not torch.equal(out, plain)
+    assert set(run.cells[::2]) <= {"w", "c"}
+    assert "p" in run.cells[1::2]
+    of_block = list(zip(*curve.blocks, strict=True))
+    assert calls == [STEPS - sum(0 < change < threshold for change in changes[1::2]) for changes in of_block]
+    assert {name: sorted(vars(module)) for name, module in network.named_modules()} == before
+
+
+def test_blocks_of_models_that_are_never_skipped_in_parts_are_not_recorded(comfy):
+    passes = Passes(comfy, "flux")
+    network = passes.model().model.diffusion_model
+    registry = comfy.module(f"{comfy.pack.__name__}.model_patchers.registry")
+    config, family = passes.core.calibration.recording_config(), registry.family_of(network)
+    assert registry.shape_for(config, family, network).parts == (4, 8)
+    assert registry.shape_for(config, replace(family, opening=1), network) is None
+    assert registry.shape_for(config, replace(family, entangled=family.models), network) is None
+    assert registry.shape_for(passes.core.resolve("flux"), family, network) is None
