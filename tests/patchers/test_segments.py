@@ -97,6 +97,20 @@ def test_of_an_input_that_moves_the_rest_of_the_stack_sees_what_moved(toy, in_pa
     assert not torch.equal(tensors(moved)[0], computed[0])
 
 
+def test_recording_every_block_changes_no_bit(pack, toy):
+    expected, before = run_alone(toy, toy.x, 0), hold(toy.model)
+    wrapped = Cached(pack, toy, NEVER, dict(indicator="recorder"), sigmas=FIFTY)
+    for step in range(2):
+        assert_same(wrapped(toy.x, step), expected)
+    wrapped.session.finalize()
+    first, second = wrapped.session.statistics.block_changes[:2]
+    assert first == second == (0.0,) * len(stack_of(wrapped)), "the same input, and the same work"
+    wrapped(scaled(toy.x, 0.5), 2)
+    wrapped.session.finalize()
+    assert all(change > 0 for change in wrapped.session.statistics.block_changes[2])
+    assert hold(toy.model) == before
+
+
 @pytest.mark.parametrize("step", [COMPUTED, REUSED])
 def test_nothing_is_left_when_a_call_fails(toy, in_parts, step):
     wrapped, before = in_parts(), hold(toy.model)
