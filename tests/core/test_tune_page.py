@@ -42,7 +42,7 @@ def test_a_broken_promise_is_said():
     assert "kept in 7 of 8 cases (88%). The goal of 90% is **missed**." in page
     assert "Where it does, tuning chose slower settings in none." in page
     assert "Below the goal on its own: Flux (7 of 8)." in page
-    assert "| Flux | close | 3x, 4x | 7 of 8 | 33% | 24.0 dB | 0.912 | 2.20 | 8 (50%) |" in page
+    assert "| Flux | close | 3x; 4x | 7 of 8 | 33% | 24.0 dB | 0.912 | 2.20 | 8 (50%) |" in page
 
 
 def test_a_kept_promise_and_a_slower_choice_are_said():

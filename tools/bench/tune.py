@@ -188,7 +188,7 @@ def markdown(found: dict) -> str:
 
 def line(row: dict) -> tuple:
     return (
-        TITLES[row["architecture"]], row["want"], ", ".join(row["chosen"]), f"{row['kept']} of {row['cases']}",
+        TITLES[row["architecture"]], row["want"], "; ".join(row["chosen"]), f"{row['kept']} of {row['cases']}",
         f"{row['computed']:.0%}", f"{row['psnr_worst']:.1f} dB", f"{row['ssim_worst']:.3f}", f"{row['full_runs']:.2f}",
         f"{row['balanced_kept']} ({row['balanced_computed']:.0%})",
     )  # fmt: skip
