@@ -13,7 +13,8 @@ BLOCKS = {"flux": "double 1-2, single 2-6", "hunyuan_video": "double 1-2, single
 FEW_BLOCKS = "blocks 1-2"
 NEVER_AT_THIS_SIZE = {"teacache"}  # its polynomial was fitted to the real Flux
 POLICIES = tuple(NAMED)
-LOOSE = 5.0  # times a method's own threshold: the small model moves more from step to step than a large one
+LOOSE = 5.0  # times a method's own threshold: the small model moves more from step to step than a large one,
+LESS_LOOSE = 2.0  # but no more than this where each stage of the stack is compared with its own last step
 
 
 def recorded(passes: Any) -> Any:
@@ -35,7 +36,7 @@ def loosened(core: Any, name: str, curve: Any, architecture: str = "flux") -> An
         policy = replace(policy, calibration=curve)
     config = core.resolve(architecture, policy=policy)
     if not config.target and policy.limited_by == "threshold":
-        config = replace(config, threshold=LOOSE * config.threshold)
+        config = replace(config, threshold=(LESS_LOOSE if policy.in_parts else LOOSE) * config.threshold)
     if config.adaptive:  # a count is taken at its word
         config = replace(config, target=str(STEPS // 2))
     return config
