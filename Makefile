@@ -5,7 +5,7 @@ RUN := $(PYTHON) tests/host/run.py
 HOST_TESTS := $(RUN) --require-host -n 3 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
-.PHONY: help demo picture pictures test test-fast test-all test-hosts test-web test-ray browser lint pages format bench-speed bench-quality bench-settings bench-hard bench-validity bench-searched bench-noise bench-compile bench-tune bench-plans bench-risk bench-real models soak clean
+.PHONY: help demo picture pictures test test-fast test-all test-hosts test-web test-ray browser lint pages format bench-speed bench-quality bench-parts bench-settings bench-hard bench-validity bench-searched bench-noise bench-compile bench-tune bench-plans bench-risk bench-real models soak clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ bench-quality:  ## quality against speed
 models:  ## the table in docs/models.md, from what the tests of every family show
 	DICACHE_SHOWN=tools/bench/results/families.json $(RUN) tests/patchers $(ARGS)
 	$(RUN) --script tools/bench/models_table.py
+
+bench-parts:  ## policies that decide on parts of the stack, at the same share of it
+	$(RUN) --script tools/bench/parts.py $(ARGS)
 
 bench-settings:  ## the forecast presets under the settings that people sample with, all trained models
 	$(RUN) --script tools/bench/settings.py $(ARGS)

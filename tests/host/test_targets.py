@@ -193,6 +193,7 @@ TABLE = {
     "bench-compile": Target("--quick", blocks_were_compiled),
     "bench-speed": Target("--quick", speed_was_measured),
     "bench-quality": Target("--quick", rows_as_committed("quality.json")),
+    "bench-parts": Target("--quick", rows_as_committed("parts.json")),
     "bench-settings": Target("--quick", rows_as_committed("settings.json", lambda found: found["rows"])),
     "bench-hard": Target("--quick", hard_images_were_measured),
     "bench-validity": Target("--quick", tiny_model_was_held_against_real_ones),
