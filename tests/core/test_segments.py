@@ -28,9 +28,17 @@ def test_anything_else_is_refused_with_an_example(text):
         parse_blocks(text)
 
 
-def test_a_range_that_falls_has_no_blocks():
-    with pytest.raises(ValueError, match="mask has"):
-        parse_blocks("double 8-6")
+@pytest.mark.parametrize("text", ["double 8-6", "double 1 8-6 9", "double 8-6, double 9"])
+def test_a_range_that_falls_has_no_blocks(text):
+    with pytest.raises(ValueError, match="mask has double '8-6', which is no block"):
+        parse_blocks(text)
+
+
+@pytest.mark.parametrize("text", ["1000", "0-1000", "0-99999999999", "1 0-99999999999", "9" * 5000])
+def test_numbers_of_no_stack_are_refused_and_no_range_of_them_is_made(text):
+    """A list is read before a prompt runs, in the process that serves all."""
+    with pytest.raises(ValueError, match="write the blocks that are reused, such as double 6-19"):
+        parse_blocks(f"double {text}")
 
 
 def test_neighbours_are_one_segment_and_none_crosses_the_seam():
