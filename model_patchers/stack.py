@@ -22,7 +22,7 @@ from ..dicache_core.segments import Segment
 from .block_call import BlockCall, ForwardCall, ReplacementCall
 from .family import Block, Family, Hidden
 from .image_tokens import ImageTokens
-from .method_patching import by_name, exclusively, replace, set_options, signature_in
+from .method_patching import by_name, end_of_cache, exclusively, replace, set_options, signature_in
 from .segment_run import NetworkCall, SegmentRun
 from .subbatch import can_split
 from .unet import CachedUNet
@@ -61,9 +61,14 @@ class CachedStack:
         self.cache = cache
         self._runs: dict[int, SegmentRun] = {}  # by block; those that nobody has to watch are not there
         self._replaced: int | None = None  # block whose replacement is running: it may call the block itself
+        self._ran = False
 
     def run(self, original: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
         """Call ``original``, the network's forward, with the cache around the stack."""
+        if self._ran:  # a wrapper around the network asks it more than once in one pass
+            end_of_cache(self.cache, self.family)
+            return original(*bound.args, **bound.kwargs)
+        self._ran = True
         arguments = by_name(bound)
         self.blocks = self.family.blocks(self.network)
         options = arguments.get("transformer_options") or {}

@@ -92,6 +92,27 @@ def test_patch_list_of_another_node_still_runs(passes):
     assert torch.equal(passes.sample(patched(passes.cached(threshold=COMPOSED)), steps=5), plain)
 
 
+@pytest.mark.parametrize("settings", [
+    dict(warmup_steps=0),
+    dict(indicator="profilingdit", predictor="reuse", mask="double 1, single 0-2"),
+    dict(indicator="h2cache", predictor="reuse", warmup_steps=0),
+], ids=lambda settings: settings.get("indicator", "dicache"))  # fmt: skip
+def test_a_wrapper_that_asks_the_network_twice_in_a_pass_ends_the_cache(comfy, caplog, settings):
+    """Which of the two answers a history is of, nobody can tell."""
+    passes, model = Passes(comfy, "flux"), Passes(comfy, "flux").model()
+    wrappers = comfy.module("comfy.patcher_extension").WrappersMP
+
+    def twice(executor, *args, **kwargs):
+        return (executor(*args, **kwargs) + executor(*args, **kwargs)) / 2
+
+    model.add_wrapper_with_key(wrappers.DIFFUSION_MODEL, "another pack", twice)
+    plain = passes.sample(model, steps=STEPS)
+    assert torch.equal(passes.sample(passes.cached(model, threshold=1e9, **settings), steps=STEPS), plain)
+    assert {len(passed.decisions) for passed in passes.run.passes} == {1}
+    assert passes.run.passes[-1].decisions[0].reason == "blocks run several times"
+    assert len([r for r in caplog.records if "several times in one step" in r.message]) == 1
+
+
 # ---------------------------------------------------------------- ControlNet
 
 
