@@ -172,7 +172,7 @@ def chosen_policy(
                     f"set either target or {limit}, not both"
                 )
         typed["target"] = target.strip()
-    if mask and policy.limited_by == "mask":
+    if mask.strip() and policy.limited_by == "mask":
         typed["mask"] = mask
     if calibration is not None and policy.calibrated:
         typed["calibration"] = calibration

@@ -83,6 +83,10 @@ def test_without_a_list_of_its_own_a_model_is_refused(architecture, shape, words
         ProfilingDiT.segments(resolve(architecture, policy=POLICIES["profilingdit"]), StackShape(shape))
 
 
+def test_a_mask_of_spaces_was_not_typed():
+    assert chosen_policy("profilingdit", mask="  ") == POLICIES["profilingdit"]
+
+
 def test_a_call_that_nobody_expected_is_computed():
     along = schedule(50)
     step = along.step_at(along.sigmas[7] - 0.001)
