@@ -40,9 +40,9 @@ class DiCachePolicy(io.ComfyNode):
                     options=list(POLICIES),
                     default="dicache",
                     tooltip=(
-                        "The method. The menu has five groups: the paper's, those developed here, published "
-                        "methods that judge every step, methods that need a calibration, and methods that compute "
-                        "every n-th step. The help page explains each one."
+                        "The method. The menu has seven groups: the paper's, those developed here, published "
+                        "methods that judge every step, methods that need a calibration, methods that compute every "
+                        "n-th step, methods that skip parts of the model, and plans. The help page explains each one."
                     ),
                 ),
                 io.String.Input(

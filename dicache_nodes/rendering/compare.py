@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ...dicache_core import Outcome
+from ...dicache_core import Outcome, RunStatistics
 from ...dicache_core.run_json import finite
 
 Font = ImageFont.FreeTypeFont
@@ -27,7 +27,7 @@ class Row:
 
     Attributes:
         seconds, speedup: the sampler's time, and that of the run without a cache over it.
-        computed, evaluations: evaluations of the model that were computed, and all of them.
+        computed, evaluations: evaluations of the model that were computed, parts of them added up, and all of them.
         steps: that were sampled; some samplers evaluate the model more than once for a step.
         psnr: decibels against the run without a cache; ``None`` where there is no difference at all.
         ssim: structural similarity to it, 1 where there is no difference.
@@ -38,7 +38,7 @@ class Row:
     label: str
     seconds: float
     speedup: float
-    computed: int
+    computed: float
     steps: int
     evaluations: int
     psnr: float | None
@@ -64,7 +64,7 @@ def compare_rows(outcomes: list[Outcome], seen: list[Tensor], steps: int) -> lis
         identical = failed is None and torch.equal(pictures, seen[0])
         psnr, ssim = (None, 1.0) if identical else (None, None) if failed else similarity(pictures, seen[0])
         evaluations = len(_cells(outcome)) if outcome.runs else everything
-        computed = sum(run.computed for run in outcome.runs) if outcome.runs else everything
+        computed = sum(map(_computed, outcome.runs)) if outcome.runs else everything
         speedup = baseline.seconds / outcome.seconds
         rows.append(
             Row(
@@ -78,6 +78,10 @@ def compare_rows(outcomes: list[Outcome], seen: list[Tensor], steps: int) -> lis
 def _cells(outcome: Outcome) -> str:
     """Of every evaluation of the model, by one expert or two."""
     return "".join(run.cells for run in outcome.runs)
+
+
+def _computed(run: RunStatistics) -> float:
+    return run.computed if run.shares is None else round(sum(run.shares), 1)
 
 
 def why_failed(pictures: Tensor) -> str | None:
@@ -187,7 +191,7 @@ def _caption(draw: ImageDraw.ImageDraw, at: tuple[int, int], lines: tuple[str, s
 def _table(rows: list[Row], width: int, height: int, largest: float, speed: bool = False) -> Image.Image:
     """Two lines a row, its name and its numbers, in letters as large as fit."""
     numbers = [
-        f"{row.computed}/{row.evaluations} {row.unit}" + (f", {_closeness(row)}" if told else "")
+        f"{row.computed:g}/{row.evaluations} {row.unit}" + (f", {_closeness(row)}" if told else "")
         for told, row in zip(_told(rows), rows, strict=True)
     ]
     if speed:
@@ -227,7 +231,7 @@ def _told(rows: list[Row]) -> list[bool]:
 
 
 def _speed(row: Row) -> str:
-    return f"{row.seconds:.3g} s ({row.speedup:.2f}x), {row.computed} of {row.evaluations} {row.unit} computed"
+    return f"{row.seconds:.3g} s ({row.speedup:.2f}x), {row.computed:g} of {row.evaluations} {row.unit} computed"
 
 
 def _quality(row: Row) -> str:

@@ -279,3 +279,14 @@ def test_a_difference_too_small_to_measure_is_none(pack, change):
     rows = pack.dicache_nodes.rendering.compare_rows(outcomes, [plain, other], steps=4)
     assert rows[1].psnr is None
     assert "no difference" in pack.dicache_nodes.rendering.compare_text(rows, "latents")
+
+
+def test_a_step_of_which_some_blocks_ran_counts_as_their_share(compare):
+    """Beside whole steps the speed of a method that skips parts is told by what it computed."""
+    answer = compare("h2cache, fbcache", steps=20)
+    _, parts, whole = json.loads(answer.result[2])
+    (run,) = parts["runs"]
+    assert run["computed"] < parts["computed"] < 20
+    assert parts["computed"] == pytest.approx(sum(run["shares"]), abs=0.05)
+    assert whole["computed"] == whole["runs"][0]["computed"]
+    assert f"{parts['computed']:g} of 20 steps computed" in answer.ui["text"][0]
