@@ -67,7 +67,11 @@ def plot_run(run: RunStatistics, note: str = "") -> Tensor:
     _draw_seconds(axes[-1], run)
     figure.suptitle(_title(run), color=INK, fontsize=LARGE, x=0.02, ha="left", fontweight="bold")
     hidden = len(measured) - len(shown)
-    _draw_legend(figure, ", ".join(filter(None, [f"{hidden} more samples are not drawn" if hidden else "", note])))
+    _draw_legend(
+        figure,
+        "skipped" if run.shares is None else "skipped in part",
+        ", ".join(filter(None, [f"{hidden} more samples are not drawn" if hidden else "", note])),
+    )
     return as_picture(figure)
 
 
@@ -142,10 +146,10 @@ def _draw_seconds(axis: Axes, run: RunStatistics) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(MOST_TICKS, integer=True))
 
 
-def _draw_legend(figure: Figure, title: str) -> None:
+def _draw_legend(figure: Figure, skipped: str, title: str) -> None:
     from matplotlib.patches import Patch
 
-    names = {StepCode.WARM_UP: "warm-up, last", StepCode.COMPUTED: "computed", StepCode.REUSED: "skipped"}
+    names = {StepCode.WARM_UP: "warm-up, last", StepCode.COMPUTED: "computed", StepCode.REUSED: skipped}
     figure.legend(
         handles=[_patch(Patch, code, name) for code, name in names.items()],
         loc="outside lower center", ncols=3, frameon=False, fontsize=SMALL, labelcolor=INK, title=title or None,
@@ -179,7 +183,10 @@ def _sample_name(run: RunStatistics, key: SampleKey, several: bool) -> str:
 def _title(run: RunStatistics) -> str:
     speed = "" if run.speedup is None else f", {run.speedup:.2f}x the speed"
     unit = "steps" if run.by_steps else "evaluations"
-    return f"{run.architecture}: {run.reused} of {len(run.cells)} {unit} skipped{speed}"
+    done = f"{run.reused} of {len(run.cells)} {unit} skipped"
+    if run.shares is not None:
+        done = f"blocks of {sum(run.shares):.1f} of {len(run.shares)} {unit} ran"
+    return f"{run.architecture}: {done}{speed}"
 
 
 def as_picture(figure: Figure) -> Tensor:

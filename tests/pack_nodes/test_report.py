@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -255,3 +256,13 @@ def test_of_many_runs_the_latest_are_plotted_and_say_so(pack, sampled, report, m
     assert torch.equal(many[:1], plot.plot_run(log.runs[0], "the last 2 of 3 runs"))
     assert not torch.equal(many[:1], plot.plot_run(log.runs[0])), "nothing says that there are more"
     assert len(json.loads(text)["runs"]) == 3
+
+
+def test_title_of_a_run_in_parts_says_how_many_blocks_ran(pack):
+    plot = sys.modules[f"{pack.__name__}.dicache_nodes.rendering.plot"]
+    run = SimpleNamespace(
+        architecture="flux", speedup=1.5, by_steps=True, reused=0, cells="cpc", shares=[1.0, 0.25, 1.0]
+    )
+    assert plot._title(run) == "flux: blocks of 2.2 of 3 steps ran, 1.50x the speed"
+    run.shares, run.reused = None, 1
+    assert plot._title(run) == "flux: 1 of 3 steps skipped, 1.50x the speed"
