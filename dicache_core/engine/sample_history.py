@@ -121,7 +121,8 @@ class SampleHistory:
         reason = self._block_reason(step)
         if reason is None and self.image_changed:
             reason = Reason.IMAGE_CHANGED
-        if reason is None and not self.predictor.ready:
+        too_large = self.indicator.limit(self.config) <= self._planned_error(obs) < math.inf
+        if reason is None and not self.predictor.ready and not too_large:
             reason = Reason.NO_ANCHOR
         if reason is None and not self.predictor.noise_aware and step.noise_is_new:
             reason = Reason.NEW_NOISE
@@ -141,8 +142,12 @@ class SampleHistory:
         step = obs.step.at(ahead)
         if self._block_reason(step) is not None:
             return False
+        return self._planned_error(replace(obs, step=step)) < self.indicator.limit(self.config)
+
+    def _planned_error(self, obs: Observation) -> float:
+        """Of a rule that plans parts of the stack, which judges every error alone; 0 of others, who cannot know it."""
         rule = self.indicator
-        return not isinstance(rule, PlannedIndicator) or math.isfinite(rule.planned_error(replace(obs, step=step)))
+        return rule.planned_error(obs) if obs.segment is not None and isinstance(rule, PlannedIndicator) else 0.0
 
     def _block_reason(self, step: ModelCall) -> Reason | None:
         return self.config.block_reason(step, last=self.indicator.computes_last)

@@ -50,6 +50,15 @@ def test_a_skipped_block_adds_what_it_added_at_the_step_before():
     assert ran(run, 9, (10, 99, 99)) == ([0], 100 + 10 + 6 + 7)
 
 
+def test_nothing_is_kept_of_a_block_that_the_next_step_computes():
+    """The last block is reused at steps 7 and 9 alone."""
+    run, kept = session(), []
+    for step in range(10):
+        cache, *_ = run_parts(run, step, hidden(100.0), [lambda h, a=a: h + a for a in (1, 2, 4)])
+        kept.append([sample.predictor.ready for passed in cache.passes for sample in passed.samples])
+    assert kept == [[True, False]] * 6 + [[True, True]] * 4
+
+
 def test_two_times_is_its_ceiling():
     run = session(threshold=10.0)
     for step in range(10):
