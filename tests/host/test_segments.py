@@ -30,6 +30,19 @@ def in_parts(passes, model=None, **settings):
     return passes.comfy.pack.model_patchers.attach(model or passes.model(), config, runs=passes.runs)
 
 
+def by_mask(passes, model=None):
+    """The testbed's model under a mask: two neighbours at every second step, another block late in the run alone."""
+    core, blocks = passes.core, len(stack(passes))
+    changes = [[0.01 if n in (1, 2) or (n == 6 and step > 4) else 0.5 for n in range(blocks)] for step in range(STEPS)]
+    curve = core.Calibration(passes.architecture, (0.0,) * STEPS, blocks=tuple(map(tuple, changes)))
+    policy = core.policies.chosen_policy("block_mask", calibration=curve, threshold=0.05)
+    config = core.resolve(passes.architecture, policy=policy)
+    return passes.comfy.pack.model_patchers.attach(model or passes.model(), config, runs=passes.runs)
+
+
+PLANNED = pytest.mark.parametrize("rule", [in_parts, by_mask], ids=["profilingdit", "block_mask"])
+
+
 @pytest.fixture
 def batching(comfy, monkeypatch):
     """``batching(fits)``: whether the memory for a joined batch is there, asked anew each time."""
@@ -90,29 +103,34 @@ def test_kept_calls_are_computed_to_the_last_bit(passes):
     assert all(map(torch.equal, *[found[:8] for found in seen]))
 
 
-def test_joined_split_and_changing_batches_decide_and_give_the_same(passes, batching):
+@PLANNED
+def test_joined_split_and_changing_batches_decide_and_give_the_same(passes, batching, rule):
     latents, found, split = [], [], random.Random(0)
     for fits in ways(split):
         batching(fits)
-        latents.append(passes.sample(in_parts(passes), cfg=MILD, steps=STEPS))
-        found.append(sorted(passes.decisions()))
+        latents.append(passes.sample(rule(passes), cfg=MILD, steps=STEPS))
+        found.append(sorted([d.share for _, d in sample] for sample in passes.run.by_sample().values()))
     assert [{len(passed.keys) for passed in run.passes} for run in passes.runs] == [{2}, {1}, {1, 2}]
     assert found[0] == found[1] == found[2]
+    assert found[0][0] == found[0][1]
+    assert min(found[0][0]) < max(found[0][0]) == 1
     assert len(streams(passes.run)) == 2
     assert_close(latents[1], latents[0], 1e-4)
     assert_close(latents[2], latents[0], 1e-4)
 
 
+@PLANNED
 @pytest.mark.parametrize("batch", [2, 3, 4])
-def test_samples_of_a_batch_are_each_what_they_are_alone(passes, batch):
-    together = passes.sample(in_parts(passes), latent=passes.latent(batch=batch), steps=10)
+def test_samples_of_a_batch_are_each_what_they_are_alone(passes, batch, rule):
+    together = passes.sample(rule(passes), latent=passes.latent(batch=batch), steps=10)
     plain = passes.sample(passes.model(), latent=passes.latent(batch=batch), steps=10)
     assert not torch.equal(together, plain)
     assert {len(passed.decisions) for passed in passes.run.passes} == {batch}
     shares = {d.share for d in passes.run.passes[-1].decisions}
     assert len(shares) == 1
     assert passes.run.shares[-1] == pytest.approx(*shares)
-    alone = passes.sample(in_parts(passes), latent=passes.latent(), steps=10)
+    assert passes.run.shares[-1] < 1
+    alone = passes.sample(rule(passes), latent=passes.latent(), steps=10)
     assert_close(together[:1], alone, 1e-3)
 
 
@@ -239,6 +257,18 @@ def test_stages_of_joined_and_split_batches_decide_the_same(seamed, batching):
     assert {2, 12} <= set(found[0][0])
     assert_close(latents[1], latents[0], 1e-3)
     assert_close(latents[2], latents[0], 1e-3)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4])
+def test_stages_of_a_batch_are_each_what_they_are_alone(seamed, batch):
+    together = seamed.sample(in_stages(seamed), latent=seamed.latent(batch=batch), steps=20)
+    of_batch = [[d.share for _, d in sample] for sample in seamed.run.by_sample().values()]
+    assert len(of_batch) == batch
+    assert seamed.run.shares == pytest.approx([sum(of_step) / batch for of_step in zip(*of_batch, strict=True)])
+    alone = seamed.sample(in_stages(seamed), latent=seamed.latent(), steps=20)
+    assert of_batch[0] == [d.share for (_, d) in next(iter(seamed.run.by_sample().values()))]
+    assert min(of_batch[0]) < 1
+    assert_close(together[:1], alone, 1e-3)
 
 
 def test_a_batch_of_different_samples_gives_what_each_gives_alone(comfy):
