@@ -76,7 +76,7 @@ def _why_whole(family: Family, network: nn.Module) -> str | None:
         return "a U-Net has none: choose deepcache"
     if class_name(network) in family.entangled:
         mixed = "mixes more into the batch between its blocks (VACE, sound, faces, poses)"
-        return f"this {family.name} model {mixed}: {other}"
+        return f"this {family.name} model {mixed} or makes a video block by block (causal): {other}"
     if family.opening or family.must_run is not None:
         return f"{family.name} needs what its blocks leave behind: {other}"
     return None

@@ -56,6 +56,21 @@ def test_its_own_sampler_is_computed_and_the_log_says_so(comfy, causal, predicto
     assert passes.run.reused == 0
 
 
+@pytest.mark.parametrize("policy", ["profilingdit", "h2cache"])
+def test_policies_on_parts_of_the_stack_refuse_it(comfy, causal, policy):
+    """When they are chosen, and so under every sampler: its blocks may keep keys and values from call to call."""
+    typed = {"mask": "blocks 1-2"} if policy == "profilingdit" else {}
+    (chosen,) = comfy.node("DiCachePolicy", policy=policy, **typed)
+    words = (
+        r"skips parts of a stack of blocks, and this Wan model .* or makes a video block by block \(causal\): "
+        "choose another policy, such as dicache or fbcache"
+    )
+    with pytest.raises(ValueError, match=words):
+        comfy.node("DiCacheApply", model=causal.clone(), policy=chosen)
+    if policy == "profilingdit":  # the same list is taken on a Wan that is not causal
+        comfy.node("DiCacheApply", model=comfy.load_model("wan"), policy=chosen)
+
+
 def test_under_other_samplers_it_is_cached(comfy, causal, caplog):
     passes = Passes(comfy, "wan")
     sample(passes, passes.cached(causal.clone(), threshold=1e9), "euler")
