@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,8 @@ from .family import Family
 from .seams import prepare_sampling
 
 KEY = "dicache"
+
+log = logging.getLogger("dicache")
 
 Conds = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -62,6 +65,7 @@ class MemoryPlan:
         real_model, _, *others = executor(*call.args, **call.kwargs)
         if self.session.config.cache_device == "auto" and not _has_room(model, shape, wanted):
             self.session.run.storage.in_main_memory = True
+            log.info("DiCache: the cache needs %d MiB, more than is free beside the model: main memory.", wanted >> 20)
         return real_model, conds, *others
 
     def wanted(self, model: ModelPatcher, shape: Sequence[int], conds: Conds) -> int:

@@ -55,6 +55,7 @@ class SegmentRun:
         self.decided = False
         self.skipping = False  # from the decision on: every sample is reused
         self.split: SubBatch | None = None
+        self.next: SegmentRun | None = None  # what it is rebuilt from is fetched while this one's blocks run
 
     def only_runs(self, index: int) -> bool:
         """Whether nothing is to be done about a block, as about most of a pass in which all samples are computed."""
@@ -92,6 +93,8 @@ class SegmentRun:
             self._end()
             return
         self.entered = True
+        if self.next is not None:
+            self.next.cache.fetch()
         modulated, indicator = None, self.cache.run.indicator
         if indicator.wants_modulated:
             modulated = self.tokens.read(self.family.modulated(self.call.network, block.arguments), block.part)

@@ -12,6 +12,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -74,6 +75,7 @@ class CachedStack:
         options = arguments.get("transformer_options") or {}
         splits = can_split(self.family, self.network, arguments, options)
         with ExitStack() as side_work, ExitStack() as restored:
+            restored.callback(self.cache.run.storage.drop_fetched)
             runs = self._over(NetworkCall(self.family, self.network, arguments, splits, side_work))
             self._runs = {block: run for run in runs for block in range(run.segment.first, run.segment.last + 1)}
             set_options(bound, self._around_patches(self._around_replacements(options)))
@@ -95,7 +97,12 @@ class CachedStack:
         tokens = ImageTokens(self.family, self.network, call.arguments, samples, whole=in_parts)
         if in_parts:
             watched = [cache for cache in self.cache.passes if cache.settle()]
-            return [SegmentRun(call, one.segment, one, tokens, one.segment.last < last) for one in watched]
+            runs = [SegmentRun(call, one.segment, one, tokens, one.segment.last < last) for one in watched]
+            for one, following in pairwise(runs):
+                one.next = following
+            for one in runs[:1]:
+                one.cache.fetch()
+            return runs
         whole = Segment(0, last, probe=self.cache.run.probe_depth)
         return [SegmentRun(call, whole, self.cache, tokens)]
 

@@ -114,6 +114,13 @@ class ForwardPass:
             self.decide()
         return not self.decisions or any(self.reuse) or any(kept)
 
+    def fetch(self) -> None:
+        """Begin to bring back what a segment is rebuilt from, where it is decided already that it will be."""
+        with cache_allocations():
+            for sample, reuse in zip(self.samples, self.reuse, strict=False):
+                for stored in sample.predictor.stored if reuse else ():
+                    self.run.storage.fetch(stored)
+
     def enter(
         self,
         h0: Tensor,

@@ -51,6 +51,7 @@ def peak_bytes(
     Beside what is held there between steps (in main memory no residuals are), each sample has a copy of what enters the
     stack, a third full-size tensor for DiCache, the probe's states, and what is kept of the model's input, at this call
     and the last.  Samples are rebuilt one after the other: one at a time has its residuals brought back and unpacked.
+    Of a stack in parts all samples of one more segment have theirs brought back, for one is fetched ahead.
     """
     sizes = _Sizes(config, tokens, width, dtype)
     predictor, indicator = predictor_class(config.predictor), indicator_class(config.indicator)
@@ -64,7 +65,8 @@ def peak_bytes(
     unpacked = sizes.full if config.residual_bits == 8 else 0
     rebuilding = predictor.residuals * max(brought, unpacked) + min(brought, unpacked)
     packing = sizes.full + sizes.resting if unpacked else 0
-    return batch * (segments * (resting + probes) + sizes.full + seen) + max(rebuilding, packing)
+    ahead = 2 * batch * predictor.residuals * brought if segments > 1 else 0  # of the segment that is rebuilt, too
+    return batch * (segments * (resting + probes) + sizes.full + seen) + max(rebuilding + ahead, packing)
 
 
 class _Sizes:

@@ -2,7 +2,8 @@
 
 ``keep`` takes a tensor over and ``load`` gives it back for reading; beside the model in its own dtype both do nothing.
 In main memory the copies travel on a stream of their own: out while the model goes on, back when a skipped step is
-rebuilt and not before, for until the decision nobody knows whether they are needed, and the memory is.
+rebuilt and not before, for until the decision nobody knows whether they are needed, and the memory is.  Where a
+decision is known beforehand, ``fetch`` begins the way back while the model computes what comes before.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Storage:
         self.in_main_memory = in_main_memory
         self.bits = bits
         self._streams: dict[torch.device, torch.cuda.Stream] = {}
+        self._fetched: dict[Stored, tuple[Tensor, ...]] = {}
 
     def keep(self, value: Tensor) -> Stored:
         """Put ``value`` ``(T, D)`` to rest; it belongs to the storage from now on, 8-bit packing overwrites it."""
@@ -84,9 +86,21 @@ class Storage:
         """The tensor ``(T, D)`` on its device, for reading only: it may be the resting one itself."""
         parts = stored.parts
         if self.in_main_memory:
-            parts = tuple(self._bring(part, stored.device) for part in parts)
+            parts = self._fetched.pop(stored, None) or self._brought(stored)
             self._await(parts, stored.device)
         return torch.mul(*parts) if self.bits == 8 else parts[0]
+
+    def fetch(self, stored: Stored) -> None:
+        """Begin to bring back what ``load`` will ask for; beside the model there is nothing to do."""
+        if self.in_main_memory and stored not in self._fetched:
+            self._fetched[stored] = self._brought(stored)
+
+    def drop_fetched(self) -> None:
+        """Nobody will ask for what was fetched and not loaded."""
+        self._fetched.clear()
+
+    def _brought(self, stored: Stored) -> tuple[Tensor, ...]:
+        return tuple(self._bring(part, stored.device) for part in stored.parts)
 
     def _send(self, part: Tensor) -> Tensor:
         """A copy in main memory; on CUDA (and ROCm) pinned, and complete only once the side stream has passed it."""

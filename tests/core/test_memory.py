@@ -192,3 +192,12 @@ def test_three_full_size_tensors_at_the_probe():
     assert peak_bytes(bits8, *sizes) == 2 * packed + full + 6 * probe + 2 * full
     output = CacheConfig(threshold=0.4, indicator="forecast", predictor="corrected_line")
     assert peak_bytes(output, *sizes) == 0
+
+
+def test_one_segment_ahead_is_asked_for_in_main_memory():
+    """Of every sample, beside that of the segment which is rebuilt."""
+    config, sizes = CacheConfig(indicator="fixed", predictor="reuse"), (100, 8, torch.float32)
+    full = 100 * 8 * 4
+    one, three = (peak_bytes(config, *sizes, batch=2, segments=n, in_main_memory=True) for n in (1, 3))
+    assert one == 2 * full + full
+    assert three == one + 2 * 2 * full

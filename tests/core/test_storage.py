@@ -61,6 +61,27 @@ def test_results_do_not_depend_on_where_residuals_rest():
             assert torch.equal(hM, expected_hM)
 
 
+def test_what_was_fetched_is_not_brought_back_again():
+    storage, value = Elsewhere(), torch.randn(5, 3)
+    stored, other = storage.keep(value.clone()), storage.keep(value.clone())
+    storage.fetch(stored)
+    storage.fetch(stored)
+    assert storage.journeys == ["out", "out", "back"]
+    assert torch.equal(storage.load(stored), value)
+    assert storage.journeys == ["out", "out", "back"]
+    storage.fetch(other)
+    storage.drop_fetched()
+    assert torch.equal(storage.load(other), value)
+    assert storage.journeys == ["out", "out", "back", "back", "back"]
+
+
+def test_beside_the_model_there_is_nothing_to_fetch():
+    storage = Storage()
+    stored = storage.keep(torch.randn(5, 3))
+    storage.fetch(stored)
+    assert storage.load(stored) is stored.parts[0]
+
+
 def test_residuals_travel_back_once_per_skipped_step_and_behind_its_decision():
     run = session(threshold=1e9, warmup_steps=2, steps=6, storage=Elsewhere())
     storage = run.run.storage

@@ -51,7 +51,7 @@ def test_the_estimate_grows_by_the_formula(comfy, pack, asked, architecture, cfg
     )
 
 
-def test_auto_goes_to_main_memory_where_the_device_has_no_room(comfy, passes, monkeypatch):
+def test_auto_goes_to_main_memory_where_the_device_has_no_room(comfy, passes, monkeypatch, caplog):
     memory = sys.modules[f"{comfy.pack.model_patchers.__name__}.memory"]
     places = []
     end = sys.modules[f"{comfy.pack.model_patchers.__name__}.apply_model"].CachedPass.__call__
@@ -65,7 +65,10 @@ def test_auto_goes_to_main_memory_where_the_device_has_no_room(comfy, passes, mo
     for room, cache_device in [(True, "auto"), (False, "auto"), (False, "gpu"), (True, "cpu")]:
         monkeypatch.setattr(memory, "_has_room", lambda *_, room=room: room)
         places.clear()
-        latents.append(passes.sample(passes.cached(cache_device=cache_device)))
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="dicache"):
+            latents.append(passes.sample(passes.cached(cache_device=cache_device)))
+        assert ("more than is free beside the model" in caplog.text) == (cache_device == "auto" and not room)
         expected = cache_device == "cpu" or (cache_device == "auto" and not room)
         assert places == [expected] * STEPS
     assert all(torch.equal(latent, latents[0]) for latent in latents)

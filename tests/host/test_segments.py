@@ -2,6 +2,7 @@
 
 import logging
 import random
+import sys
 from dataclasses import replace
 
 import pytest
@@ -170,6 +171,27 @@ def test_in_main_memory_and_in_8_bits(passes):
     packed = passes.sample(in_parts(passes, residual_bits=8))
     assert 0 < (packed - kept).norm() < 0.1 * kept.norm()
     assert passes.run.held_bytes < passes.runs[0].held_bytes
+
+
+def test_one_segment_ahead_is_fetched_from_main_memory(comfy, monkeypatch):
+    """While the blocks of one run, what the next is rebuilt from is on its way; and no further one is."""
+    passes, events = Passes(comfy, "flux"), []
+    storage = sys.modules[f"{comfy.pack.__name__}.dicache_core.engine.storage"].Storage
+    bring, load = storage._brought, storage.load
+
+    def note(name, original):
+        return lambda self, stored: (events.append((name, id(stored))), original(self, stored))[1]
+
+    monkeypatch.setattr(storage, "_brought", note("way back", bring))
+    monkeypatch.setattr(storage, "load", note("rebuilt", load))
+    passes.sample(in_parts(passes, cache_device="cpu"))
+    calls = [events[i : i + 6] for i in range(0, len(events), 6)]  # three segments in each
+    assert len(calls) == passes.run.cells.count("p") > 0
+    for (begun, first), (more, second), (built, ended), (last, third), *rest in calls:
+        assert [begun, more, built, last] == ["way back", "way back", "rebuilt", "way back"]
+        assert rest == [("rebuilt", second), ("rebuilt", third)]
+        assert ended == first
+        assert len({first, second, third}) == 3
 
 
 def test_compiled_blocks(comfy):
