@@ -137,6 +137,13 @@ def why_nothing(run: RunStatistics) -> Nothing | None:
     )
 
 
+def done_text(run: RunStatistics, unit: str) -> str:
+    """How much of a run was skipped, ``unit`` being what its cells are."""
+    if run.shares is None:
+        return f"{run.reused} of {len(run.cells)} {unit} skipped"
+    return f"blocks of {run.ran:.1f} of {len(run.cells)} {unit} ran"
+
+
 def nothing_text(run: RunStatistics) -> str | None:
     """Why a run skipped nothing and what to do about it; ``None`` where it skipped something."""
     found = why_nothing(run)

@@ -59,9 +59,14 @@ def to_host(sums: Sequence[Tensor], reduce: Reducer | None = None) -> list[float
 
 def mean_pool(h: Tensor, wanted: int) -> Tensor:
     """Means over neighbouring tokens, ``(N, T, D) -> (N, K, D)``, ``T // wanted`` each; the last few drop out."""
-    size = max(1, h.shape[1] // wanted)
-    count = h.shape[1] // size
+    count, size = pooled_count(h.shape[1], wanted)
     return h[:, : count * size].unflatten(1, (count, size)).mean(2)
+
+
+def pooled_count(tokens: int, wanted: int) -> tuple[int, int]:
+    """How many means there are of ``tokens`` tokens, and of how many neighbours each."""
+    size = max(1, tokens // wanted)
+    return tokens // size, size
 
 
 def probe_token_count(tokens: int, wanted: int = 0) -> int:

@@ -155,6 +155,12 @@ class RunStatistics:
         return [fmean(shares) for shares in found]
 
     @property
+    def ran(self) -> float:
+        """``computed``, or of a run in parts its ``shares`` added up."""
+        shares = self.shares
+        return self.computed if shares is None else sum(shares)
+
+    @property
     def image_error(self) -> float | None:
         """How far the worst image may be off; ``None`` before the end, and where nobody knows."""
         return max(self.image_errors.values(), default=None)

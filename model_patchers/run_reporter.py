@@ -10,7 +10,7 @@ from comfy_execution.utils import get_executing_context
 from ..dicache_core import COMPILER, TUNED_MATCH_TEXTS, Reason, RunStatistics, run_json
 from ..dicache_core.effective_settings import leaves_little
 from ..dicache_core.engine.decision import UNDECIDED
-from ..dicache_core.explain import nothing_text
+from ..dicache_core.explain import done_text, nothing_text
 from .server_events import ServerEvents
 
 SHORTEST_INTERVAL = 0.1  # seconds between two events of a run; nobody reads faster
@@ -79,11 +79,8 @@ class RunReporter:
         s = self.statistics
         speedup = f", {s.speedup:.2f}x the speed" if s.speedup else ""
         unit = "steps" if s.by_steps else "model evaluations"
-        done = f"{s.reused} of {len(s.cells)} {unit} skipped"
-        if s.shares is not None:
-            done = f"blocks of {sum(s.shares):.1f} of {len(s.cells)} {unit} ran"
         why = f" {nothing}" if (nothing := nothing_text(s)) else ""
-        log.info("DiCache: %s%s (%s).%s", done, speedup, s.cells, why)
+        log.info("DiCache: %s%s (%s).%s", done_text(s, unit), speedup, s.cells, why)
         if s.vetoed:
             log.info("DiCache: planned skips cancelled (prediction off): %d.", s.vetoed)
         self._send()

@@ -89,6 +89,17 @@ def comfy(host, tmp_path_factory):
     return inprocess.start(Path(host.comfy), base_directory(tmp_path_factory.mktemp("comfy")))
 
 
+@pytest.fixture
+def batching(comfy, monkeypatch):
+    """``batching(fits)``: whether the memory for conds in one batch is there, asked anew each time."""
+
+    def set_to(fits):
+        free = comfy.module("comfy.model_patcher").ModelPatcher
+        monkeypatch.setattr(free, "get_free_memory", lambda *_: 1e18 if fits() else 0)
+
+    return set_to
+
+
 @pytest.fixture(scope="session")
 def server(host):
     """ComfyUI's own server on a loopback port with the pack installed; see host/comfy_server.py."""

@@ -108,11 +108,11 @@ class ForwardPass:
         They are not where all samples are computed and nothing of it will be used.
         """
         rows = list(zip(self.samples, self.observations, strict=True))
-        kept = [sample.will_be_used(obs) for sample, obs in rows]
-        closed = all(sample.forced_decision(obs, consecutive=0) for sample, obs in rows)
-        if self.run.stage is Stage.INPUT or (closed and not any(kept)):
+        used = any(sample.will_be_used(obs) for sample, obs in rows)
+        closed = not used and all(sample.forced_decision(obs, consecutive=0) for sample, obs in rows)
+        if self.run.stage is Stage.INPUT or closed:
             self.decide()
-        return not self.decisions or any(self.reuse) or any(kept)
+        return not self.decisions or used or any(self.reuse)
 
     def fetch(self) -> None:
         """Begin to bring back what a segment is rebuilt from, where it is decided already that it will be."""

@@ -7,7 +7,7 @@ import torch
 from ..config import CacheConfig
 from ..methods.indicators import Stage, indicator_class
 from ..methods.predictors import Space, predictor_class
-from ..reductions import probe_token_count
+from ..reductions import pooled_count, probe_token_count
 from .input_jump import subsample_bytes
 
 ROOM_MARGIN = 1.1  # allocators round sizes up and leave gaps
@@ -76,7 +76,7 @@ class _Sizes:
         self.full = tokens * width * dtype.itemsize
         self.resting = tokens * (width + dtype.itemsize) if config.residual_bits == 8 else self.full
         pools = indicator_class(config.indicator).pools
-        measured = tokens // max(1, tokens // max(pools)) if pools else probe_token_count(tokens, config.probe_tokens)
+        measured = pooled_count(tokens, max(pools))[0] if pools else probe_token_count(tokens, config.probe_tokens)
         self.probe = measured * width * dtype.itemsize
 
 

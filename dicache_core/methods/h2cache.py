@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from ..config import CacheConfig
 from ..observation import Observation
 from ..policy import Group, NamedPolicy, Policy, Source, everywhere
-from ..reductions import rel_l1, rel_l1_sums
 from ..segments import Segment, StackShape
-from .base import MeasuredIndicator
+from .fbcache import FirstBlock
 from .indicators import indicator
 from .reuse import Reuse
 
@@ -26,24 +23,18 @@ THRESHOLDS = (0.15, 0.22)  # of the two stages
 
 
 @indicator("h2cache")
-class H2Cache(MeasuredIndicator):
-    """``d = mean|q - q_b| / mean|q_b|`` of the probe's residual ``q``, averaged over neighbouring tokens; ``b`` is the
-    last step at which the stage was computed.
+class H2Cache(FirstBlock):
+    """``FirstBlock`` of each stage, ``d = mean|q - q_b| / mean|q_b|`` with the probe's residual ``q`` averaged over
+    neighbouring tokens; ``b`` is the last step at which the stage was computed.
 
     In the first stage of the image's tokens alone, in the second with the text's.  The second stage's error is told
     times ``0.15 / 0.22``, so that one threshold serves both.
     """
 
-    accumulates = False
-    probes = 1
     in_parts = True
     follows = True
     computes_last = False
     pools = (2048, 384)  # tokens // 2048 and tokens // 384 neighbours are one
-
-    def __init__(self, config: CacheConfig) -> None:
-        super().__init__(config)
-        self.computed: Tensor | None = None  # q_b, (K, D)
 
     @classmethod
     def segments(cls, config: CacheConfig, shape: StackShape) -> Sequence[Segment]:
@@ -58,18 +49,8 @@ class H2Cache(MeasuredIndicator):
             for part, first, blocks in begins
         ]
 
-    def measure(self, obs: Observation) -> Sequence[Tensor]:
-        return rel_l1_sums(obs.probe_residual, self.computed)
-
     def error(self, obs: Observation, sums: Sequence[float]) -> float:
-        return rel_l1(sums) * THRESHOLDS[0] / THRESHOLDS[obs.segment.part]
-
-    @property
-    def held(self) -> Sequence[Tensor]:
-        return [] if self.computed is None else [self.computed]
-
-    def learn(self, obs: Observation, value: Tensor) -> None:
-        self.computed = obs.probe_residual
+        return super().error(obs, sums) * THRESHOLDS[0] / THRESHOLDS[obs.segment.part]
 
 
 POLICIES = (

@@ -84,9 +84,8 @@ class ProfilingDiT(PlannedIndicator):
     def _computes(self, step: ModelCall, part: int) -> bool:
         number, profile = step.global_step, None if self.config.mask else PROFILES.get(self.config.architecture)
         listed = None if profile is None else profile.computed.get(profile.shape.names[part])
-        if listed is None or number >= STEPS:
-            return number < FIRST or number % EVERY == 0
-        return number < FIRST or number in listed
+        regular = listed is None or number >= STEPS
+        return number < FIRST or (number % EVERY == 0 if regular else number in listed)
 
 
 def _counted(shape: StackShape) -> str:

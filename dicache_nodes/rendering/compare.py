@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ...dicache_core import Outcome, RunStatistics
+from ...dicache_core import Outcome
 from ...dicache_core.run_json import finite
 
 Font = ImageFont.FreeTypeFont
@@ -64,7 +64,7 @@ def compare_rows(outcomes: list[Outcome], seen: list[Tensor], steps: int) -> lis
         identical = failed is None and torch.equal(pictures, seen[0])
         psnr, ssim = (None, 1.0) if identical else (None, None) if failed else similarity(pictures, seen[0])
         evaluations = len(_cells(outcome)) if outcome.runs else everything
-        computed = sum(map(_computed, outcome.runs)) if outcome.runs else everything
+        computed = sum(round(run.ran, 1) for run in outcome.runs) if outcome.runs else everything
         speedup = baseline.seconds / outcome.seconds
         rows.append(
             Row(
@@ -78,10 +78,6 @@ def compare_rows(outcomes: list[Outcome], seen: list[Tensor], steps: int) -> lis
 def _cells(outcome: Outcome) -> str:
     """Of every evaluation of the model, by one expert or two."""
     return "".join(run.cells for run in outcome.runs)
-
-
-def _computed(run: RunStatistics) -> float:
-    return run.computed if run.shares is None else round(sum(run.shares), 1)
 
 
 def why_failed(pictures: Tensor) -> str | None:

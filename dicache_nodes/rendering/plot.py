@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...dicache_core import RunStatistics, SampleKey, StepCode, threshold_of
 from ...dicache_core.engine.decision import Decision
+from ...dicache_core.explain import done_text
 from ...dicache_core.run_statistics import PassRecord
 
 if TYPE_CHECKING:
@@ -183,10 +184,7 @@ def _sample_name(run: RunStatistics, key: SampleKey, several: bool) -> str:
 def _title(run: RunStatistics) -> str:
     speed = "" if run.speedup is None else f", {run.speedup:.2f}x the speed"
     unit = "steps" if run.by_steps else "evaluations"
-    done = f"{run.reused} of {len(run.cells)} {unit} skipped"
-    if run.shares is not None:
-        done = f"blocks of {sum(run.shares):.1f} of {len(run.shares)} {unit} ran"
-    return f"{run.architecture}: {done}{speed}"
+    return f"{run.architecture}: {done_text(run, unit)}{speed}"
 
 
 def as_picture(figure: Figure) -> Tensor:

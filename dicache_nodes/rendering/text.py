@@ -56,7 +56,7 @@ def _one(run: RunStatistics) -> str:
     counted = "" if run.by_steps else f", {len(evaluations)} model evaluation{'s' * (len(evaluations) != 1)}"
     done = f"{run.computed} computed, {run.reused} skipped"
     if run.shares is not None:
-        done = f"blocks of {sum(run.shares):.1f} of {len(run.shares)} ran"
+        done = f"blocks of {run.ran:.1f} of {len(run.shares)} ran"
     lines = [
         f"{display_name(run.architecture)}, {steps} step{'s' * (steps != 1)}{counted}: {done}{stopped_text(run)}",
         _seconds(run),

@@ -13,17 +13,6 @@ def passes(comfy, request):
     return Passes(comfy, request.param)
 
 
-@pytest.fixture
-def batching(comfy, monkeypatch):
-    """``batching(joined)``: whether the memory for a joined batch is there."""
-
-    def set_to(joined):
-        free = comfy.module("comfy.model_patcher").ModelPatcher
-        monkeypatch.setattr(free, "get_free_memory", lambda *_: 1e18 if joined else 0)
-
-    return set_to
-
-
 def followed(passes, **settings):
     """The model with FasterCache: every second step from the fifth on."""
     policy = passes.core.policies.chosen_policy("fastercache", warmup_steps=4, **settings)
@@ -39,7 +28,7 @@ def computed(passes) -> list[list[int]]:
 
 
 def test_the_negative_follows_the_positive_and_only_rows_that_are_computed_run(passes, batching):
-    batching(True)
+    batching(lambda: True)
     model, rows = followed(passes), []
     network = model.model.diffusion_model
     inside = network.blocks[5].self_attn if passes.architecture == "wan" else network.single_blocks[2].linear1
@@ -57,7 +46,7 @@ def test_the_negative_follows_the_positive_and_only_rows_that_are_computed_run(p
 
 def test_a_negative_that_says_the_same_becomes_the_positive(passes, batching):
     """Then guidance does nothing, and what is left is the positive stream alone: so no row follows another's leader."""
-    batching(True)
+    batching(lambda: True)
     text = passes.text(CAPTIONS[1])
     guided = passes.sample(followed(passes), text, passes.text(CAPTIONS[1]), steps=STEPS, cfg=3.0)
     assert len(passes.decisions()) == 2
@@ -66,7 +55,7 @@ def test_a_negative_that_says_the_same_becomes_the_positive(passes, batching):
 
 
 def test_in_passes_of_their_own_each_goes_on_from_its_own_history(passes, batching):
-    batching(False)
+    batching(lambda: False)
     latent = passes.sample(followed(passes), steps=STEPS, cfg=3.0)
     one, other = computed(passes)
     assert one == other
@@ -76,7 +65,7 @@ def test_in_passes_of_their_own_each_goes_on_from_its_own_history(passes, batchi
 
 @pytest.mark.parametrize("target", ["2x", "10"])
 def test_a_target_is_met_by_both_together(passes, batching, target):
-    batching(True)
+    batching(lambda: True)
     passes.sample(followed(passes, target=target), steps=STEPS, cfg=3.0)
     positive, negative = computed(passes)
     wanted = passes.core.target.Target.parse(target).computed(STEPS)
@@ -85,6 +74,6 @@ def test_a_target_is_met_by_both_together(passes, batching, target):
 
 
 def test_off_is_exact_with_guidance(passes, batching):
-    batching(True)
+    batching(lambda: True)
     off = followed(passes, threshold=0.0)
     assert torch.equal(passes.sample(off, steps=3, cfg=3.0), passes.sample(passes.model(), steps=3, cfg=3.0))

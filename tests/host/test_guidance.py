@@ -16,17 +16,6 @@ def passes(request, comfy):
     return Passes(comfy, request.param)
 
 
-@pytest.fixture
-def batching(comfy, monkeypatch):
-    """``batching(fits)``: whether the memory for a joined batch is there, asked anew each time."""
-
-    def set_to(fits):
-        free = comfy.module("comfy.model_patcher").ModelPatcher
-        monkeypatch.setattr(free, "get_free_memory", lambda *_: 1e18 if fits() else 0)
-
-    return set_to
-
-
 # ---------------------------------------------------------------- cond and uncond
 
 

@@ -261,7 +261,7 @@ def test_of_many_runs_the_latest_are_plotted_and_say_so(pack, sampled, report, m
 def test_title_of_a_run_in_parts_says_how_many_blocks_ran(pack):
     plot = sys.modules[f"{pack.__name__}.dicache_nodes.rendering.plot"]
     run = SimpleNamespace(
-        architecture="flux", speedup=1.5, by_steps=True, reused=0, cells="cpc", shares=[1.0, 0.25, 1.0]
+        architecture="flux", speedup=1.5, by_steps=True, reused=0, cells="cpc", shares=[1.0, 0.25, 1.0], ran=2.25
     )
     assert plot._title(run) == "flux: blocks of 2.2 of 3 steps ran, 1.50x the speed"
     run.shares, run.reused = None, 1

@@ -80,17 +80,6 @@ def cached(one_family, shows):
     return one_family
 
 
-@pytest.fixture
-def batching(comfy, monkeypatch):
-    """``batching(fits)``: whether the memory for cond and uncond in one batch is there."""
-
-    def set_to(fits):
-        free = comfy.module("comfy.model_patcher").ModelPatcher
-        monkeypatch.setattr(free, "get_free_memory", lambda *_: 1e18 if fits else 0)
-
-    return set_to
-
-
 def test_what_computes_everything_is_the_bare_model_bit_for_bit(cached):
     assert cached.bare.isfinite().all()
     forecast = cached.core.policies.POLICIES["forecast"]
@@ -158,7 +147,7 @@ def test_papers_rule_skips_the_blocks_behind_the_probe(cached):
 def test_cond_and_uncond_in_one_batch_or_apart(cached, batching, preset):
     latents, decisions = [], []
     for fits in (True, False):
-        batching(fits)
+        batching(lambda fits=fits: fits)
         latents.append(cached.attached(preset))
         decisions.append(sorted(cached.decisions))
         assert {len(passed.keys) for passed in cached.run.passes} == {2 if fits else 1}

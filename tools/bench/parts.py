@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 import bench
+import torch
 from bench import put, table
 from cells import TITLES, Cell
-from quality import PAGE, STEPS, Matcher, calibrated, cell_of, torch
+from quality import PAGE, STEPS, Matcher, cell_of, policy_for
 
 COUNTS = (20, 15)  # of the steps: what thresholds are set to, where they come so far
 OTHERS = {"dicache": "dicache", "forecast": "forecast method", "fewer": "fewer steps"}
@@ -47,10 +48,10 @@ def measure(place: Place) -> dict:
     """A row: the share that was computed, in steps, and the decibels of each way."""
     cell, config = place.cell, settings(place)
     if place.count:
-        matcher = Matcher(lambda threshold: computed(cell, replace(config, threshold=threshold)), config.threshold)
+        matcher = Matcher(lambda threshold: cell.run(replace(config, threshold=threshold))[2].ran, config.threshold)
         config = replace(config, threshold=matcher.threshold(place.count))
     found = cell.cached(config)
-    steps = steps_of(found["run"])
+    steps = found["run"].ran
     whole = max(2, round(steps))
     row = {"model": place.model, "policy": place.policy, "asked": place.count, "steps": steps, "whole": whole}
     row |= {"threshold": None if config.mask else config.threshold, "list": config.mask, "images": place.images}
@@ -61,22 +62,10 @@ def measure(place: Place) -> dict:
 
 def settings(place: Place) -> object:
     cell = place.cell
-    policy = cell.core.policies.POLICIES[place.policy]
-    if policy.calibrated:
-        policy = replace(policy, calibration=calibrated(cell))
+    policy = policy_for(cell, place.policy)
     if place.policy == "profilingdit":
         policy = replace(policy, mask=LISTS[place.model])
     return replace(cell.core.resolve(cell.architecture, policy=policy), few_steps=0)
-
-
-def computed(cell: Cell, config: object) -> float:
-    """Steps that a run computes, parts of them added up."""
-    return steps_of(cell.run(config)[2])
-
-
-def steps_of(run: object) -> float:
-    shares = run.shares
-    return sum(shares) if shares else float(sum(cell != "r" for cell in run.cells))
 
 
 def other(cell: Cell, name: str, steps: int) -> dict:

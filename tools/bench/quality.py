@@ -135,9 +135,7 @@ def runner(name: str, few: Sequence[Cell]) -> Callable[[int], tuple[Run, float |
 
         return by_node
     cell, core = few[0], few[0].core
-    policy = core.policies.POLICIES[name]
-    if policy.calibrated:
-        policy = replace(policy, calibration=calibrated(cell))
+    policy = policy_for(cell, name)
     config = core.resolve(cell.architecture, policy=policy)
     # Where no threshold was published users get a target, and so does the table.
     if policy.limited_by != "threshold" or config.target:
@@ -161,6 +159,12 @@ def by_host(cell: Cell, name: str, threshold: float) -> tuple[torch.Tensor, floa
         return cell.sample(model)[0], float(len(passes))
     finally:
         handle.remove()
+
+
+def policy_for(cell: Cell, name: str) -> Any:
+    """A policy by name; a calibrated one with what one full run of the first captions recorded."""
+    policy = cell.core.policies.POLICIES[name]
+    return replace(policy, calibration=calibrated(cell)) if policy.calibrated else policy
 
 
 def calibrated(cell: Cell) -> Any:
