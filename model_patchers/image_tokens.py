@@ -36,11 +36,17 @@ class ImageTokens:
         return together if self.rows is None else together[list(self.rows)]
 
     def write(self, hidden: Hidden, part: Part, tokens: Tensor) -> Hidden:
-        """``hidden`` with ``tokens`` in it: itself where they are a view of it, else a copy."""
+        """``hidden`` with ``tokens`` in it: itself where they are a view of it, else a copy.
+
+        Streams of which all is the image's become pieces of ``tokens``, which ``read`` has put together for them.
+        """
         if isinstance(hidden, Tensor) and _shares_memory(hidden, tokens):
             return hidden
         if self.rows is not None:
             tokens = tokens[[self.rows.index(i) for i in range(self.samples)]]
+        if isinstance(hidden, tuple) and self.batch_dim == 0 and tokens.numel() == sum(h.numel() for h in hidden):
+            pieces = tokens.split([h.numel() // self.samples // tokens.shape[-1] for h in hidden], dim=1)
+            return tuple(piece.reshape(h.shape).contiguous() for piece, h in zip(pieces, hidden, strict=True))
         written, start = self.copy(hidden), 0
         for region in self._regions(written, part):
             count = region.numel() // self.samples // tokens.shape[-1]

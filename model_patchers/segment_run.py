@@ -147,7 +147,8 @@ class SegmentRun:
 
     def _estimated(self, block: BlockCall) -> Any:
         """The last block's hidden state with its tokens rebuilt, in memory of its own."""
-        hidden = self.tokens.copy(block.hidden)
+        several = isinstance(block.hidden, tuple)  # put together by ``read``, in memory of its own
+        hidden = block.hidden if several else self.tokens.copy(block.hidden)
         tokens = self.tokens.read(hidden, block.part)
         self.cache.rebuild(tokens)
         return self.tokens.write(hidden, block.part, tokens)
