@@ -50,6 +50,7 @@ RUNS = {  # model, size, ranks for tokens, ranks for conds, and the node's widge
     "conds over 2, by a measure": ("wan", EVEN, 1, 2, {"policy": "easycache"}),
     "conds over 2, Flux": ("flux", {"size": 16}, 1, 2, {"preset": "fast"}),
     "conds over 2, preset of blocks": ("flux", {"size": 16}, 1, 2, {"preset": "published"}, {"preset": "balanced"}),
+    "tokens over 2, blocks by a plan": ("wan", EVEN, 2, 1, {"policy": "profilingdit", "mask": "blocks 1-2"}),
     "tokens over 2, conds over 2": ("wan", EVEN, 2, 2, {"preset": "balanced"}),
     "tokens over 2, conds over 2, by a measure": ("wan", EVEN, 2, 2, {"policy": "easycache"}),
 }
@@ -88,10 +89,11 @@ class Cluster:
         self.all(workers, "load", architecture)
         return workers
 
-    def apply(self, workers: list, policy: str | None = None, **widgets):
+    def apply(self, workers: list, policy: str | None = None, mask: str = "", **widgets):
         """What the node returns."""
         if policy is not None:
-            widgets["policy"] = self.comfy.pack.dicache_core.policies.chosen_policy(policy, threshold=0.3)
+            typed = {"mask": mask} if mask else {"threshold": 0.3}
+            widgets["policy"] = self.comfy.pack.dicache_core.policies.chosen_policy(policy, **typed)
         return self.comfy.node("DiCacheApplyRay", ray_actors={"workers": workers}, **widgets)
 
     def run(self, architecture: str, size: dict, tokens: int, conds: int, widgets: dict | None) -> tuple:
@@ -117,7 +119,7 @@ def compared(
         "equal": all(torch.equal(latent, found[0][0]) for latent, _ in found),
         "difference": float((found[0][0] - theirs).abs().max() / theirs.abs().max()),
         "cells": [run.cells for run in runs],
-        "seconds": [len(run.seconds(set("wclrm"))) for run in runs],
+        "seconds": [len(run.seconds(set("wclrmp"))) for run in runs],
         "report": cluster.comfy.node("DiCacheReport", after=None, statistics=Kept(runs))[1] if runs else None,
     }
 

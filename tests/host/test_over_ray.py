@@ -13,6 +13,7 @@ SMALL = ("tokens over 2", "conds over 2")  # as in ray_child.py, which only a Py
 CHILD = Path(__file__).with_name("ray_child.py")
 ROUNDING = 1e-4  # of the latent's largest value; twelve steps in float32, with sums in another order
 TOKENS = ["tokens over 2", "tokens over 4", "uneven tokens over 2", "uneven tokens over 4", "tokens over 2, balanced"]
+PARTS = ["tokens over 2, blocks by a plan"]
 CONDS = ["conds over 2", "conds over 2, by a measure", "conds over 2, Flux", "conds over 2, preset of blocks"]
 BOTH = ["tokens over 2, conds over 2", "tokens over 2, conds over 2, by a measure"]
 SINGLE_RULE = ["tokens over 2", "tokens over 4", "uneven tokens over 2", "uneven tokens over 4"]
@@ -26,10 +27,13 @@ def answers(host):
     except ProvisionError as error:
         pytest.skip(f"{NO_RAY}: {str(error).splitlines()[-1]}")
 
-    @cache
-    def answer(part):
+    @cache  # a run that failed, too: each test would start it again
+    def done_with(part):
         command = [python, str(CHILD), host.comfy, part]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+
+    def answer(part):
+        done = done_with(part)
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])
 
@@ -41,7 +45,7 @@ def rest(answers):
     return answers("rest")
 
 
-@pytest.fixture(params=[*TOKENS, *CONDS, *BOTH])
+@pytest.fixture(params=[*TOKENS, *PARTS, *CONDS, *BOTH])
 def run(request, answers):
     return answers("small" if request.param in SMALL else "rest")["runs"][request.param]
 
@@ -88,7 +92,7 @@ def test_a_rule_of_blocks_measures_over_all_tokens(run):
 def test_statistics_are_those_of_rank_0(run):
     (cells,) = run["cells"]
     reused = {step for sample in run["ranks"][0] for step, reused, _ in sample if reused}
-    assert {i for i, cell in enumerate(cells) if cell in "rm"} == reused
+    assert {i for i, cell in enumerate(cells) if cell in "rmp"} == reused
     assert json.loads(run["report"])["runs"][0]["cells"] == cells
     assert run["seconds"][0] >= len(cells)
 
@@ -96,7 +100,7 @@ def test_statistics_are_those_of_rank_0(run):
 def test_a_preset_of_blocks_gives_way_where_conds_are_split_and_the_log_says_so(rest):
     told = rest["runs"]["conds over 2, preset of blocks"]["log"]
     assert any("published" in line and "balanced is used" in line and "2 ranks" in line for line in told), told
-    others = [line for name in (*TOKENS, *BOTH) if name not in SMALL for line in rest["runs"][name]["log"]]
+    others = [line for name in (*TOKENS, *PARTS, *BOTH) if name not in SMALL for line in rest["runs"][name]["log"]]
     assert not [line for line in others if "is used" in line]
 
 
