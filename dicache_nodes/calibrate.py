@@ -29,8 +29,8 @@ class DiCacheCalibrate(io.ComfyNode):
             category=CATEGORY,
             description=(
                 "Samples once in full and records how the model's work changes from step to step. The result is "
-                "saved under a name in the user directory. The policies magcache, smoothcache, procache and "
-                "meancache need it."
+                "saved under a name in the user directory. The policies magcache, smoothcache, procache, meancache and "
+                "block_mask need it."
             ),
             search_aliases=["smoothcache", "procache", "meancache", "calibration"],
             inputs=[

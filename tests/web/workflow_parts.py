@@ -85,8 +85,8 @@ def without_dicache(columns: Columns) -> Columns:
 # Notes ----------------------------------------------------------------------------------------------------------------
 
 HOW = """
-**What to look at**: each column of the strip on *DiCache Apply* is a step. Hatched cells are warm-up, whole ones ran
-the model, thin ones were skipped. *DiCache Report* has the numbers of the run.
+**What to look at**: each column of the strip on *DiCache Apply* is a step. Orange: computed. Green and thin: skipped.
+Grey and hatched: warm-up and the last step, always computed. *DiCache Report* has the numbers of the run.
 """
 GROUP = """
 **The same seed without DiCache**: the nodes in the group below are muted. Select them and press *Ctrl+M* to compare.

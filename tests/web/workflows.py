@@ -80,12 +80,12 @@ def flux1_dev_compare() -> Workflow:
     )
     save = Node("save", "SaveImage", {"images": ("compare", 1)}, {"filename_prefix": "compare"}, size=(420, 460))
     text = """
-**What does DiCache cost? Measure it.** One seed, sampled without DiCache and with each entry of *settings*; the sheet
-has the images, under each its difference from the first (four times as strong), and a table. *images* is the same as
-a batch, for a slider or a viewer.
+**What does DiCache cost? Measure it.** One seed is sampled without DiCache and with each entry of *settings*. The sheet
+shows all images and a table. Below each image is its difference from the first, four times as strong. The output
+*images* has the same images as a batch, for a slider or a viewer.
 
-**What to change**: *settings*, entries with commas in between. Each is one more run. Custom sampling goes into
-*guider*, *sampler* and *sigmas*, the second expert of Wan 2.2 into *low_noise_model*.
+**What to change**: *settings*, entries with commas in between. Each entry is one more run. Custom sampling goes into
+*guider*, *sampler* and *sigmas*. The second expert of Wan 2.2 goes into *low_noise_model*.
 """
     columns: Columns = [
         flux_loaders(),
@@ -115,9 +115,9 @@ def flux1_dev_tune() -> Workflow:
     text = """
 **Which setting for my model? Measure it once.** *DiCache Tune* samples the three prompts in full and with several
 settings, in at most the time of six full runs. It saves the fastest one that keeps the *quality target*. From then on,
-set *preset* to *tuned* on *DiCache Apply* in any graph with this model; *DiCache Tune* is no longer needed.
+set *preset* to *tuned* on *DiCache Apply* in any graph with this model. *DiCache Tune* is no longer needed.
 
-**What to change**: the *quality target*, and the prompts: use yours. Use the sampler and steps that you sample with.
+**What to change**: the *quality target*. Write prompts of your own, and use the sampler and steps of your usual graph.
 """
     columns: Columns = [
         flux_loaders(),
@@ -152,7 +152,7 @@ def flux1_dev_policy() -> Workflow:
 *calibration* of the model. *DiCache Calibrate* records it in one full run and saves it as *flux1_dev_20*. You need that
 run once: then delete *DiCache Calibrate* and choose *flux1_dev_20* as *calibration* on *DiCache Policy*.
 
-**What to change**: *policy*; *target* (2x, or 12 for twelve computed steps) in place of a threshold.
+**What to change**: the *policy*, or its *target*: 2x is a speed, 12 is a number of computed steps.
 """
     headline = "Press Run: the first run also calibrates MagCache"
     return workflow(
@@ -194,7 +194,7 @@ def flux1_kontext() -> Workflow:
         [apply("unet"), ksampler(positive="guidance")],
         *picture(),
     ]
-    text = "**What to change**: load your own image and say what should become of it."
+    text = "**What to change**: load your own image and write how to change it."
     memory = "12 billion parameters, 12 GB in fp8 as loaded here, and 5 GB for the text encoder in fp8."
     return workflow("Flux.1 Kontext dev", "image editing", columns, text, memory, FLUX_LICENCE)
 
@@ -222,7 +222,7 @@ def flux2_dev() -> Workflow:
     ]
     text = """
 To edit an image, add *VAE Encode* and *ReferenceLatent* before the guider, as in ComfyUI's own template. The Turbo LoRA
-samples in 8 steps, which leave little to skip.
+samples in 8 steps. At most two of them can be skipped.
 """
     memory = "32 billion parameters, and a text encoder of 24 billion: 57 GB of files as loaded here, in fp8."
     return workflow("Flux.2 dev", "text to image", columns, text, memory, "FLUX [dev] Non-Commercial License v2.0")
@@ -267,7 +267,7 @@ def qwen_image() -> Workflow:
         [apply("shift"), ksampler(steps=20, cfg=4.0)],
         *picture(),
     ]
-    text = "**What to change**: 50 steps is the model's own number; the more steps, the more of them can be skipped."
+    text = "**What to change**: the model's authors use 50 steps. The more steps, the more of them can be skipped."
     memory = "20 billion parameters, 20 GB in fp8 as loaded here: 86% of a 24 GB card, says ComfyUI's template."
     return workflow("Qwen-Image", "text to image", columns, text, memory, "Apache 2.0", "qwen_image")
 
@@ -298,8 +298,8 @@ def qwen_image_edit() -> Workflow:
         *picture(),
     ]
     text = """
-**What to change**: load your own image and say what should change. The 4-step Lightning LoRA leaves almost nothing to
-skip.
+**What to change**: load your own image and write what should change. With the 4-step Lightning LoRA at most one step
+can be skipped.
 """
     memory = "20 billion parameters, 20 GB in fp8 as loaded here, and 9 GB for the text encoder in fp8."
     return workflow("Qwen-Image-Edit", "image editing", columns, text, memory, "Apache 2.0", "qwen_image")
@@ -321,7 +321,7 @@ def z_image() -> Workflow:
         [apply("shift"), ksampler(steps=25, cfg=4.0, sampler_name="res_multistep")],
         *picture(),
     ]
-    text = "This is the base model. Z-Image-Turbo samples in 8 steps, which leave nothing to skip."
+    text = "This is the base model. Z-Image-Turbo samples in 8 steps. At most two of them can be skipped."
     memory = "6 billion parameters, 12 GB in bf16 as loaded here, and 8 GB for the text encoder."
     return workflow("Z-Image", "text to image", columns, text, memory, "Apache 2.0", "z_image")
 
@@ -352,10 +352,10 @@ def sdxl_sde() -> Workflow:
         [apply("unet"), ksampler(steps=30, cfg=6.0, sampler_name="dpmpp_2m_sde", scheduler="karras")],
         *picture(("unet", 2)),
     ]
-    headline = "This sampler adds noise: late steps are skipped"
+    headline = "This sampler adds noise: only late steps are skipped"
     text = """
-**Why late steps are skipped**: dpmpp_2m_sde adds new noise at every step. Early in the run nobody can predict how the
-model answers it. Later DiCache has learnt that from the computed steps, and skips what it can predict.
+**Why only late steps are skipped**: dpmpp_2m_sde adds new noise at every step. Early in the run nobody can predict how
+the model answers it. Later DiCache has learnt that from the computed steps, and skips what it can predict.
 
 **What to change**: for more speed set *sampler_name* to dpmpp_2m, the same sampler without new noise. Then up to half
 of the steps are skipped. Expect another image than from dpmpp_2m_sde.

@@ -37,8 +37,8 @@ GEMMA = (
 NEGATIVE = "blurry, overexposed, static picture, subtitles, watermark, worst quality, deformed hands, extra fingers"
 TENCENT_LICENCE = "Tencent Hunyuan Community License (not for the EU, the UK and South Korea)"
 EXPERTS = """
-**Two experts**: the two models share one schedule, so each gets its own *DiCache Apply* and its own report. The
-4-step LoRAs leave nothing to skip: they have a template of their own.
+**Two experts**: the two models share one schedule, so each gets its own *DiCache Apply* and its own report. With the
+4-step LoRAs nothing can be skipped. They have a template of their own.
 """
 WAN22_MEMORY = """
 2 x 14 billion parameters, one of the two in use at a time, 14 GB in fp8: 84% of a 24 GB card at 640x640, says
@@ -67,8 +67,8 @@ def wan21_t2v() -> Workflow:
         *video(16),
     ]
     text = """
-With CFG above 1 each step asks the model twice, and each of the two has decisions of its own; a step where only one was
-skipped shows as *mixed*. The 14B model goes into the same graph.
+With CFG above 1 each step asks the model for the positive and the negative prompt. Both are computed or both are
+skipped. The 14B model goes into the same graph.
 """
     memory = "1.3 billion parameters, 3 GB in fp16 as loaded here, and 7 GB for the text encoder in fp8."
     return workflow("Wan 2.1", "text to video", columns, text, memory, "Apache 2.0", "wan")
@@ -247,7 +247,7 @@ def hunyuan_video15_t2v() -> Workflow:
         *custom_sampling(basic_scheduler(20), cfg_guider(6.0), "euler"),
         *video(24),
     ]
-    text = "**What to change**: 50 steps is the model's own number; the more steps, the more of them can be skipped."
+    text = "**What to change**: the model's authors use 50 steps. The more steps, the more of them can be skipped."
     memory = "8 billion parameters, 17 GB in fp16. With less, choose *weight_dtype* fp8_e4m3fn on the loader."
     return workflow("HunyuanVideo 1.5", "text to video", columns, text, memory, TENCENT_LICENCE, "hunyuan_video")
 
@@ -302,8 +302,9 @@ def ltx2_t2v() -> Workflow:
         ),
     ]
     text = """
-The first stage of ComfyUI's template at full size; its second stage (the upscaler with the distilled LoRA, three steps)
-has nothing to skip and can follow as it is. The sampler adds noise at every step, so DiCache skips late steps only.
+This is the first stage of ComfyUI's template, at full size. The second stage (the upscaler with the distilled LoRA) has
+three steps and nothing to skip. You can add it as it is. The sampler adds noise at every step, so DiCache skips only
+late steps.
 """
     memory = "19 billion parameters, 27 GB in fp8 with VAE and sound; ComfyUI keeps what does not fit in main memory."
     return workflow("LTX-2", "text to video with sound", columns, text, memory, "LTX-2 Community License Agreement")
