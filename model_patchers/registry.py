@@ -30,8 +30,8 @@ def check_stack(family: Family | None, network: nn.Module, config: CacheConfig) 
     """Raise a ``ValueError`` where a rule looks at blocks that are not known, or at more of them than there are."""
     if family is None:
         raise ValueError(
-            f"DiCache does not know the model class {class_name(network)} before and does not know its blocks, which "
-            "this method looks at: choose the preset fidelity, balanced or fast, which work with any model"
+            f"DiCache does not know the blocks of the model class {class_name(network)}, which this method looks at: "
+            "choose the preset fidelity, balanced or fast, which work with any model"
         )
     blocks = family.depth(network)
     if config.probe_depth >= blocks:

@@ -55,8 +55,8 @@ def test_misses_are_told_with_the_best_in_hindsight():
     assert "| Flux | 2 of 2 | 1 of 2 | +2.0 dB | yes |" in page
     assert "| Wan | 1 of 2 | 1 of 2 | -1.0 dB | **no** |" in page
     assert "| all | 3 of 4 | 2 of 4 | +0.5 dB | **no** |" in page
-    assert "| Flux | euler30 | 30.0 | 32.0, own | 25.0 | 28.0, own | 10.00 | 10.04, own | - |" in page
-    assert "| Wan | euler30 | 30.0 | 29.0, own | 25.0 | 23.0, own | 10.00 | 10.04, own | 31.5 |" in page
+    assert "| Flux | euler30 | 30.0 | 32.0, default | 25.0 | 28.0, default | 10.00 | 10.04, default | - |" in page
+    assert "| Wan | euler30 | 30.0 | 29.0, default | 25.0 | 23.0, default | 10.00 | 10.04, default | 31.5 |" in page
 
 
 def test_the_worst_eighth_by_hand():

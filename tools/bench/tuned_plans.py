@@ -40,6 +40,7 @@ JUDGED = "8-15,24-31,40-47"  # images: captions 8 to 15 with three noises
 TRIES = 24  # plans in hindsight
 ROOM = 0.1  # calls that cancelled skips may add to the best of them
 CASES, DIFFERENT, BETTER = 0.9, 1 / 3, 1.0  # the goal: shares of the cases, and decibels
+DEFAULT = "default"  # in the table, where no plan was taken
 
 Plan = tuple[int, ...]
 Rows = Sequence[dict]
@@ -226,11 +227,11 @@ def markdown(found: dict) -> str:
     for row in rows:
         by_place.setdefault(place_of(row), []).append(row)
     head = ("model", "at least as good", "another plan", "gain of those", "goal reached")
-    places = ("model", "setting", "own plan", "tuned", "worst eighth: own", "tuned", "calls: own", "tuned", "hindsight")
+    shown = ("default plan", "tuned", "worst eighth: default", "tuned", "calls: default", "tuned", "hindsight")
     return "\n\n".join(
         [
             *([f"**Not measured yet**: {missing}."] if missing else []),
-            f"The goal: at least as good in {CASES:.0%} of the cases, another plan than the own one in a third of "
+            f"The goal: at least as good in {CASES:.0%} of the cases, another plan than the default in a third of "
             f"them, and those better by {BETTER:.0f} dB in the mean. It is reached on {reached or 'no model'}, and "
             f"missed on {short or 'none'}. Where the plan is another one, the worst eighth is "
             f"{fmean(worst) if worst else 0:+.1f} dB in the mean.",
@@ -238,12 +239,13 @@ def markdown(found: dict) -> str:
             f"{max(row['seconds'] for row in rows):.1f} s at most.",
             table(head, [*((name, *verdict.columns) for name, verdict in verdicts.items())])
             + f"\n| all | {' | '.join(Verdict.of(rows).columns)} |",
-            'Decibels of what each search chose, "own" where no plan was taken. "hindsight", where a model misses the '
-            "goal and it was measured: the best of "
+            f'Decibels of what each search chose, "{DEFAULT}" where no plan was taken. "hindsight", where a model '
+            "misses the goal and it was measured: the best of "
             f"{max((row['tries'] for row in best.values()), default=TRIES)} plans climbed to on the judged images "
             "themselves.",
             table(
-                places, [(TITLES[name], s, *columns(mine, best.get((name, s)))) for (name, s), mine in by_place.items()]
+                ("model", "setting", *shown),
+                [(TITLES[name], s, *columns(mine, best.get((name, s)))) for (name, s), mine in by_place.items()],
             ),
         ]
     )
@@ -258,7 +260,7 @@ def columns(rows: Rows, best: dict | None) -> Iterable[str]:
     own = rows[0]["own"]
     for value, digits in (("pooled", 1), ("worst", 1), ("calls", 2)):
         yield f"{own[value]:.{digits}f}"
-        yield ", ".join(f"{row['tuned'][value]:.{digits}f}" if differs(row) else "own" for row in rows)
+        yield ", ".join(f"{row['tuned'][value]:.{digits}f}" if differs(row) else DEFAULT for row in rows)
     yield f"{best['best']['pooled']:.1f}" if best else "-"
 
 
