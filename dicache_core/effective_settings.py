@@ -27,12 +27,13 @@ def interval_of(config: CacheConfig) -> int | None:
 
 def probe_depth_of(config: CacheConfig) -> int | None:
     """Blocks that run on every step; ``None`` for rules that decide without running any."""
-    return config.probe_depth if runs_probe(config.indicator, config.predictor) else None
+    return config.probe_depth if stage_of(config.indicator, config.predictor) is Stage.PROBE else None
 
 
-def runs_probe(indicator: str, predictor: str) -> bool:
-    """Whether the first blocks have to run on every step, for the one rule or the other."""
-    return indicator_class(indicator).stage is Stage.PROBE or predictor_class(predictor).probes > 0
+def stage_of(indicator: str, predictor: str) -> Stage:
+    """How far a pass has to run before these rules can decide."""
+    aligned = predictor_class(predictor).probes > 0  # the predictor needs the probe, whoever decides
+    return Stage.PROBE if aligned else indicator_class(indicator).stage
 
 
 def tells_errors(config: CacheConfig) -> bool:

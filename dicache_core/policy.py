@@ -9,8 +9,8 @@ from enum import Enum
 from .calibration import Calibration
 from .call_plan import CallPlan
 from .config import CacheConfig
-from .effective_settings import runs_probe
-from .methods.base import AuditedPredictor, PacedIndicator
+from .effective_settings import stage_of
+from .methods.base import AuditedPredictor, PacedIndicator, Stage
 from .methods.indicators import indicator_class
 from .methods.predictors import predictor_class
 from .target import FEW_STEPS, FEWEST_STEPS, Target
@@ -97,7 +97,7 @@ class Policy:
     @property
     def probes(self) -> bool:
         """Whether blocks run on every step, so that a probe depth means something."""
-        return runs_probe(self.indicator, self.predictor)
+        return stage_of(self.indicator, self.predictor) is Stage.PROBE
 
     def rules_are_of(self, config: CacheConfig) -> bool:
         """Whether ``config`` already decides and rebuilds as this policy does."""

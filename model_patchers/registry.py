@@ -6,8 +6,8 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 from ..dicache_core import CacheConfig
-from ..dicache_core.engine.run_environment import stage_of
-from ..dicache_core.methods.indicators import Stage, indicator_class
+from ..dicache_core.effective_settings import probe_depth_of
+from ..dicache_core.methods.indicators import indicator_class
 from ..dicache_core.policies import title
 from ..dicache_core.segments import StackShape
 from .families import FAMILIES
@@ -61,7 +61,7 @@ def _check_parts(family: Family, network: nn.Module, config: CacheConfig) -> Non
     if reason := _why_whole(family, network):
         raise ValueError(f"{title(config.indicator)} skips parts of a stack of blocks, and {reason}")
     shape = family.shape(network)
-    if config.probe_depth >= min(shape.parts) and stage_of(config) is Stage.PROBE:
+    if (probe_depth_of(config) or 0) >= min(shape.parts):
         raise ValueError(
             f"probe_depth is {config.probe_depth}, but a part of this {family.name} model has {min(shape.parts)} "
             f"blocks: write 1 to {min(shape.parts) - 1}, or -1 (automatic)"

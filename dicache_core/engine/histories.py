@@ -33,7 +33,7 @@ class Histories:
     def __init__(self, run: RunEnvironment) -> None:
         self.deciding = threading.Lock()  # taken before the other one
         self.abandoned: Decision | None = None
-        self.image_error_estimator = ImageErrorEstimator() if run.audits else None
+        self.image_error_estimator = ImageErrorEstimator() if issubclass(run.predictor, AuditedPredictor) else None
         self._run = run
         self._lock = threading.Lock()
         self._by_key: dict[SampleKey, SampleHistory] = {}

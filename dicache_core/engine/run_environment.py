@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config import CacheConfig
-from ..methods.base import AuditedPredictor
+from ..effective_settings import stage_of
 from ..methods.indicators import Indicator, Stage, indicator_class
 from ..methods.predictors import Predictor, Space, predictor_class
 from ..reductions import Reducer, probe_token_count, probe_token_index
@@ -20,16 +20,10 @@ from .block_recorder import BlockRecorder
 from .storage import Storage
 
 
-def stage_of(config: CacheConfig) -> Stage:
-    """How far a pass has to run before these rules can decide."""
-    aligned = predictor_class(config.predictor).probes > 0  # the predictor needs the probe, whoever decides
-    return Stage.PROBE if aligned else indicator_class(config.indicator).stage
-
-
 def needs_stack(config: CacheConfig) -> bool:
     """Whether these rules look at a model's blocks: others work with any model."""
-    in_output = stage_of(config) is Stage.INPUT and predictor_class(config.predictor).space is Space.OUTPUT
-    return config.threshold > 0 and not in_output
+    of_input = stage_of(config.indicator, config.predictor) is Stage.INPUT
+    return config.threshold > 0 and not (of_input and predictor_class(config.predictor).space is Space.OUTPUT)
 
 
 @dataclass(frozen=True)
@@ -71,17 +65,12 @@ class RunEnvironment:
     @cached_property
     def stage(self) -> Stage:
         """How far a pass has to run before it can decide."""
-        return stage_of(self.config)
+        return stage_of(self.config.indicator, self.config.predictor)
 
     @cached_property
     def space(self) -> Space:
         """What is forecast: a residual of the stack, or the model's output."""
         return self.predictor.space
-
-    @cached_property
-    def audits(self) -> bool:
-        """Whether computed calls tell how far forecasts were off."""
-        return issubclass(self.predictor, AuditedPredictor)
 
     @cached_property
     def probe_depth(self) -> int:
