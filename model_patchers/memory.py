@@ -14,7 +14,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor
 
 from ..dicache_core import CacheSession
-from ..dicache_core.engine.memory import fits, peak_bytes
+from ..dicache_core.engine.memory import CacheMemory, fits
 from .family import Family
 from .seams import prepare_sampling
 
@@ -76,10 +76,9 @@ class MemoryPlan:
         tokens, width = self.family.size(model.model.diffusion_model, shape)
         streams = sum(len(conds[name]) for name in conds if name != "negative" or not self._leaves_out_negative())
         dtype = model.model.get_dtype_inference()
-        batch, elsewhere = streams * shape[0], self.session.run.storage.in_main_memory
-        segments = len(self.session.run.segments) or 1
-        sizes = (tokens, width, dtype, batch, math.prod(shape[1:]), segments)
-        return peak_bytes(self.session.config, *sizes, in_main_memory=elsewhere)
+        batch, segments = streams * shape[0], len(self.session.run.segments) or 1
+        memory = CacheMemory(self.session.config, tokens, width, dtype, batch, math.prod(shape[1:]), segments)
+        return memory.peak_bytes(in_main_memory=self.session.run.storage.in_main_memory)
 
     def _leaves_out_negative(self) -> bool:
         at_one = getattr(self.guider, "cfg", None) == 1.0  # guiders of other kinds have no such number

@@ -8,7 +8,7 @@ from core.toys import session
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dicache_core import CacheConfig, SampleKey
-from dicache_core.engine.memory import expected_bytes, fits, peak_bytes
+from dicache_core.engine.memory import CacheMemory, fits
 from dicache_core.engine.storage import Storage
 
 # image tokens and width: (H/8/2) (W/8/2) of a picture, (frames+3)/4 (H/16) (W/16) of a video
@@ -48,20 +48,24 @@ def test_two_residuals_and_under_5_percent_of_one(name, indicator):
 def test_the_formula_is_what_is_held(name, settings, bits):
     tokens, width = REAL[name]
     settings = {**settings, "residual_bits": bits}
-    formula = expected_bytes(CacheConfig(threshold=0.5, **settings), tokens, width, torch.bfloat16, batch=2)
+    formula = CacheMemory(
+        CacheConfig(threshold=0.5, **settings), tokens, width, torch.bfloat16, batch=2
+    ).expected_bytes()
     assert held(tokens, width, batch=2, **settings) == pytest.approx(formula, rel=1e-3)
 
 
 def test_figures_by_hand():
     config = CacheConfig(threshold=0.4)
     # two residuals of 4096 tokens and three probes of 48, 3072 channels of two bytes
-    assert expected_bytes(config, 4096, 3072, torch.bfloat16) == (2 * 4096 + 3 * 48) * 3072 * 2 == 51_216_384
-    assert expected_bytes(config, 4096, 3072, torch.bfloat16, batch=3) == 3 * 51_216_384
-    packed = expected_bytes(CacheConfig(threshold=0.4, residual_bits=8), 4096, 3072, torch.bfloat16)
+    assert (
+        CacheMemory(config, 4096, 3072, torch.bfloat16).expected_bytes() == (2 * 4096 + 3 * 48) * 3072 * 2 == 51_216_384
+    )
+    assert CacheMemory(config, 4096, 3072, torch.bfloat16, batch=3).expected_bytes() == 3 * 51_216_384
+    packed = CacheMemory(CacheConfig(threshold=0.4, residual_bits=8), 4096, 3072, torch.bfloat16).expected_bytes()
     assert packed == 2 * 4096 * (3072 + 2) + 3 * 48 * 3072 * 2
-    assert expected_bytes(config, 118_800, 3072, torch.bfloat16) == (2 * 118_800 + 3 * 1414) * 3072 * 2
+    assert CacheMemory(config, 118_800, 3072, torch.bfloat16).expected_bytes() == (2 * 118_800 + 3 * 1414) * 3072 * 2
     # up to 1024 tokens the probe is kept on all of them
-    assert expected_bytes(config, 1024, 3072, torch.float32) == 5 * 1024 * 3072 * 4
+    assert CacheMemory(config, 1024, 3072, torch.float32).expected_bytes() == 5 * 1024 * 3072 * 4
 
 
 @pytest.mark.parametrize("names", [["positive"], ["positive", "negative"]], ids=["alone", "a pair"])
@@ -80,15 +84,22 @@ def test_of_the_models_input_a_sample_is_held(names, max_distance):
             cache.complete(state + 2)
             run.close(cache, run.stopwatch(state.device))
     config, sizes, streams = run.config, (300, 32, torch.float32), len(names)
-    without = expected_bytes(config, *sizes, streams)
+    without = CacheMemory(config, *sizes, streams).expected_bytes()
     assert run.statistics.held_bytes == without + streams * 4096 * 4
-    assert run.statistics.held_bytes == expected_bytes(config, *sizes, streams, latent[0].numel())
-    assert peak_bytes(config, *sizes, streams, latent[0].numel()) == peak_bytes(config, *sizes, streams) + (
-        streams * 2 * 4096 * 4
-    )
+    assert run.statistics.held_bytes == CacheMemory(config, *sizes, streams, latent[0].numel()).expected_bytes()
+    assert CacheMemory(config, *sizes, streams, latent[0].numel()).peak_bytes() == CacheMemory(
+        config, *sizes, streams
+    ).peak_bytes() + (streams * 2 * 4096 * 4)
     # of an input of no round size at most 8191 values, of a small one all
-    assert expected_bytes(config, *sizes, 1, 8191) - expected_bytes(config, *sizes) == 8191 * 4 < 32 * 1024
-    assert expected_bytes(config, *sizes, 1, 4 * 8 * 8) - expected_bytes(config, *sizes) == 4 * 8 * 8 * 4
+    assert (
+        CacheMemory(config, *sizes, 1, 8191).expected_bytes() - CacheMemory(config, *sizes).expected_bytes()
+        == 8191 * 4
+        < 32 * 1024
+    )
+    assert (
+        CacheMemory(config, *sizes, 1, 4 * 8 * 8).expected_bytes() - CacheMemory(config, *sizes).expected_bytes()
+        == 4 * 8 * 8 * 4
+    )
 
 
 def test_nothing_is_held_of_an_input_that_nobody_asks_for():
@@ -172,7 +183,7 @@ def test_what_is_asked_for_is_what_the_peak_takes(predictor, bits, elsewhere, to
                 cache.observe(torch.zeros(batch, 4, 8, 8))
                 del cache
     assert reused == 4 * batch
-    asked = peak_bytes(run.config, tokens, width, torch.float32, batch, in_main_memory=elsewhere)
+    asked = CacheMemory(run.config, tokens, width, torch.float32, batch).peak_bytes(in_main_memory=elsewhere)
     latents = 20 * batch * 4 * 8 * 8 * 4  # of policies in output space, which the formula leaves out
     assert peak.most <= 1.02 * asked + latents, "more than was asked for"
     if predictor == "trajectory":
@@ -184,20 +195,20 @@ def test_three_full_size_tensors_at_the_probe():
     full, probe = 4096 * 3072 * 2, 48 * 3072 * 2
     config = CacheConfig(threshold=0.4)
     sizes = (4096, 3072, torch.bfloat16)
-    assert peak_bytes(config, *sizes) == 3 * full + 6 * probe
-    assert peak_bytes(config, *sizes, batch=2) == 2 * (3 * full + 6 * probe)
-    assert peak_bytes(config, *sizes, batch=2, in_main_memory=True) == 2 * (full + 6 * probe) + 2 * full
+    assert CacheMemory(config, *sizes).peak_bytes() == 3 * full + 6 * probe
+    assert CacheMemory(config, *sizes, batch=2).peak_bytes() == 2 * (3 * full + 6 * probe)
+    assert CacheMemory(config, *sizes, batch=2).peak_bytes(in_main_memory=True) == 2 * (full + 6 * probe) + 2 * full
     packed = 4096 * (3072 + 2)
     bits8 = CacheConfig(threshold=0.4, residual_bits=8)
-    assert peak_bytes(bits8, *sizes) == 2 * packed + full + 6 * probe + 2 * full
+    assert CacheMemory(bits8, *sizes).peak_bytes() == 2 * packed + full + 6 * probe + 2 * full
     output = CacheConfig(threshold=0.4, indicator="forecast", predictor="corrected_line")
-    assert peak_bytes(output, *sizes) == 0
+    assert CacheMemory(output, *sizes).peak_bytes() == 0
 
 
 def test_one_segment_ahead_is_asked_for_in_main_memory():
     """Of every sample, beside that of the segment which is rebuilt."""
     config, sizes = CacheConfig(indicator="fixed", predictor="reuse"), (100, 8, torch.float32)
     full = 100 * 8 * 4
-    one, three = (peak_bytes(config, *sizes, batch=2, segments=n, in_main_memory=True) for n in (1, 3))
+    one, three = (CacheMemory(config, *sizes, batch=2, segments=n).peak_bytes(in_main_memory=True) for n in (1, 3))
     assert one == 2 * full + full
     assert three == one + 2 * 2 * full

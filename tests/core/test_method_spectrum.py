@@ -5,7 +5,7 @@ import torch
 from core.methods import TEN, errors, forecast, rebuilt, recorded, seen
 
 from dicache_core import CacheConfig, CacheSession, SampleKey, resolve
-from dicache_core.engine.memory import expected_bytes
+from dicache_core.engine.memory import CacheMemory
 from dicache_core.methods.spectrum import Spectrum, chebyshev, ridge_weights, solve
 from dicache_core.policies import POLICIES, chosen_policy
 from dicache_core.schedule import Schedule
@@ -75,7 +75,7 @@ def test_slots_and_accounts():
     assert len(outputs.held) == 9
     assert outputs.stored == []
     config = CacheConfig(threshold=1.0, indicator="growing_window", predictor="spectrum_output")
-    assert expected_bytes(config, 4096, 3072, torch.bfloat16) == 0
+    assert CacheMemory(config, 4096, 3072, torch.bfloat16).expected_bytes() == 0
 
 
 def test_an_error_on_the_probe_is_not_tried_with_it():

@@ -17,7 +17,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from dicache_core import CacheConfig, CacheSession, SampleKey
-from dicache_core.engine.memory import expected_bytes
+from dicache_core.engine.memory import CacheMemory
 from dicache_core.methods.indicators import INDICATORS
 from dicache_core.methods.predictors import PREDICTORS, Space, predictor_class
 from dicache_core.schedule import Schedule
@@ -185,7 +185,7 @@ class Host:
     def _check_memory(self, step) -> None:
         """The formula, for every sample that was there at this step or the one before, at the largest layout."""
         config, live = self.session.config, [x for x in self.lineages.values() if step.step_index - x.index <= 1]
-        most = max(expected_bytes(config, x.layout[0], CHANNELS, DTYPES[x.layout[2]]) for x in live)
+        most = max(CacheMemory(config, x.layout[0], CHANNELS, DTYPES[x.layout[2]]).expected_bytes() for x in live)
         most += LATENTS_KEPT * CHANNELS * 6 * 4
         assert self.session.histories.held_bytes() <= len(live) * most
 

@@ -5,7 +5,7 @@ import torch
 from core.toys import hidden, run_parts, schedule
 
 from dicache_core import CacheConfig, CacheSession, RunStatistics, SampleKey, run_json
-from dicache_core.engine.memory import expected_bytes
+from dicache_core.engine.memory import CacheMemory
 from dicache_core.reasons import Reason
 from dicache_core.segments import Segment, StackShape, parse_blocks
 from dicache_core.timing import Stopwatch
@@ -113,7 +113,7 @@ def test_what_is_held_is_what_the_formula_says():
     run = session()
     for step in (6, 7):
         run_parts(run, step, hidden(1.0, 2.0), adding(1, 1, 1, 1, 1))
-    expected = expected_bytes(run.config, 2, 2, torch.float32, batch=2, segments=2)
+    expected = CacheMemory(run.config, 2, 2, torch.float32, batch=2, segments=2).expected_bytes()
     assert run.histories.held_bytes() == expected == 2 * 2 * 16
 
 
@@ -200,7 +200,7 @@ def test_a_stream_that_becomes_another_image_is_computed_in_all_its_parts():
     assert at(6, 1.0).reason is Reason.NO_ANCHOR
     assert at(7, 1.0).share == 0.4
     at(8, 9.0)
-    for sample in run.with_unread_jumps(torch.device("cpu")):
+    for sample in run.histories.with_unread_jumps(torch.device("cpu")):
         sample.read_input_jump(sample.input_jump.item())
     assert (at(9, 9.0).reason, at(10, 9.0).share) == (Reason.IMAGE_CHANGED, 1)
     assert run.histories.held_bytes() < 1024 + 4096
@@ -209,7 +209,7 @@ def test_a_stream_that_becomes_another_image_is_computed_in_all_its_parts():
 def test_out_of_memory_goes_on_without_a_cache():
     run = session()
     run_parts(run, 6, hidden(1.0), adding(1, 1, 1, 1, 1))
-    run.abandon()
+    run.abandon(Reason.OUT_OF_MEMORY)
     assert run.histories.held_bytes() == 0
     cache = run.forward([SampleKey("cond", 0)], run.schedule.step_at(run.schedule.sigmas[7]))
     assert cache.decide() == (False,)

@@ -42,11 +42,11 @@ def test_the_estimate_grows_by_the_formula(comfy, pack, asked, architecture, cfg
     samples = 2 * (1 if cfg == 1.0 else 2)
     core, sizes = pack.dicache_core, (tokens_of(latent), 128, torch.float32, samples, latent[0].numel())
     for run, asked_for, in_main_memory in zip(passes.runs, (cached, elsewhere), (False, True), strict=False):
-        formula = core.engine.memory.peak_bytes(run.config, *sizes, in_main_memory=in_main_memory)
+        formula = core.engine.memory.CacheMemory(run.config, *sizes).peak_bytes(in_main_memory=in_main_memory)
         assert [c - p for c, p in zip(asked_for, plain, strict=True)] == [formula, formula]
     assert never == plain
     held = [run.held_bytes for run in passes.runs]
-    assert held[0] == core.engine.memory.expected_bytes(passes.runs[0].config, *sizes), (
+    assert held[0] == core.engine.memory.CacheMemory(passes.runs[0].config, *sizes).expected_bytes(), (
         "the formula is not what was held"
     )
 

@@ -9,7 +9,7 @@ import torch
 from bench import put, table
 
 from dicache_core import CacheConfig
-from dicache_core.engine.memory import expected_bytes
+from dicache_core.engine.memory import CacheMemory
 
 PAGE = bench.DOCS / "numbers.md"
 # What is allowed, of a call without the node.
@@ -169,7 +169,7 @@ def _memory() -> str:
 
     def held(bits: int, tokens: int, width: int) -> str:
         config = CacheConfig(threshold=0.4, residual_bits=bits)
-        return _bytes(expected_bytes(config, tokens, width, torch.bfloat16))
+        return _bytes(CacheMemory(config, tokens, width, torch.bfloat16).expected_bytes())
 
     rows = [(name, n, *(held(bits, n, width) for bits in (16, 8))) for name, n, width in MEMORY]
     return (

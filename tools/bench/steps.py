@@ -150,11 +150,11 @@ def _milliseconds(times: Sequence[float], digits: int = 3) -> dict:
 
 
 def expected(sampler: Sampler, method: str) -> int:
-    """Bytes between steps by the formula of ``expected_bytes``, which leaves out what is of a latent's size."""
+    """Bytes between steps by the formula, which leaves out what is of a latent's size."""
     config = METHODS[method](sampler.pack, sampler.architecture, lambda *_: False)
     values = prod(sampler.shape.noise())
-    dtype = models.dtype_of(sampler.device)
-    return sampler.pack.dicache_core.engine.memory.expected_bytes(config, *sampler.size, dtype, sampler.streams, values)
+    memory, dtype = sampler.pack.dicache_core.engine.memory, models.dtype_of(sampler.device)
+    return memory.CacheMemory(config, *sampler.size, dtype, sampler.streams, values).expected_bytes()
 
 
 @contextmanager
