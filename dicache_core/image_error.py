@@ -53,7 +53,7 @@ class ImageErrorEstimator:
 
     def add(self, denoised: Tensor, parts: Sequence[GuidedPart]) -> None:
         """See the guided output ``(N, C, ...)`` of a call and the streams that it was made of."""
-        if self._lost or all(part.displaced is None for part in parts):
+        if self._lost:
             return
         try:
             for row, guided in enumerate(denoised):

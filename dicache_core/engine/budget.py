@@ -22,20 +22,19 @@ class Budget:
         self.config = config
         self.last_computed = -1
         self._calls: SequenceCalls | None = None
-        self._used = 0  # computed calls so far
-        self._total = 0  # what may be computed in all
+        self._left = 0  # of what may be computed, closed calls included
 
     def calls_of(self, step: ModelCall) -> SequenceCalls:
         """The calls of the sequence of ``step``; another sequence than before has a budget of its own."""
         if self._calls is None or self._calls.sequence != step.sequence:
-            self._calls, self._used = SequenceCalls(self.config, step), 0
-            self._total = self._calls.budget
+            self._calls = SequenceCalls(self.config, step)
+            self._left = self._calls.budget
         return self._calls
 
     def left_at(self, step: ModelCall) -> int:
         """What may still be computed of the open calls from ``step`` on."""
         calls = self.calls_of(step)
-        return self._total - self._used - calls.closed_from(step.call_index)
+        return self._left - calls.closed_from(step.call_index)
 
     def open_from(self, step: ModelCall) -> int:
         """How many open calls there are from ``step`` on."""
@@ -45,13 +44,13 @@ class Budget:
     def on_veto(self, step: ModelCall) -> None:
         """``step`` was not to be spent: it comes on top, so that none is missing where it was planned."""
         self.calls_of(step)
-        self._total += 1
+        self._left += 1
 
     def on_computed(self, step: ModelCall) -> None:
         """``step`` was computed."""
         self.calls_of(step)
         if step.planned or step.call_index != self.last_computed:  # an unknown sampler may call twice at one step
-            self._used += 1
+            self._left -= 1
         self.last_computed = step.call_index
 
 

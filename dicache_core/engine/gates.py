@@ -76,9 +76,5 @@ class SteeredGate(Gate):
 
     def on_computed(self, step: ModelCall) -> None:
         self.budget.on_computed(step)
-        self.carry_over = self._carry(self.accumulated, self.threshold) if math.isfinite(self.threshold) else 0.0
+        self.carry_over = min(max(self.accumulated - self.threshold, 0.0), self.threshold)
         self.accumulated = self.carry_over
-
-    def _carry(self, total: float, threshold: float) -> float:
-        """What is left of a sum when its step is computed."""
-        return min(max(total - threshold, 0.0), threshold) if math.isfinite(total) else 0.0
