@@ -57,7 +57,7 @@ class CachedPass:
             return executor(*args, **kwargs)  # not a pass of the sampler's: nothing tells which stream it is
         x = call.arguments["x"]
         stopwatch = self.session.stopwatch(x.device)
-        unread = self.session.with_unread_jumps(options["sigmas"].device)
+        unread = self.session.histories.with_unread_jumps(options["sigmas"].device)
         sigma, *found = read_sigma(options["sigmas"], [sample.input_jump for sample in unread])
         for sample, jump in zip(unread, found, strict=True):
             sample.read_input_jump(jump)

@@ -29,9 +29,8 @@ from .decision import UNDECIDED, Decision
 from .forward_pass import ForwardPass
 from .histories import Histories
 from .run_environment import RunEnvironment, needs_stack
-from .sample_history import SampleHistory
 from .segmented_pass import SegmentedPass
-from .storage import CacheOutOfMemoryError, Storage
+from .storage import Storage
 
 
 class CacheSession:
@@ -134,10 +133,6 @@ class CacheSession:
             passes.append(ForwardPass(self.run, self.histories, own, *asked, segment, before))
         return SegmentedPass(list(keys), passes)
 
-    def with_unread_jumps(self, device: torch.device) -> list[SampleHistory]:
-        """Histories on ``device`` whose ``input_jump`` waits to be read, see there."""
-        return self.histories.with_unread_jumps(device)
-
     def finalize(self) -> None:
         """Estimate at the run's end how far its images may be off, and read what was recorded; one sync each."""
         if self.run.block_recorder is not None:
@@ -163,7 +158,7 @@ class CacheSession:
             self.statistics.record(PassRecord(passed.step, keys, decisions, stopwatch, evaluation))
             self.statistics.held_bytes = max(self.statistics.held_bytes, self.histories.held_bytes())
 
-    def abandon(self, reason: Reason = CacheOutOfMemoryError.reason) -> None:
+    def abandon(self, reason: Reason) -> None:
         """Drop every history and compute from now on, see ``Histories.abandon``."""
         self.histories.abandon(reason)
 

@@ -6,6 +6,7 @@ from core.toys import hidden, run_pass, session
 
 from dicache_core import SampleKey
 from dicache_core.engine.storage import OUT_OF_MEMORY, CacheOutOfMemoryError, Storage
+from dicache_core.reasons import Reason
 
 
 class Elsewhere(Storage):
@@ -160,7 +161,7 @@ def test_without_memory_the_run_goes_on_without_a_cache():
         sample.predictor.storage = Full()
     with pytest.raises(CacheOutOfMemoryError, match="no memory left"):
         run_pass(run, 1, hidden(0.0), hidden(1.0), hidden(2.0))
-    run.abandon()
+    run.abandon(Reason.OUT_OF_MEMORY)
     assert run.histories.held_bytes() == 0
     assert run.needs_no_stack
     for step in range(1, 10):
