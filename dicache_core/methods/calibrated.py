@@ -51,8 +51,9 @@ class Planned(PlannedIndicator):
     accumulates = False
     meets_target = True
 
-    def __init__(self, config: CacheConfig) -> None:
+    def __init__(self, config: CacheConfig, errors: Errors) -> None:
         super().__init__(config)
+        self.errors = errors
         self.computed: frozenset[int] | None = None  # calls of this sequence
 
     def planned_error(self, obs: Observation) -> float:
@@ -64,10 +65,6 @@ class Planned(PlannedIndicator):
     def plan(self, steps: int, count: int, cost: Cost) -> Sequence[int]:
         """``count`` of ``steps`` positions, 0 among them; the call after the last one is computed in any case."""
 
-    @abstractmethod
-    def error_at(self, step: ModelCall, gap: int) -> float:
-        """What skipping ``step`` costs if it was computed ``gap`` calls before."""
-
     def _plan(self, step: ModelCall) -> list[int]:
         """Calls up to the last one of the warm-up and the last one of all are computed whatever the plan says."""
         calls = [step.at(i) for i in range(len(step.sequence.sigmas))]
@@ -75,8 +72,8 @@ class Planned(PlannedIndicator):
         budget = round(goal.share(step.schedule.steps, step.total) * len(calls))
         first = max(0, sum(call.global_step < self.config.warmup_of(step.total) for call in calls) - 1)
 
-        def cost(a: int, b: int) -> float:
-            return sum(self.error_at(calls[first + i], i - a) for i in range(a + 1, b))
+        def cost(a: int, b: int) -> float:  # a step that was not recorded is as bad as can be
+            return sum(min(self.errors.at(calls[first + i], i - a), 1.0) for i in range(a + 1, b))
 
         planned = self.plan(len(calls) - 1 - first, max(1, budget - first - 1), cost)
         return [*range(first), *(first + i for i in planned), len(calls) - 1]

@@ -31,11 +31,7 @@ class ShortestPath(Planned):
     """
 
     def __init__(self, config: CacheConfig) -> None:
-        super().__init__(config)
-        self.errors = Errors(config.velocity_errors, "MeanCache")
-
-    def error_at(self, step: ModelCall, gap: int) -> float:
-        return min(self.errors.at(step, gap), 1.0)  # not recorded: as bad as can be
+        super().__init__(config, Errors(config.velocity_errors, "MeanCache"))
 
     def plan(self, steps: int, count: int, cost: Cost) -> Sequence[int]:
         return cheapest(steps, count, lambda a, b: cost(a, b) ** PEAK, 1, LONGEST)

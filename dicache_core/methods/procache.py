@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from ..config import CacheConfig
 from ..policy import Group, NamedPolicy, Policy, Source
-from ..schedule import ModelCall
 from .calibrated import Cost, Errors, Planned, cheapest
 from .indicators import indicator
 from .taylorseer import Taylor2
@@ -25,11 +24,7 @@ class ProCache(Planned):
     """
 
     def __init__(self, config: CacheConfig) -> None:
-        super().__init__(config)
-        self.errors = Errors(config.residual_errors, "ProCache")
-
-    def error_at(self, step: ModelCall, gap: int) -> float:
-        return min(self.errors.at(step, gap), 1.0)  # not recorded: as bad as can be
+        super().__init__(config, Errors(config.residual_errors, "ProCache"))
 
     def plan(self, steps: int, count: int, cost: Cost) -> Sequence[int]:
         mean = steps / count
