@@ -79,14 +79,21 @@ def _gaps(now: float, times: Times) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A computed step: its residual ``(T, D)`` and its time in steps."""
+    """A computed step: its residual ``(T, D)``, its time in steps, and its probe residual ``(K, D)`` where one is
+    kept."""
 
     residual: Stored
     time: float
+    probe_residual: Tensor | None = None
+
+    @property
+    def held(self) -> Sequence[Tensor]:
+        return self.residual.parts if self.probe_residual is None else (self.probe_residual, *self.residual.parts)
 
 
 class Extrapolation(Predictor):
-    """``R = sum_j w_j R_j`` over the last ``residuals`` computed steps."""
+    """``R = sum_j w_j R_j`` over the last ``residuals`` computed steps; with ``probes``, their probe residuals are kept
+    too."""
 
     space = Space.RESIDUAL
     window: ClassVar[int] = 0  # anchors, where they are not residuals
@@ -117,7 +124,7 @@ class Extrapolation(Predictor):
     def record(self, obs: Observation, value: Tensor) -> None:
         if self.anchors and self.anchors[-1].time >= obs.step.time:
             self.anchors.pop()  # the same moment again: two anchors there would have no slope between them
-        self.anchors.append(Anchor(self.shelf.keep(value), obs.step.time))
+        self.anchors.append(Anchor(self.shelf.keep(value), obs.step.time, obs.probe_residual if self.probes else None))
 
     def forecast(self, out: Tensor) -> None:
         newest, *older = reversed(self.anchors)
@@ -127,7 +134,7 @@ class Extrapolation(Predictor):
 
     @property
     def held(self) -> Sequence[Tensor]:
-        return [part for anchor in self.anchors for part in anchor.residual.parts]
+        return [tensor for anchor in self.anchors for tensor in anchor.held]
 
     @property
     def stored(self) -> Sequence[Stored]:

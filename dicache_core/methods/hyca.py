@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 import torch
@@ -38,7 +37,6 @@ class HyCa(Extrapolation):
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)
-        self.probe_residuals: deque[Tensor] = deque(maxlen=3)  # (K, D), the newest last
         self.choice: Tensor | None = None  # (D,) index of the solver
         self.table: Tensor | None = None  # (solvers, anchors) weights of this step
 
@@ -49,19 +47,11 @@ class HyCa(Extrapolation):
     def record(self, obs: Observation, value: Tensor) -> None:
         if self.choice is None and len(self.anchors) == LEARNT_FROM:
             self.choice = self._choose(obs, value)
-        again = len(self.anchors) > 0 and self.anchors[-1].time >= obs.step.time
         super().record(obs, value)
-        if again:
-            self.probe_residuals.pop()  # as the anchor that it belongs to
-        self.probe_residuals.append(obs.probe_residual)
 
     def forecast(self, out: Tensor) -> None:
         choice = self.choice if self.choice is not None else torch.full(out.shape[-1:], TRAJECTORY, device=out.device)
         self._sum(choice, self.table, out)
-
-    @property
-    def held(self) -> Sequence[Tensor]:
-        return [*self.probe_residuals, *super().held]
 
     def _sum(self, choice: Tensor | int, table: Tensor, out: Tensor) -> None:
         """``out = sum_j weight_j R_j``, the weights ``(D,)`` of each anchor being those of the chosen solvers."""
@@ -80,9 +70,9 @@ class HyCa(Extrapolation):
         """``(1, anchors)`` weights ``(gamma, 1 - gamma, 0)`` of trajectory alignment, without a device sync."""
         row = torch.zeros_like(like[:1])
         row[0, 0] = 1.0
-        if len(self.probe_residuals) < 2:
+        if len(self.anchors) < 2:
             return row
-        *_, older, newer = self.probe_residuals
+        *_, older, newer = (anchor.probe_residual for anchor in self.anchors)
         gamma = l1_distance(obs.probe_residual, older) / l1_distance(newer, older)
         gamma = gamma.nan_to_num(1.0, 1.0, 1.0).clamp(1.0, self.config.gamma_max)
         row[0, 0], row[0, 1] = gamma, 1 - gamma

@@ -7,7 +7,6 @@ optical flow needs the grid of tokens, which a residual ``(T, D)`` does not tell
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 
 import torch
@@ -95,14 +94,10 @@ class LeastSquaresGamma(Extrapolation):
     residuals = 2
     probes = 2
 
-    def __init__(self, config: CacheConfig) -> None:
-        super().__init__(config)
-        self.probe_residuals: deque[Tensor] = deque(maxlen=2)  # (K, D), the newest last
-
     def measure(self, obs: Observation) -> Sequence[Tensor]:
-        if len(self.probe_residuals) < 2:
+        if len(self.anchors) < 2:
             return []
-        older, newer = (q.float() for q in self.probe_residuals)
+        older, newer = (anchor.probe_residual.float() for anchor in self.anchors)
         line = newer - older
         return [((obs.probe_residual.float() - older) * line).sum(), line.square().sum()]
 
@@ -112,13 +107,6 @@ class LeastSquaresGamma(Extrapolation):
         self.weights = (gamma, 1 - gamma) if len(self.anchors) > 1 else (1.0,)
         return gamma
 
-    def record(self, obs: Observation, value: Tensor) -> None:
-        again = len(self.anchors) > 0 and self.anchors[-1].time >= obs.step.time
-        super().record(obs, value)
-        if again:
-            self.probe_residuals.pop()  # as the anchor that it belongs to
-        self.probe_residuals.append(obs.probe_residual)
-
     def preview(self, obs: Observation, out: Tensor) -> None:
         residuals = [self.shelf.load(anchor.residual) for anchor in self.anchors]
         if len(residuals) < 2:
@@ -126,10 +114,6 @@ class LeastSquaresGamma(Extrapolation):
             return
         gamma = torch.div(*self.measure(obs)).nan_to_num(1.0, 1.0, 1.0).clamp(SMALLEST_GAMMA, LARGEST_GAMMA)
         out.copy_(residuals[0] + gamma * (residuals[1].float() - residuals[0]))
-
-    @property
-    def held(self) -> Sequence[Tensor]:
-        return [*self.probe_residuals, *super().held]
 
 
 POLICIES = (
