@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -94,14 +94,6 @@ class NoiseRule(ForecastRule):
         return self.computed_share(step) >= MOST
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """A call that may be skipped: how far off its forecast will be against the one audited last, and its weight."""
-
-    growth: float
-    weight: float
-
-
 class NoiseErrorEstimator(ErrorEstimator):
     """As its base, with the end of the run in view: a call is skipped where all calls that are expected to be better
     forecast, every second one of those after it, can still be skipped too.
@@ -121,14 +113,17 @@ class NoiseErrorEstimator(ErrorEstimator):
         super().compute(output, denoised, sq_error, horizon)
         self._audits += horizon > 0
 
-    def latent_error_of(self, skips: Sequence[Skip]) -> float:
-        """The run's latent error with these skipped too; 0 before the first sums."""
+    def latent_error_of(self, skips: Sequence[float]) -> float:
+        """The run's latent error with further calls skipped; 0 before the first sums.
+
+        Of each it takes how far off its forecast will be against the one audited last, times its weight.
+        """
         if self._fetched is None:
             return 0.0
         spent, sq_error, denoised, output = self._fetched
         if sq_error >= output:  # nothing at all would have been no worse a forecast
             return math.inf
-        added = sq_error * sum((skip.growth * skip.weight) ** 2 for skip in skips)
+        added = sq_error * sum(skip**2 for skip in skips)
         return AMPLIFIED * ((spent + added) / denoised) ** (SATURATION / 2) if denoised > 0 else math.inf
 
 
@@ -220,13 +215,14 @@ class NoiseForecast(AuditedPredictor):
         beside = [] if self.latent is None else [self.latent]
         return [*(self._rings.held if self._rings else []), *beside, *(anchor.value for anchor in self.anchors)]
 
-    def _skip(self, step: ModelCall, since: float, weight: float) -> Skip:
-        """What skipping ``step`` means if nothing was computed ``since`` (log-SNR); it comes out at the next call."""
+    def _skip(self, step: ModelCall, since: float, weight: float) -> float:
+        """How far off ``step`` will be if nothing was computed ``since`` (log-SNR), see ``latent_error_of``; it comes
+        out at the next call."""
         if self.error_estimator.horizon <= 0:
-            return Skip(math.inf, weight)
+            return math.inf * weight
         reach = step.schedule.log_snr(step.next_call_sigma) - since
         pace = expected_pace(step) / expected_pace(self.computed)
-        return Skip(pace * reach / self.error_estimator.horizon, weight)
+        return pace * reach / self.error_estimator.horizon * weight
 
     def _ahead(self, step: ModelCall) -> float:
         return step.log_snr - self.anchors[-1].position
