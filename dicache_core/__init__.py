@@ -19,7 +19,7 @@ from .run_json import run_json
 from .run_log import RunLog
 from .run_statistics import RunStatistics, SampleKey
 from .schedule import CallSequence, same_sigma
-from .tuning.context import COMPILER, TUNED_MATCH_TEXTS, RunContext
+from .tuning.context import COMPILER, RunContext
 from .tuning.search import Goal, KeepQuality, SearchResult, Trial
 from .tuning.store import Choice, TunedSettings
 
@@ -31,7 +31,6 @@ __all__ = [
     "LARGEST_THRESHOLD",
     "MENU",
     "PRESETS",
-    "TUNED_MATCH_TEXTS",
     "CacheConfig",
     "CacheSession",
     "Calibration",

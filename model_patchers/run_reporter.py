@@ -7,7 +7,7 @@ import time
 
 from comfy_execution.utils import get_executing_context
 
-from ..dicache_core import COMPILER, TUNED_MATCH_TEXTS, Reason, RunStatistics, run_json
+from ..dicache_core import COMPILER, Reason, RunStatistics, run_json
 from ..dicache_core.effective_settings import leaves_little
 from ..dicache_core.engine.decision import UNDECIDED
 from ..dicache_core.explain import done_text, nothing_text
@@ -38,11 +38,7 @@ class RunReporter:
         if self.statistics.config.warmup_of(total) >= steps + self.statistics.schedule.steps_before:
             log.info("DiCache: the warm-up covers all %d steps, so every step is computed.", steps)
         if tuned_match := self.statistics.tuned_match:
-            log.info(
-                "DiCache: %s.",
-                TUNED_MATCH_TEXTS[tuned_match.found].format(goal=tuned_match.goal, steps=tuned_match.steps),
-            )
-
+            log.info("DiCache: %s.", tuned_match.text)
         if compiler := self.statistics.compiler:
             log.info("DiCache: %s.", COMPILER[compiler])
 

@@ -121,3 +121,7 @@ class TunedMatch:
     found: str
     goal: str
     steps: int
+
+    @property
+    def text(self) -> str:
+        return TUNED_MATCH_TEXTS[self.found].format(goal=self.goal, steps=self.steps)

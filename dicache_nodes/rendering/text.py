@@ -8,7 +8,6 @@ from typing import Any
 from ...dicache_core import (
     COMPILER,
     COMPUTED,
-    TUNED_MATCH_TEXTS,
     Calibration,
     RunStatistics,
     StepCode,
@@ -80,7 +79,7 @@ def _settings(run: RunStatistics) -> str:
     at_most = "up to " if config.speed_target and not config.speed_target.count else ""
     warmup = config.warmup_of(run.schedule.total)
     words = [
-        recalled_text(run),
+        "" if run.tuned_match is None else run.tuned_match.text,
         title(method_of(config)),
         f"{limited_by or at_most}{limit_text(config)}",
         f"probe depth {depth}" if depth else "",
@@ -99,16 +98,6 @@ def _seconds(run: RunStatistics) -> str:
     return (
         f"{spent:.2f} s of sampling, {run.saved_seconds:.2f} s less than without skipping ({run.speedup:.2f}x). "
         f"A computed {unit} takes {run.computed_seconds:.3f} s, a skipped one {run.reused_seconds:.3f} s"
-    )
-
-
-def recalled_text(run: RunStatistics) -> str:
-    """What the preset tuned did in a run; empty with any other preset."""
-    tuned_match = run.tuned_match
-    return (
-        ""
-        if tuned_match is None
-        else TUNED_MATCH_TEXTS[tuned_match.found].format(goal=tuned_match.goal, steps=tuned_match.steps)
     )
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from dicache_core import DEFAULT_PRESET, TUNED_MATCH_TEXTS, CacheConfig, Choice, RunContext, TunedSettings, resolve
+from dicache_core import DEFAULT_PRESET, CacheConfig, Choice, RunContext, TunedSettings, resolve
 from dicache_core.calibration import LARGEST_FILE
 from dicache_core.call_plan import CallPlan
 from dicache_core.comparison import settings_of
 from dicache_core.policies import chosen_policy
 from dicache_core.presets import needs_tuned
-from dicache_core.tuning.context import SamplerFamily, TunedMatch
+from dicache_core.tuning.context import TUNED_MATCH_TEXTS, SamplerFamily, TunedMatch
 from dicache_core.tuning.store import MOST_CHOICES, TunedModel
 
 PLAIN, NOISY = SamplerFamily.DETERMINISTIC, SamplerFamily.STOCHASTIC

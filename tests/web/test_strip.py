@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route
 
-from dicache_core import COMPILER, TUNED_MATCH_TEXTS
+from dicache_core import COMPILER
 from dicache_core.quality import CLOSENESS, VISIBLE
 from dicache_core.reasons import NoSkip
+from dicache_core.tuning.context import TUNED_MATCH_TEXTS
 from dicache_core.tuning.plan_finder import NoSearch
 
 pytestmark = pytest.mark.browser
