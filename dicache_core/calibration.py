@@ -1,6 +1,6 @@
 """What one full run tells the calibrated methods: how it is recorded, and the one file that it is written down in.
 
-Version 1 of the file had the magnitudes alone, for MagCache; it is still read.
+Version 1 of the file had the magnitudes alone, for MagCache; it is refused.
 """
 
 from __future__ import annotations

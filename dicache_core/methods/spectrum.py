@@ -7,7 +7,6 @@ window of 2 that grows by 0.75, and since publication an even mixture with the l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +23,7 @@ from .predictors import predictor
 DEGREE = 4
 RIDGE = 0.1
 GROWTH = 0.75
+SHARE = 0.5  # s, of the fit
 
 
 @indicator("growing_window")
@@ -94,13 +94,11 @@ def solve(system: Sequence[Sequence[float]], right: Sequence[float]) -> list[flo
 class Fitted(Extrapolation):
     """``y = s fit + (1 - s) line``: the ridge regression over the whole history, and the line through its end."""
 
-    share: ClassVar[float] = 0.5
-
     def weigh(self, step: ModelCall, times: Times) -> Weights:
         behind = step.global_step - step.step_index  # steps of the whole schedule that other runs took
         taus = [2 * (time + behind) / step.total - 1 for time in (step.time, *times)]
         pairs = zip(ridge_weights(taus[0], taus[1:]), linear(step.time, times), strict=True)
-        return tuple(self.share * fit + (1 - self.share) * line for fit, line in pairs)
+        return tuple(SHARE * fit + (1 - SHARE) * line for fit, line in pairs)
 
     def forecast(self, out: Tensor) -> None:
         total = torch.zeros_like(out, dtype=torch.float32)  # many terms of either sign

@@ -39,8 +39,8 @@ def test_the_forecast_is_half_the_fit_and_half_the_line(name):
 
 def test_without_the_ridge_a_polynomial_of_degree_four_is_continued(monkeypatch):
     monkeypatch.setattr("dicache_core.methods.spectrum.RIDGE", 1e-12)
+    monkeypatch.setattr("dicache_core.methods.spectrum.SHARE", 1.0)  # the paper's own, without the line
     predictor = recorded("spectrum_output", [(seen(i), (i / 5 - 1) ** 4) for i in range(7)])
-    predictor.share = 1.0  # the paper's own, without the line
     assert forecast(predictor, seen(9)) == pytest.approx(torch.full((2, 2), 0.8**4).numpy(), abs=1e-3)
 
 
