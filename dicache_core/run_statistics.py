@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from .config import CacheConfig
 from .effective_settings import tells_errors
-from .engine.decision import UNDECIDED, Decision
+from .engine.decision import Decision
 from .quality import closeness_of
 from .reasons import COMPUTED, SKIPPED, Reason, StepCode
 from .schedule import ModelCall, Schedule, rectified_flow
@@ -174,11 +174,6 @@ class RunStatistics:
     def vetoed(self) -> int:
         """Evaluations that were to be skipped and that the model had computed, since its forecasts were off."""
         return len({p.evaluation for p in self.passes if any(d.reason is Reason.VETO for d in p.decisions)})
-
-    @property
-    def undecided(self) -> int:
-        """Passes that visited none of the blocks that decide; they count as computed."""
-        return sum(UNDECIDED in p.decisions for p in self.passes)
 
     @property
     def calls_computed(self) -> int:

@@ -10,6 +10,7 @@ from core.toys import hidden, run_pass, session
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dicache_core import SampleKey, run_json
+from dicache_core.engine.decision import UNDECIDED
 from dicache_core.timing import Stopwatch
 
 
@@ -238,13 +239,16 @@ def test_a_pass_that_visits_no_block_counts_as_computed(predictor):
     assert (statistics.computed, statistics.reused) == (1, 0)
     assert [[d.reason for _, d in sample] for sample in statistics.by_sample().values()] == [["no block seen"]] * 2
     assert len(run_json(statistics, details=True)["samples"]) == 2
-    assert statistics.undecided == 1
+    assert [UNDECIDED in p.decisions for p in statistics.passes] == [True]
 
 
 def test_a_visited_pass_is_decided():
     run = session()
-    run_pass(run, 0, hidden(0.0), hidden(1.0), hidden(2.0))
-    assert run.statistics.undecided == 0
+    cache, stopwatch = undecided(run)
+    cache.enter(hidden(0.0))
+    cache.probe(hidden(1.0))
+    run.close(cache, stopwatch)
+    assert [UNDECIDED in p.decisions for p in run.statistics.passes] == [False]
 
 
 @pytest.mark.parametrize("seen", [0, 1, 3])
