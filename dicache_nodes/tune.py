@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -193,7 +194,7 @@ class DiCacheTune(io.ComfyNode):
         override(model, cls.hidden.unique_id)
         goal: Goal = ReachSpeed(speed) if want == SPEED else KeepQuality(QUALITIES[want])
         words = f"{speed:g}x" if want == SPEED else want
-        see = (lambda samples: rendering.as_pictures(picture_part(samples))) if vae is None else _decoder(vae)
+        see = (lambda samples: rendering.as_pictures(picture_part(samples))) if vae is None else partial(decode, vae)
         models = [model, *([low_noise_model] if low_noise_model else [])]
         found = tune(
             models,
@@ -231,7 +232,3 @@ class DiCacheTune(io.ComfyNode):
             IMPORT: lambda: import_plan(model, plan_name, cls.hidden.unique_id),
         }
         return actions[action]()
-
-
-def _decoder(vae: io.Vae.Type) -> Any:
-    return lambda samples: decode(vae, samples)

@@ -27,7 +27,7 @@ from .ray_actors import attach_to_actors, has_raylight
 from .registry import architecture_of, family_of
 from .server_events import note_again
 from .tuned_files import forget, forget_all, listing, load_tuned, remembered, tuned_digest, tuning_state
-from .tuning_runs import Tuned, as_samplings, tell, tune
+from .tuning_runs import as_samplings, tune
 
 __all__ = [
     "FAMILIES",
@@ -36,7 +36,6 @@ __all__ = [
     "Family",
     "Part",
     "Sampling",
-    "Tuned",
     "architecture_of",
     "as_latent",
     "as_samplings",
@@ -68,7 +67,6 @@ __all__ = [
     "plans_listing",
     "remembered",
     "saved_curves",
-    "tell",
     "tune",
     "tuned_digest",
     "tuning_state",

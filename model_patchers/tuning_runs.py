@@ -113,7 +113,6 @@ def tune(
     bench = Bench([detach(model) for model in models], samplings, see, similarity, progress)
     result = search(goal, bench.full(), others, bench.measure, bench.finder.find)
     progress.end()
-    shown = [trial for trial in (result.trials[0], result.chosen, result.next_faster) if trial is not None]
     chosen, worst = result.chosen, result.chosen.worst
     choice = Choice(
         bench.context,
@@ -126,7 +125,7 @@ def tune(
         chosen.candidate.plan,
     )
     file, unsaved = _remembered(models, choice, node_id)
-    pictures = [bench.pictures(trial) for trial in dict.fromkeys(shown)]
+    pictures = [bench.pictures(trial) for trial in result.shown]
     return Tuned(
         result, bench.context, samplings[0].total, bench.evaluations, file, unsaved, pictures,
         bench.finder.no_search, bench.finder.seconds,
@@ -301,12 +300,6 @@ class Progress:
         left = (now - self._begun) / done * (self.total - done)
         what = "reference" if candidate == EVERYTHING else candidate.label
         self.view.tell(self.node_id, f"{what} run {run + 1} of {self.runs}, at most {in_minutes(left)} left")
-
-
-def tell(node_id: str | None, text: str) -> None:
-    """Show text on a node, where somebody looks at it."""
-    if node_id is not None:
-        ServerEvents().tell(node_id, text)
 
 
 def in_minutes(seconds: float) -> str:

@@ -204,6 +204,12 @@ class SearchResult:
         """What it cost: computed calls of all trials, over those of sampling each prompt once without a cache."""
         return SEEDS * sum(trial.computed for trial in self.trials) / self.trials[0].computed
 
+    @property
+    def shown(self) -> list[Trial]:
+        """What is laid side by side, each once: the run without a cache, what was chosen, and the next faster one."""
+        side_by_side = (self.trials[0], self.chosen, self.next_faster)
+        return list(dict.fromkeys(trial for trial in side_by_side if trial is not None))
+
 
 def search(
     goal: Goal, full: Trial, others: Iterable[Candidate], measure: Measure, find_plans: FindPlans = lambda _target: ()

@@ -109,14 +109,12 @@ def tune_sheet(
     ``pictures`` are ``(N, H, W, 3)`` per trial and prompt; a trial that was given up has fewer prompts, and so has the
     sheet. ``steps`` are those of a run, ``evaluations`` those of the model in it.
     """
-    shown = [result.trials[0], *dict.fromkeys(t for t in (result.chosen, result.next_faster) if t)]
-    shown = list(dict.fromkeys(shown))
     prompts = min(len(of_trial) for of_trial in pictures)
     per_prompt = len(result.trials[0].similarities) // result.trials[0].runs
     sheets = []
     for prompt in range(prompts):
         found = slice(prompt * per_prompt, (prompt + 1) * per_prompt)
-        rows = [_row(trial, result, found, steps, evaluations) for trial in shown]
+        rows = [_row(trial, result, found, steps, evaluations) for trial in result.shown]
         sheets.append(compare_sheet(rows, [of_trial[prompt] for of_trial in pictures], video))
     return torch.cat(sheets)
 

@@ -208,7 +208,7 @@ class NoteFaults:
 
 def test_text_for_a_node_goes_to_its_workflow(passes, listening, pack):
     """By an event of the pack's own: newer front ends take the host's line of text away at the end of a job."""
-    pack.model_patchers.tell("7", "at most 3 s left")
+    pack.model_patchers.server_events.ServerEvents().tell("7", "at most 3 s left")
     assert listening.sent == [{"text": "at most 3 s left", "node": "7", "workflow": "1f0e"}]
     assert listening.asked == {"client_id", "sockets", "prompt_queue", "send_sync"}
 
