@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,20 +11,18 @@ from ..dicache_core import Calibration, RunStatistics
 from ..dicache_core.calibration import calibration_of, recording_config
 from .attach import attach
 from .compare import Sampling
-from .files import check_writable, read_text, user_folder, write_text
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+from .files import PLAIN_NAME, check_writable, read_text, user_folder, write_text
 
 
 def check_calibration_name(name: str) -> None:
     """Raise a ``ValueError`` for what is not a plain name: it becomes part of a file's path."""
-    if not NAME.fullmatch(name):
+    if not PLAIN_NAME.fullmatch(name):
         raise ValueError(f"calibration is {name!r}: write a plain name of letters, digits, - and _, such as flux_30")
 
 
 def saved_curves() -> list[str]:
     """The names of the curves that ``DiCache Calibrate`` saved, in order."""
-    return sorted(p.stem for p in user_folder().glob("*.json") if NAME.fullmatch(p.stem) and p.is_file())
+    return sorted(p.stem for p in user_folder().glob("*.json") if PLAIN_NAME.fullmatch(p.stem) and p.is_file())
 
 
 def load_calibration(name: str) -> Calibration:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from uuid import uuid4
 
 import folder_paths
 
 from ..dicache_core.calibration import LARGEST_FILE
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of what users name: it becomes part of a file's path
 
 
 def user_folder() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,18 +9,17 @@ from comfy.model_patcher import ModelPatcher
 
 from ..dicache_core import display_name
 from ..dicache_core.tuning.shared_plan import SharedPlan
-from .files import read_text, user_folder, write_text
+from .files import PLAIN_NAME, read_text, user_folder, write_text
 from .registry import architecture_of
 from .tuned_files import remember, remembered
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 OF_THE_PACK = Path(__file__).parents[1] / "plans"
 FOUND_WITH = "DiCache Tune"
 
 
 def check_plan_name(name: str) -> None:
     """Raise a ``ValueError`` for what is not a plain name: it becomes part of a file's path."""
-    if not NAME.fullmatch(name):
+    if not PLAIN_NAME.fullmatch(name):
         raise ValueError(f"plan_name is {name!r:.80}: write a plain name of letters, digits, - and _, such as my_flux")
 
 
@@ -101,7 +99,7 @@ def _paths() -> list[Path]:
     """Files with a plain name, the user's first."""
     folders = (_user_folder(), OF_THE_PACK)
     found = [path for folder in folders for path in sorted(folder.glob("*.json"))]
-    return [path for path in found if NAME.fullmatch(path.stem) and path.is_file()]
+    return [path for path in found if PLAIN_NAME.fullmatch(path.stem) and path.is_file()]
 
 
 def _user_folder() -> Path:

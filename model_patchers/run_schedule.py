@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..dicache_core import CallSequence, same_sigma
-from ..dicache_core.schedule import FEW_VALUES, Schedule
+from ..dicache_core.schedule import Schedule
 from .sampler_probe import SamplerProfile
 
 BISECTIONS = 30
@@ -18,7 +18,7 @@ LONGEST = 10_000  # steps that anybody samples in; a run that seems to be a part
 IMAGE_TO_IMAGE = {"IMG_TO_IMG", "IMG_TO_IMG_FLOW"}  # the host's names for models that put out the image itself
 
 
-def schedule_of(sigmas: Tensor, model_sampling: Any, profile: SamplerProfile, values: int = FEW_VALUES) -> Schedule:
+def schedule_of(sigmas: Tensor, model_sampling: Any, profile: SamplerProfile, values: int) -> Schedule:
     """The run's schedule, with the steps before and after it that other runs take; ``profile`` is its sampler's,
     ``values`` as in ``Schedule``.
 
