@@ -25,8 +25,7 @@ class RunReporter:
         self.statistics = statistics
         self.node_id = node_id
         self.view = ServerEvents()
-        self._warned = False
-        self._told_of_moves = False
+        self._told: set[str] = set()
         self._sent_at = 0.0
         self._sent_step = 0
 
@@ -44,32 +43,31 @@ class RunReporter:
 
     def step(self) -> None:
         """After a forward pass: an event for the step, unless one was sent a moment ago."""
-        self._warn_of_undecided()
-        self._warn_of_moves()
+        self._warn()
         latest = self.statistics.evaluations
         if latest == self._sent_step or time.monotonic() - self._sent_at < SHORTEST_INTERVAL:
             return
         self._sent_step, self._sent_at = latest, time.monotonic()
         self._send()
 
-    def _warn_of_undecided(self) -> None:
-        if not self._warned and UNDECIDED in self.statistics.passes[-1].decisions:
-            self._warned = True
-            log.warning(
+    def _warn(self) -> None:
+        decisions = self.statistics.passes[-1].decisions
+        if UNDECIDED in decisions:
+            self._warn_once(
                 "DiCache: another node bypassed DiCache, at step %d first. It runs the model in its own way. "
-                "Such steps count as computed. Remove that node or DiCache Apply.",
-                self.statistics.evaluations,
+                "Such steps count as computed. Remove that node or DiCache Apply."
+            )
+        if any(decision.reason is Reason.IMAGE_CHANGED for decision in decisions):
+            self._warn_once(
+                "DiCache: the image moves between steps, at step %d first. Another node shifts it or its tiles. "
+                "Such steps are computed."
             )
 
-    def _warn_of_moves(self) -> None:
-        reasons = {d.reason for d in self.statistics.passes[-1].decisions}
-        if not self._told_of_moves and Reason.IMAGE_CHANGED in reasons:
-            self._told_of_moves = True
-            log.warning(
-                "DiCache: the image moves between steps, at step %d first. Another node shifts it or its tiles. "
-                "Such steps are computed.",
-                self.statistics.evaluations,
-            )
+    def _warn_once(self, text: str) -> None:
+        """``text`` has a place for the number of the evaluation."""
+        if text not in self._told:
+            self._told.add(text)
+            log.warning(text, self.statistics.evaluations)
 
     def end(self) -> None:
         s = self.statistics
