@@ -53,7 +53,7 @@ class DiCacheReport(io.ComfyNode):
     def execute(cls, after: Any, statistics: RunLog | None = None) -> io.NodeOutput:
         runs = statistics.runs if statistics is not None else []
         summaries = [run_json(run, details=True) for run in runs]
-        texts = [rendering.describe([run]) for run in runs]
+        texts = [rendering.describe(run) for run in runs]
         if not runs:
             texts = [_why_no_run(statistics)]
         plot = rendering.plot_runs(runs) if runs else rendering.plot_text(texts[0])
@@ -64,4 +64,4 @@ class DiCacheReport(io.ComfyNode):
 def _why_no_run(statistics: RunLog | None) -> str:
     if statistics is None:
         return rendering.BYPASSED
-    return rendering.OVERRIDDEN if statistics.overridden else rendering.describe([])
+    return rendering.OVERRIDDEN if statistics.overridden else rendering.NO_RUN

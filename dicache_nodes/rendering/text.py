@@ -42,15 +42,8 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=1, allow_nan=False)
 
 
-def describe(runs: list[RunStatistics]) -> str:
-    """A few lines about each run, or why there is none."""
-    if not runs:
-        return NO_RUN
-    many = len(runs) > 1
-    return "\n\n".join((f"Run {n}: " if many else "") + _one(run) for n, run in enumerate(runs, 1))
-
-
-def _one(run: RunStatistics) -> str:
+def describe(run: RunStatistics) -> str:
+    """A few lines about a run."""
     steps, evaluations = run.schedule.steps, run.cells.replace(StepCode.TO_COME, "")
     counted = "" if run.by_steps else f", {len(evaluations)} model evaluation{'s' * (len(evaluations) != 1)}"
     done = f"{run.computed} computed, {run.reused} skipped"

@@ -53,7 +53,7 @@ def main(path: str, base: str) -> None:
         comfy.sample(model, CAPTIONS[0], steps=10, size=16)
     report = sys.modules[f"{comfy.pack.__name__}.dicache_nodes.rendering"]
     report.plot_runs(log.runs)
-    report.describe(log.runs)
+    report.describe(log.runs[0])
     listening = False
     print(json.dumps(events))
 

@@ -159,8 +159,8 @@ def test_published_runs_with_the_compiler_off(compiler, comfy, pack, args, attac
     assert [run.reused for run in runs] == [6, 6]
     assert [run.compiler for run in runs] == ["off", "off"]
     assert caplog.text.count("the Comfy Compiler was off in this run") == 2
-    report = comfy.module(f"{pack.__name__}.dicache_nodes.rendering.text").describe(runs)
-    assert report.count("the Comfy Compiler was off in this run") == 2
+    reports = list(map(comfy.module(f"{pack.__name__}.dicache_nodes.rendering.text").describe, runs))
+    assert "".join(reports).count("the Comfy Compiler was off in this run") == 2
     args.disable_comfy_compiler = True  # as with --disable-comfy-compiler
     without = prompts(compiler, compiled, model)
     assert [run.compiler for run in runs[2:]] == [None, None]

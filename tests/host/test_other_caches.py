@@ -79,7 +79,7 @@ def test_nothing_is_skipped_beside_a_known_one(passes, pack, name, caplog):
         with caplog.at_level(logging.WARNING, logger="dicache"):
             assert torch.equal(passes.sample(build(), steps=STEPS), alone), preset
         assert passes.core.explain.why_nothing(passes.run) == passes.core.explain.Nothing("other cache", other=name)
-        assert f"{name} is on the same model" in pack.dicache_nodes.rendering.describe([passes.run])
+        assert f"{name} is on the same model" in pack.dicache_nodes.rendering.describe(passes.run)
         assert [name in r.getMessage() for r in caplog.records if r.name == "dicache"] == [True]
 
 
@@ -104,7 +104,7 @@ def test_an_unknown_one_is_noticed_when_it_answers_for_the_network(passes, pack,
     assert "answering_from_memory" in found.other
     first = min(p.step.step_index for p in passes.run.passes if "other cache" in {d.reason for d in p.decisions})
     assert "r" not in passes.run.cells[first:]
-    assert "answering_from_memory" in pack.dicache_nodes.rendering.describe([passes.run])
+    assert "answering_from_memory" in pack.dicache_nodes.rendering.describe(passes.run)
 
 
 def looks_on(executor, *args, **kwargs):

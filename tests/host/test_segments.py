@@ -67,7 +67,7 @@ def test_what_is_skipped_does_not_run_and_is_told(passes, caplog):
     assert set(calls) == {14, 8}
     assert f"blocks of {sum(run.shares):.1f} of 14 steps ran" in caplog.text
     describe = passes.comfy.pack.dicache_nodes.rendering.text.describe
-    assert f"blocks of {sum(run.shares):.1f} of 14 ran" in describe([run])
+    assert f"blocks of {sum(run.shares):.1f} of 14 ran" in describe(run)
     assert run.speedup > 1
     assert passes.core.explain.why_nothing(run) is None
 

@@ -66,9 +66,7 @@ def test_samplers_of_two_evaluations_a_step_are_told_by_evaluations(flux, sample
     run = flux.run
     assert len(run.cells) == len(run.passes) == 2 * STEPS - 1
     assert run.reused == sum(p.reused for p in run.passes) > STEPS
-    assert f"{STEPS} steps, {2 * STEPS - 1} model evaluations" in flux.comfy.pack.dicache_nodes.rendering.describe(
-        [run]
-    )
+    assert f"{STEPS} steps, {2 * STEPS - 1} model evaluations" in flux.comfy.pack.dicache_nodes.rendering.describe(run)
 
 
 def test_positive_and_negative_are_one_evaluation_however_the_host_batches_them(flux, monkeypatch):
@@ -89,7 +87,7 @@ def test_unsampling_is_whole_and_says_why_nothing_is_skipped(flux):
     assert run.cells == "c" * STEPS
     assert (run.computed, run.reused, run.schedule.steps) == (STEPS, 0, STEPS)
     assert reason(flux, run) == "rising noise"
-    assert "unsampling" in flux.comfy.pack.dicache_nodes.rendering.describe([run])
+    assert "unsampling" in flux.comfy.pack.dicache_nodes.rendering.describe(run)
 
 
 def test_a_restart_within_one_list_is_told_step_by_step(flux):
@@ -138,7 +136,7 @@ def test_samplers_that_go_step_by_step_say_so(flux):
         kw = dict(start_step=i, last_step=i + 1, force_full_denoise=i == 2, disable_noise=i > 0)
         latent = flux.sample(flux.cached(), latent=flux.latent(**SIZE) if latent is None else latent, steps=3, **kw)
     assert [reason(flux, run) for run in flux.runs] == ["one step"] * 3
-    assert "step by step" in flux.comfy.pack.dicache_nodes.rendering.describe(flux.runs)
+    assert "step by step" in flux.comfy.pack.dicache_nodes.rendering.describe(flux.runs[-1])
 
 
 @pytest.mark.parametrize(
@@ -159,14 +157,14 @@ def test_a_range_that_leaves_too_little_is_told_on_the_node_in_the_report_and_in
     (run,) = log.runs
     assert flux.core.run_json(run)["nothing"]["reason"] == why
     said = flux.core.explain.nothing_text(run)
-    assert flux.comfy.pack.dicache_nodes.rendering.describe([run]).splitlines()[-1] == said
+    assert flux.comfy.pack.dicache_nodes.rendering.describe(run).splitlines()[-1] == said
     assert caplog.messages[-1].endswith(f" {said}")
 
 
 def test_a_sampler_that_chooses_its_steps_comes_to_its_end(flux):
     flux.sample(flux.cached(), latent=flux.latent(**SIZE), steps=STEPS, sampler="dpm_adaptive")
     assert "-" not in flux.run.cells
-    assert "stopped" not in flux.comfy.pack.dicache_nodes.rendering.describe([flux.run])
+    assert "stopped" not in flux.comfy.pack.dicache_nodes.rendering.describe(flux.run)
 
 
 def test_a_stopped_run_says_how_far_it_came(flux):
@@ -186,4 +184,4 @@ def test_a_stopped_run_says_how_far_it_came(flux):
     with pytest.raises(Stop):
         flux.sample(model, latent=flux.latent(**SIZE), steps=STEPS)
     assert (len(flux.run.cells), flux.run.cells[5:]) == (STEPS, "-" * 7)
-    assert "stopped at 5 of 12" in flux.comfy.pack.dicache_nodes.rendering.describe([flux.run])
+    assert "stopped at 5 of 12" in flux.comfy.pack.dicache_nodes.rendering.describe(flux.run)

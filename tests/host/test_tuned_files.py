@@ -97,7 +97,7 @@ def test_a_lora_keeps_it_and_is_said(load_model, remember, tuned_run, patchers, 
     assert run.tuned_match.found == "patched"
     assert run.config.target == "3x"
     assert "without the LoRA" in caplog.text
-    assert "without the LoRA" in pack.dicache_nodes.rendering.describe([run])
+    assert "without the LoRA" in pack.dicache_nodes.rendering.describe(run)
     assert tuned_run(model).tuned_match.found == "fits", "and without it again"
     assert fingerprint(patched) == known
 
@@ -109,7 +109,7 @@ def test_another_model_samples_as_balanced_and_says_so(load_model, remember, tun
     assert run.tuned_match.found == "model"
     assert run.config.target == "2x"
     assert "not tuned for this model, so balanced is used. Run DiCache Tune" in caplog.text
-    assert "not tuned for this model" in pack.dicache_nodes.rendering.describe([run])
+    assert "not tuned for this model" in pack.dicache_nodes.rendering.describe(run)
 
 
 def test_a_finetune_of_the_same_architecture_does_not_get_it(comfy, remember, load_model, tuned_run, tmp_path):
@@ -145,7 +145,7 @@ def test_other_samplers_and_steps(load_model, remember, tuned_run, sampler, foun
     assert run.config.target == ("3x" if found == "fits" else "2x")
     if found != "fits":
         assert "Run DiCache Tune" in caplog.text
-        assert "Run DiCache Tune" in pack.dicache_nodes.rendering.describe([run])
+        assert "Run DiCache Tune" in pack.dicache_nodes.rendering.describe(run)
 
 
 def test_part_of_a_schedule_counts_as_the_whole(load_model, remember, tuned_run):

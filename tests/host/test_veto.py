@@ -45,7 +45,7 @@ def test_a_model_that_jumps_is_computed_and_the_strip_says_why(comfy, preset, st
     assert event["vetoed"] == run.vetoed
     told = event["nothing"] and event["nothing"]["reason"]
     assert told == (None if run.reused else "forecasts off")
-    text = comfy.pack.dicache_nodes.rendering.describe([run])
+    text = comfy.pack.dicache_nodes.rendering.describe(run)
     assert "every planned skip was cancelled" in text if not run.reused else "planned skip" in text
 
 
