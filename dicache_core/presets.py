@@ -52,7 +52,7 @@ MENU: dict[str, Preset] = {
     "fast": Preset("3x", "up to 2/3 of the steps (3x)", "trying prompts"),
     PUBLISHED_PRESET: Preset(
         "",
-        "what DiCache as in the paper skips",
+        "what the paper's rule allows",
         "comparing with results of others; it never changes",
         "published (paper)",
     ),

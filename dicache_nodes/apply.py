@@ -85,8 +85,8 @@ class DiCacheApply(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "Steps at the start that are never skipped, because they decide the composition. -1 uses "
-                        "the method's number (published: 20% of the steps; the other presets: 1). Fewer is faster "
-                        "but may change the composition."
+                        "the method's number (published: 20% of the steps; the other presets: 1, or 2 to 3 in runs of "
+                        "4 to 8 steps). Fewer is faster but may change the composition."
                     ),
                 ),
                 io.Float.Input(
@@ -122,7 +122,7 @@ class DiCacheApply(io.ComfyNode):
                     advanced=True,
                     tooltip=(
                         "The most steps that may be skipped in a row. 0 is no limit. -1 uses the method's number "
-                        "(no limit in every preset)."
+                        "(no limit with any preset)."
                     ),
                 ),
                 io.Combo.Input(

@@ -85,9 +85,7 @@ def custom_sampling_inputs() -> list[io.Input]:
         io.Model.Input(
             "low_noise_model",
             optional=True,
-            tooltip=(
-                "The second of two experts (Wan 2.2). It takes over from the model above in the middle of the schedule."
-            ),
+            tooltip="The second of two experts (Wan 2.2). It takes over from the model above at the step switch_at.",
         ),
         io.Int.Input(
             "switch_at",

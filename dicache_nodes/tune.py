@@ -68,7 +68,7 @@ class DiCacheTune(io.ComfyNode):
                     "latent_image", tooltip="The latent to denoise. Every sample of a batch counts as an image."
                 ),
                 *sampler_inputs(
-                    seed="The first seed. Each prompt is sampled from two seeds; the ones after this follow.",
+                    seed="The first seed. Each prompt is sampled from two seeds of its own, counted up from this one.",
                     steps="Steps, as many as you will sample with.",
                     sampler="The sampler you will use.",
                 ),
@@ -103,7 +103,7 @@ class DiCacheTune(io.ComfyNode):
                         optional=True,
                         tooltip=(
                             "One more prompt. Two or three different prompts make the choice safer. Each costs "
-                            "its time."
+                            "as much time as the first."
                         ),
                     )
                     for number in (2, 3, 4)
