@@ -108,7 +108,8 @@ def line_of(rows: Rows) -> str:
     if not mine:
         return ""
     own, paper, fewer = (f"{fmean(row[way]['psnr_six'] for row in mine):.1f}" for way in WAYS)
-    return f"The worst six of 48 images: `balanced` {own} dB, the paper's rule {paper}, fewer steps {fewer}."
+    told = f"`balanced` {own} dB, the paper's rule {paper}, fewer steps {fewer}"
+    return f"Worst six of 48 images, mean of {len(mine)} cells: {told}."
 
 
 def markdown(rows: Rows, before: Rows = ()) -> str:

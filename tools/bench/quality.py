@@ -52,7 +52,7 @@ NAMES = {
 CHOICES = {  # what a user would choose from; the best of the known methods stands between
     OWN: "**`balanced`, `fast`**",
     FEWER: "simply fewer steps",
-    "dicache": "DiCache, as published",
+    "dicache": "DiCache, the paper's rule",
     "comfyui_easycache": "ComfyUI's EasyCache",
 }
 SHORT = (15, 10)  # in the README
@@ -291,7 +291,7 @@ def short_table(rows: Rows) -> str:
     everywhere = {r["architecture"] for r in rows if r["policy"] in KNOWN} & set(models)
     known = [n for n in KNOWN if {r["architecture"] for r in rows if r["policy"] == n} >= everywhere]
     best = max(known, key=lambda n: standing(found, n))
-    titles = {OWN: CHOICES[OWN], best: f"{policy_title(best)}, the best published method", **CHOICES}
+    titles = {OWN: CHOICES[OWN], best: f"{policy_title(best)}, best published method in the mean", **CHOICES}
 
     def numbers(name: str, architecture: str) -> str:
         of_levels = [found.get((architecture, name, level)) for level in SHORT]
