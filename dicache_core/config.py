@@ -91,7 +91,7 @@ class CacheConfig:
         )
         _require(
             self.warmup_steps is None or self.warmup_steps >= 0,
-            f"warmup_steps is {self.warmup_steps}: write 0 or more, or leave it automatic (20% of the steps)",
+            f"warmup_steps is {self.warmup_steps}: write 0 or more, or -1 (automatic)",
         )
         _require(
             math.isfinite(self.gamma_max) and self.gamma_max >= 1,

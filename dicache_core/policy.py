@@ -68,11 +68,11 @@ class Policy:
             )
         if self.target and self.limited_by == "mask":
             raise ValueError(
-                f"target is {self.target!r}, but this policy follows its mask: empty target, or choose another policy"
+                f"target is {self.target!r}, but this policy follows its mask: clear target, or choose another policy"
             )
         if self.target and self.in_parts:
             raise ValueError(
-                f"target is {self.target!r}, but this policy skips parts of steps: empty target, "
+                f"target is {self.target!r}, but this policy skips parts of steps: clear target, "
                 "or choose another policy"
             )
         if self.plan and not issubclass(indicator_class(self.indicator), PacedIndicator):

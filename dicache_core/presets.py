@@ -187,7 +187,7 @@ def _refuse_unknown_numbers(policy: Policy, threshold: float | None, probe_depth
         if policy.target:
             raise ValueError(
                 f"threshold is {threshold:g}, but the connected DiCache Policy has the target {policy.target}: "
-                "write -1 here, or empty that target"
+                "write -1 here, or clear that target"
             )
         if policy.limited_by != "threshold":
             raise ValueError(f"threshold is {threshold:g}, but {LIMITS[policy.limited_by]}")

@@ -65,7 +65,7 @@ class MemoryPlan:
         real_model, _, *others = executor(*call.args, **call.kwargs)
         if self.session.config.cache_device == "auto" and not _has_room(model, shape, wanted):
             self.session.run.storage.in_main_memory = True
-            log.info("DiCache: the cache needs %d MiB, more than is free beside the model: main memory.", wanted >> 20)
+            log.info("DiCache: the cache needs %d MiB, more than is free. It goes to main memory.", wanted >> 20)
         return real_model, conds, *others
 
     def wanted(self, model: ModelPatcher, shape: Sequence[int], conds: Conds) -> int:

@@ -35,8 +35,8 @@ def export_plan(model: ModelPatcher, name: str) -> str:
     found = [choice for choice in known.choices if choice.plan]
     if not found:
         raise ValueError(
-            f"no plan is remembered of this {display_name(known.architecture)} model: run DiCache Tune with it first. "
-            "It saves a plan only where that is closer than the forecast method's own"
+            f"no plan is remembered for this {display_name(known.architecture)} model: run DiCache Tune with it first. "
+            "It saves a plan only if that is closer than the default one"
         )
     shared = SharedPlan(known.architecture, FOUND_WITH, found[-1])
     path = _user_folder() / f"{name}.json"

@@ -89,7 +89,7 @@ def forget(model: ModelPatcher) -> str:
     """Delete what is remembered of a model; what was done, in words."""
     path = _path(TunedModel(architecture_of(model), fingerprint(model)))
     if not path.is_file():
-        return f"Nothing is remembered of this {display_name(architecture_of(model))} model."
+        return f"Nothing is remembered for this {display_name(architecture_of(model))} model."
     path.unlink()
     return f"Forgotten: {path.name}"
 

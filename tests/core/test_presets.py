@@ -275,7 +275,7 @@ def test_an_empty_mask_is_not_one_that_nobody_typed(mask):
         ({"name": "step_mask", "threshold": 0.2}, "threshold is 0.2, but this policy follows its mask"),
         (
             {"name": "step_mask", "mask": "1,0", "target": "3x"},
-            "target is '3x', but this policy follows its mask: empty target",
+            "target is '3x', but this policy follows its mask: clear target",
         ),
         ({"name": "foca", "threshold": 0.4}, "threshold is 0.4, but this policy computes every n-th .* set interval"),
         ({"name": "foca", "threshold": math.nan}, "threshold is nan: write -1"),

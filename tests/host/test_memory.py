@@ -68,7 +68,7 @@ def test_auto_goes_to_main_memory_where_the_device_has_no_room(comfy, passes, mo
         caplog.clear()
         with caplog.at_level(logging.INFO, logger="dicache"):
             latents.append(passes.sample(passes.cached(cache_device=cache_device)))
-        assert ("more than is free beside the model" in caplog.text) == (cache_device == "auto" and not room)
+        assert ("It goes to main memory" in caplog.text) == (cache_device == "auto" and not room)
         expected = cache_device == "cpu" or (cache_device == "auto" and not room)
         assert places == [expected] * STEPS
     assert all(torch.equal(latent, latents[0]) for latent in latents)

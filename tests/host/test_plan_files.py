@@ -107,7 +107,7 @@ def test_a_file_of_the_user_goes_before_one_of_the_pack(folder, act, planned, pa
 
 
 def test_nothing_to_export_says_what_to_run(folder, act, load_model):
-    with pytest.raises(ValueError, match="no plan is remembered of this Flux model: run DiCache Tune with it first"):
+    with pytest.raises(ValueError, match="no plan is remembered for this Flux model: run DiCache Tune with it first"):
         act("export the plan", load_model("flux"))
     assert list(folder.iterdir()) == []
 

@@ -246,7 +246,7 @@ def test_listing_and_forgetting_sample_nothing(node, passes_of_the_model, pack):
     before = pack.model_patchers.tuned_digest()
     assert node(model, action="forget this model").result[3].startswith("Forgotten: flux-")
     assert pack.model_patchers.tuned_digest() != before
-    assert "Nothing is remembered of this Flux model" in node(model, action="forget this model").result[3]
+    assert "Nothing is remembered for this Flux model" in node(model, action="forget this model").result[3]
     assert count() == ran
 
 
