@@ -1,6 +1,7 @@
 """Clocks and scales: seconds with the device waited for, bytes at the peak and bytes held, medians and quartiles."""
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,13 @@ def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
     low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
     rounded = {"median": statistics.median(values), "low": low, "high": high}
     return {name: round(value, digits) for name, value in rounded.items()}
+
+
+def error_of_median(values: Sequence[float]) -> float:
+    """Standard error of the median, from the quartiles: of normal values ``sqrt(pi / 2) sigma / sqrt(n)``."""
+    low, _, high = statistics.quantiles(values, n=4)
+    sigma = (high - low) / (2 * statistics.NormalDist().inv_cdf(0.75))
+    return math.sqrt(math.pi / 2) * sigma / math.sqrt(len(values))
 
 
 def peak_bytes(device: torch.device, work: Callable[[], Any]) -> int:

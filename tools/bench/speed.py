@@ -34,6 +34,7 @@ class Effort:
 
     Attributes:
         calls: computed calls of one run, and skipped ones, of each method under the plain load.
+        most: of them in several runs, where the first one leaves open what a computed call costs.
         others: the same under another load.
         grown: the same of a model with fewer tokens or more samples.
         runs, steps: whole runs of each cache, and of how many steps.
@@ -43,6 +44,7 @@ class Effort:
     """
 
     calls: int = 20
+    most: int = 100
     others: int = 4
     grown: int = 4
     runs: int = 4
@@ -53,7 +55,7 @@ class Effort:
     longer: int = 20
 
 
-QUICK = Effort(1, others=1, grown=1, runs=1, steps=5, testbed=1, testbed_steps=8, growth=(1, 2), longer=6)
+QUICK = Effort(1, most=0, others=1, grown=1, runs=1, steps=5, testbed=1, testbed_steps=8, growth=(1, 2), longer=6)
 
 
 def measure(comfy: Any, architecture: str, effort: Effort) -> dict:
@@ -73,7 +75,7 @@ def measure(comfy: Any, architecture: str, effort: Effort) -> dict:
         "dtype": str(models.dtype_of(device)).removeprefix("torch."),
         "probe_share": round(share["probe"], 4),
         "outside_share": round(share["outside"], 4),
-        "calls": [call_costs(sampler, effort.calls)],
+        "calls": [call_costs(sampler, effort.calls, effort.most)],
         "decision_ms": decision_ms(sampler, 2 * effort.calls),
         "peers": peers(sampler, effort.steps, effort.runs),
     }

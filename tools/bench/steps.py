@@ -12,10 +12,11 @@ from typing import Any
 import models
 import torch
 from loads import Sampler
-from profiling import now, seconds, spread
+from profiling import error_of_median, now, seconds, spread
 from scripted_skips import METHODS, WARMUP, Skips
 
 KEY = "dicache"  # of the node's wrappers in the host
+KNOWN = 0.002  # of a call: the standard error with which a bound of a hundredth can be judged
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,24 @@ def turns_of(sampler: Sampler, method: str, rounds: int) -> tuple[list[Turn], An
     return turns.turns[WARMUP:-1], runs[-1]
 
 
-def call_costs(sampler: Sampler, rounds: int) -> dict:
+def settled_turns(sampler: Sampler, method: str, rounds: int, most: int) -> tuple[list[Turn], Any]:
+    """As ``turns_of``, in further runs until ``most`` rounds, or until what a computed call takes more is known."""
+    turns, run = turns_of(sampler, method, rounds)
+    while len(turns) < 2 * most and error_of_median(_added(turns)) > KNOWN:
+        turns += turns_of(sampler, method, rounds)[0]
+    return turns, run
+
+
+def call_costs(sampler: Sampler, rounds: int, most: int = 0) -> dict:
     """Of each method, against the same call without the node: a computed call, a skipped one, and bytes held.
 
+    ``most`` rounds are made where ``rounds`` leave open what a computed call costs.
     ``skipped_over_host`` is what a skipped call takes beyond the host's own part, against a whole call.  Where samples
     disagree ``skipped`` is a call that is skipped for half of them.
     """
     plain, host, methods = [], [], {}
     for method in METHODS:
-        turns, run = turns_of(sampler, method, rounds)
+        turns, run = settled_turns(sampler, method, rounds, most)
         computed, skipped = turns[::2], turns[1::2]
         alone = [turn.plain for turn in computed]  # right before the skipped call
         plain += alone
@@ -133,12 +143,18 @@ def call_costs(sampler: Sampler, rounds: int) -> dict:
         methods[method] = {
             "computed_ms": _milliseconds([turn.cached for turn in computed]),
             "skipped_ms": _milliseconds([turn.cached for turn in skipped]),
-            "computed_over_call": spread(_over([turn.cached for turn in computed], alone)),
+            "computed_over_call": spread(_added(turns)),
+            "rounds": len(computed),
             "skipped_over_call": spread(_over([turn.cached for turn in skipped], alone)),
             **rest,
         }
     found = {"load": sampler.load.name, "call_ms": _milliseconds(plain), "methods": methods}
     return found | ({"host_over_call": spread(host)} if host else {})
+
+
+def _added(turns: Sequence[Turn]) -> list[float]:
+    """Computed calls against the same without the node."""
+    return [turn.cached / turn.plain for turn in turns[::2]]
 
 
 def _over(times: Sequence[float], plain: Sequence[float]) -> list[float]:
