@@ -156,18 +156,14 @@ def resolve(
     elif threshold is not None or probe_depth is not None:
         few_steps = 0 if preset == PUBLISHED_PRESET and published_note(architecture) is None else FEW_STEPS
         config = replace(papers_method(architecture), few_steps=few_steps)
-    typed = {
-        name: value
-        for name, value in (
-            ("threshold", threshold),
-            ("probe_depth", probe_depth),
-            ("warmup_steps", warmup_steps),
-            ("max_consecutive", max_consecutive),
-        )
-        if value is not None
+    numbers = {
+        "threshold": threshold,
+        "probe_depth": probe_depth,
+        "warmup_steps": warmup_steps,
+        "max_consecutive": max_consecutive,
+        "target": None if threshold is None else "",  # who types a threshold does not want it steered
     }
-    if "threshold" in typed:
-        typed["target"] = ""  # who types a threshold does not want it steered
+    typed = {name: value for name, value in numbers.items() if value is not None}
     return replace(
         config,
         **typed,
