@@ -26,11 +26,13 @@ README, DOCS = REPO / "README.md", REPO / "docs"
 sys.path.extend(map(str, (RESULTS.parent, REPO, REPO / "tests", REPO / "tests" / "host")))
 
 
-def parser(doc: str | None) -> argparse.ArgumentParser:
-    """The options that every bench has."""
+def parser(doc: str | None, jobs: int = 0) -> argparse.ArgumentParser:
+    """The options that every bench has, and with ``jobs`` the one of those that measure cells side by side."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     shortest = "the shortest form, in seconds, to see that it runs: writes to output/quick and to no page"
     made.add_argument("--quick", action="store_true", help=shortest)
+    if jobs:
+        made.add_argument("--jobs", type=int, default=jobs, help="processes at a time, each with one thread")
     return made
 
 

@@ -18,7 +18,7 @@ from statistics import fmean
 import bench
 from bench import put, table
 from cells import TITLES, Model, Setting, together
-from settings import CHECKPOINTS, JUDGED, MORE, OTHERS, PAGE, Steered, cell_of
+from settings import CHECKPOINTS, JUDGED, MORE, OTHERS, PAGE, Steered, cells_of
 
 IMAGES = f"{JUDGED},{MORE}"  # captions 8 to 15 with six noises each
 TARGETS = ("2x", "3x")
@@ -68,7 +68,7 @@ def places() -> list[Place]:
 
 def measure(place: Place) -> list[dict]:
     """A row for each speed; they share the full runs."""
-    cells = [cell_of(place.sized, place.setting, span) for span in place.images.split(",")]
+    cells = cells_of(place.sized, place.setting, place.images)
     return [row_of(place, cells, target) for target in place.targets]
 
 
@@ -233,7 +233,7 @@ def rows_in(path: Path) -> list[dict]:
 
 def main() -> None:
     names = [setting.name for setting in (*SETTINGS, LONG)]
-    parser = bench.parser(__doc__)
+    parser = bench.parser(__doc__, jobs=2)
     parser.add_argument("--model", action="append", choices=LARGER, help="only this one (repeatable)")
     parser.add_argument("--setting", action="append", choices=names, help="only this one (repeatable)")
     parser.add_argument("--size", choices=("usual", "larger"), help="only this one")
@@ -241,7 +241,6 @@ def main() -> None:
     parser.add_argument("--own-only", action="store_true", help="neither the paper's rule nor fewer steps")
     parser.add_argument("--to", help="a file of tools/bench/results to write, in place of hard.json and the page")
     parser.add_argument("--against", type=Path, default=BEFORE, help="rows of another plan to compare with")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the table of docs/settings.md")
     options = parser.parse_args()
     before = rows_in(options.against)

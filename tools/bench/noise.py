@@ -18,7 +18,7 @@ import bench
 import torch
 from bench import table
 from cells import TITLES, Setting, together
-from settings import CHECKPOINTS, PAGE, Steered, cell_of
+from settings import CHECKPOINTS, PAGE, Steered, cells_of
 
 from dicache_core.methods.rings import Rings
 from dicache_core.presets import PRESETS
@@ -51,7 +51,7 @@ class Place:
     @property
     def cells(self) -> list[Steered]:
         """One for each span of images."""
-        return [cell_of(CHECKPOINTS[self.model].model, self.setting, span) for span in self.images.split(",")]
+        return cells_of(CHECKPOINTS[self.model].model, self.setting, self.images)
 
 
 PLACES = (
@@ -194,10 +194,9 @@ def sheet(path: Path) -> None:
 
 
 def options() -> argparse.Namespace:
-    parser = bench.parser(__doc__)
+    parser = bench.parser(__doc__, jobs=2)
     parser.add_argument("--model", action="append", choices=MODELS, help="only this one (repeatable)")
     parser.add_argument("--images", default=IMAGES, help="spans of captions and noises, 12-15,28-31")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
     parser.add_argument("--sampler", action="append", choices=SAMPLERS, help="only this one (repeatable)")
     parser.add_argument("--page", action="store_true", help="only make the table again")
     parser.add_argument("--sheet", type=Path, help="write a sheet of images here")

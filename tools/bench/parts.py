@@ -88,8 +88,7 @@ def lines(rows: Sequence[dict]) -> Iterator[tuple]:
 
 
 def main() -> None:
-    parser = bench.parser(__doc__)
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
+    parser = bench.parser(__doc__, jobs=2)
     parser.add_argument("--page", action="store_true", help="measure nothing, write the table of docs/quality.md")
     options = parser.parse_args()
     if options.page:

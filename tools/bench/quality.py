@@ -376,13 +376,12 @@ def standing(found: dict, name: str) -> float:
 
 def main() -> None:
     order = [FEWER, *HOST_NODES, *(name for name in NAMED if name not in LEFT_OUT)]
-    parser = bench.parser(__doc__)
+    parser = bench.parser(__doc__, jobs=2)
     parser.add_argument("--architecture", action="append", choices=MODELS, help="only this one (repeatable)")
     parser.add_argument("--policy", action="append", choices=order, help="only this one (repeatable)")
     parser.add_argument("--level", action="append", type=int, help="only so many computed steps (repeatable)")
     parser.add_argument("--captions", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
     parser.add_argument("--tables", action="store_true", help="measure nothing, write tables and plots")
     options = parser.parse_args()
     if options.tables:

@@ -216,11 +216,10 @@ def publish(images: list[dict]) -> None:
 
 
 def main() -> None:
-    parser = bench.parser(__doc__)
+    parser = bench.parser(__doc__, jobs=2)
     names = sorted({asked.model.name for asked in QUESTIONS})
     parser.add_argument("--model", action="append", choices=names, help="only this one (repeatable); writes nothing")
     parser.add_argument("--words", action="store_true", help="measure nothing, sum up the committed images")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
     options = parser.parse_args()
     if options.words:
         return publish(bench.results("risk.json")["images_of"])

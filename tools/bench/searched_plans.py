@@ -11,14 +11,13 @@ Writes tools/bench/results/plans.json, which docs/validity.md shows (``make benc
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 
 import bench
 from cells import Setting, pooled
 from hard import size_of
-from settings import CHECKPOINTS, Steered, cell_of
+from settings import CHECKPOINTS, Steered, cells_of
 
 STEPS = 50
 COUNTS = (21, 13)
@@ -44,7 +43,7 @@ class Place:
 
 
 def cells(place: Place, spans: str) -> list[Steered]:
-    return [cell_of(CHECKPOINTS[place.model].model, place.setting, span) for span in spans.split(",")]
+    return cells_of(CHECKPOINTS[place.model].model, place.setting, spans)
 
 
 def own_plan(place: Place) -> Plan:
@@ -99,21 +98,31 @@ def moved(plan: Plan, steps: int, rng: random.Random) -> Plan:
     return tuple(sorted({0, steps - 1, *(step for step in inner if 0 < step < steps - 1)}))
 
 
+def climbed(
+    begin: Iterable[Plan], worth: Callable[[Plan], float], count: int, steps: int, tries: int
+) -> tuple[Plan, dict[Plan, float]]:
+    """Hill climbing from the best of some plans on, of ``count`` computed ``steps``: the best one, and what each of the
+    ``tries`` is worth."""
+    rng = random.Random(0)
+    known = {plan: worth(plan) for plan in dict.fromkeys(begin)}
+    best = max(known, key=known.get)
+    while len(known) < tries:
+        plan = moved(best, steps, rng)
+        if len(plan) == count and plan not in known:
+            known[plan] = worth(plan)
+            best = max(best, plan, key=known.get)
+    return best, known
+
+
 def measure(place: Place) -> dict:
     """A row: the best plan that was found, and what it and the own one give on images that were not searched on."""
-    begin, rng, known = time.monotonic(), random.Random(0), {}
+    begin, plans = time.monotonic(), list(starts(place))
+    own, *_ = plans
 
-    def tried(plan: Plan) -> float:
-        if plan not in known:
-            known[plan] = judged(place, plan, place.searched)
-        return known[plan]
+    def worth(plan: Plan) -> float:
+        return judged(place, plan, place.searched)
 
-    own, *others = starts(place)
-    best = max([own, *others], key=tried)
-    while len(known) < place.tries:
-        candidate = moved(best, place.setting.steps, rng)
-        if len(candidate) == place.count and candidate not in known and tried(candidate) > known[best]:
-            best = candidate
+    best, known = climbed(plans, worth, place.count, place.setting.steps, place.tries)
     row = {"model": place.model, "size": size_of(CHECKPOINTS[place.model].model)}
     row |= {"rebuild": place.rebuild, "count": place.count, "tries": len(known)}
     row |= {"bits": bits(best, place.setting.steps), "own_bits": bits(own, place.setting.steps)}
@@ -129,18 +138,13 @@ def bits(plan: Plan, steps: int) -> str:
     return "".join("0" if step in plan else "1" for step in range(steps))
 
 
-@cache
-def all_places(tries: int) -> Sequence[Place]:
-    models = [name for name in CHECKPOINTS if not name.startswith("flux_")]
-    return [Place(name, rebuild, count, tries) for count in COUNTS for name in models for rebuild in REBUILDS]
-
-
 def main() -> None:
-    parser = bench.parser(__doc__)
+    parser = bench.parser(__doc__, jobs=2)
     parser.add_argument("--tries", type=int, default=60, help="plans run per search")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
     options = parser.parse_args()
-    places = all_places(options.tries)
+    models = [name for name in CHECKPOINTS if not name.startswith("flux_")]
+    kinds = [(name, rebuild, count) for count in COUNTS for name in models for rebuild in REBUILDS]
+    places = [Place(*kind, options.tries) for kind in kinds]
     if options.quick:
         places = [Place("flux", "forecast", 6, 6, QUICK, "0-0", "8-8")]
     rows = bench.measured(measure, places, options.jobs, options.quick)

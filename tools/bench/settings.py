@@ -124,6 +124,11 @@ def cell_of(model: Model, setting: Setting, span: str) -> "Steered":
     return Steered(bench.host(), model, setting, range(int(first or 0), int(last) + bool(first)))
 
 
+def cells_of(model: Model, setting: Setting, images: str) -> list["Steered"]:
+    """One for each span of images."""
+    return [cell_of(model, setting, span) for span in images.split(",")]
+
+
 @dataclass
 class Steered(Cell):
     """A cell, and the ways to sample it with about as many calls as the forecast method computed."""
@@ -202,7 +207,7 @@ def row_of(place: Place) -> dict:
 
 def _row_of(place: Place, images: str) -> dict:
     checkpoint, setting = place.checkpoint, place.setting
-    cells = [cell_of(checkpoint.model, setting, span) for span in images.split(",")]
+    cells = cells_of(checkpoint.model, setting, images)
     total = cells[0].reference[1]
     row = {"model": place.model, "setting": setting.name, "group": setting.group, "target": place.target}
     row |= {"calls": total, "tuned": checkpoint.tuned}
@@ -389,13 +394,12 @@ def described(setting: Setting) -> str:
 
 
 def main() -> None:
-    parser = bench.parser(__doc__)
+    parser = bench.parser(__doc__, jobs=2)
     parser.add_argument("--model", action="append", choices=CHECKPOINTS, help="only this one (repeatable)")
     parser.add_argument("--setting", action="append", help="only this one (repeatable): euler30, 2m_9, ...")
     parser.add_argument("--target", action="append", help="speed, in place of 2x and 3x (repeatable)")
     parser.add_argument("--images", default=JUDGED, help="8-15, or a number: so many from the first; writes nothing")
     parser.add_argument("--own-only", action="store_true", help="neither the paper's rule nor fewer steps")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the tables of docs/settings.md")
     options = parser.parse_args()
     if options.page:

@@ -195,10 +195,9 @@ def line(row: dict) -> tuple:
 
 
 def main() -> None:
-    parser = bench.parser(__doc__)
+    parser = bench.parser(__doc__, jobs=1)
     one = "only this one (repeatable); the file keeps the others' rows"
     parser.add_argument("--architecture", action="append", choices=SIZES, help=one)
-    parser.add_argument("--jobs", type=int, default=1, help="processes at a time, each with one thread")
     options = parser.parse_args()
     effort, models = (QUICK, ["flux"]) if options.quick else (Effort(), options.architecture or list(SIZES))
     asked = [(name, effort) for name in models]

@@ -13,7 +13,6 @@ Writes tools/bench/results/tuned_plans.json and its table of docs/tune.md.  ``--
 """
 
 import math
-import random
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +22,8 @@ from typing import Any
 import bench
 from bench import put, table
 from cells import TITLES, Setting, pooled
-from searched_plans import moved
-from settings import CHECKPOINTS, Steered, cell_of
+from searched_plans import Plan, climbed
+from settings import CHECKPOINTS, Steered, cells_of
 from testbed import conditioning as testbed
 from testbed.captions import CAPTIONS
 
@@ -42,7 +41,6 @@ ROOM = 0.1  # calls that cancelled skips may add to the best of them
 CASES, DIFFERENT, BETTER = 0.9, 1 / 3, 1.0  # the goal: shares of the cases, and decibels
 DEFAULT = "default"  # in the table, where no plan was taken
 
-Plan = tuple[int, ...]
 Rows = Sequence[dict]
 
 
@@ -65,7 +63,7 @@ class Place:
 
     @property
     def cells(self) -> list[Steered]:
-        return [cell_of(CHECKPOINTS[self.model].model, self.setting, span) for span in self.judged.split(",")]
+        return cells_of(CHECKPOINTS[self.model].model, self.setting, self.judged)
 
 
 def measure(place: Place) -> list[dict]:
@@ -157,22 +155,16 @@ def tuned(cell: Steered, captions: int, seed: int) -> tuple[Any, float]:
 
 def hindsight(place: Place) -> dict:
     """A row: the best plan of those that were climbed to on the judged images themselves, from ``place.starts`` on."""
-    judge, rng = Judge(place), random.Random(0)
-    own, known = plan_of(judge.own), {}
-    steps = place.setting.steps
+    judge = Judge(place)
+    own, found = plan_of(judge.own), {}
 
-    def tried(plan: Plan) -> float:
-        if plan not in known:
-            known[plan] = judge.own if plan == own else judge.judged(judge.with_plan(plan))
-        return known[plan]["pooled"] if known[plan]["calls"] <= judge.own["calls"] + ROOM else 0.0
+    def worth(plan: Plan) -> float:
+        found[plan] = judge.own if plan == own else judge.judged(judge.with_plan(plan))
+        return found[plan]["pooled"] if found[plan]["calls"] <= judge.own["calls"] + ROOM else 0.0
 
-    best = max([own, *place.starts], key=tried)
-    while len(known) < place.tries:
-        candidate = moved(best, steps, rng)
-        if len(candidate) == len(own) and candidate not in known and tried(candidate) > tried(best):
-            best = candidate
+    best, known = climbed([own, *place.starts], worth, len(own), place.setting.steps, place.tries)
     row = {"model": place.model, "setting": place.setting.name, "tries": len(known)}
-    return row | {"own": judge.own, "best": known[best]}
+    return row | {"own": judge.own, "best": found[best]}
 
 
 # The page
@@ -265,9 +257,8 @@ def columns(rows: Rows, best: dict | None) -> Iterable[str]:
 
 
 def main() -> None:
-    parser = bench.parser(__doc__)
+    parser = bench.parser(__doc__, jobs=2)
     parser.add_argument("--model", action="append", choices=MODELS, help="only this one (repeatable)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the table of docs/tune.md")
     options = parser.parse_args()
     if options.page:

@@ -21,7 +21,7 @@ from core.test_real_plans import STEPS, distance, own_plan, real_plans  # each p
 from hard import LARGER, rows_in, size_of
 from hard import Place as Sized
 from quality import FEWER, applies, runner
-from settings import JUDGED, cell_of
+from settings import JUDGED, cells_of
 
 PAGE, FILE = bench.DOCS / "validity.md", bench.RESULTS / "validity.json"
 PUBLISHED, SEARCHED = Path(__file__).with_name("published.tsv"), bench.RESULTS / "plans.json"
@@ -77,7 +77,7 @@ PLACES = tuple(Place(model, larger) for model in LARGER for larger in (False, Tr
 
 def measure(place: Place) -> dict:
     model, setting = place.sized.sized, place.sized.setting
-    cells = [cell_of(model, setting, span) for span in place.images.split(",")]
+    cells = cells_of(model, setting, place.images)
     few = [Cell(bench.host(), model, setting, PROBED[: len(cells[0].images)])]
     row = {"model": place.model, "size": place.size, "sampler": setting.sampler, "images": place.images}
     found = {name: at_half(place, name, cells, few) for name in place.policies}
@@ -358,11 +358,10 @@ def computed_in(bits: str) -> tuple[int, ...]:
 
 
 def main() -> None:
-    parser = bench.parser(__doc__)
+    parser = bench.parser(__doc__, jobs=2)
     parser.add_argument("--model", action="append", choices=LARGER, help="only this one (repeatable)")
     parser.add_argument("--size", choices=("usual", "larger"), help="only this one")
     parser.add_argument("--own-only", action="store_true", help="only the forecast method, where all was measured")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, each with one thread")
     parser.add_argument("--page", action="store_true", help="measure nothing, write docs/validity.md")
     options = parser.parse_args()
     if options.page:
