@@ -21,7 +21,6 @@ LARGEST_RATIO = 1e6  # a residual grows a few times from one step to the next
 DIGITS = 4
 NUMBERS_PER_FILE = 6000  # of up to ten characters each
 NEVER = 1e-30  # a threshold that nothing passes, and yet not 0, which would not look at the model at all
-
 MOST_OF_BLOCKS = 4000  # numbers of eight characters at most
 DIGITS_OF_BLOCKS = 3
 TABLES = ("residual", "velocity", "blocks")

@@ -17,11 +17,8 @@ from .names import display_name
 from .reasons import COMPUTED, SKIPPED
 from .run_statistics import PassRecord, RunStatistics, SampleKey
 
-TABLES = (
-    "residual_errors",
-    "velocity_errors",
-    "block_changes",
-)  # of a configuration: long, and they tell people nothing
+# Of a configuration: long, and they tell people nothing.
+TABLES = ("residual_errors", "velocity_errors", "block_changes")
 
 
 def run_json(run: RunStatistics, details: bool = False) -> dict[str, Any]:

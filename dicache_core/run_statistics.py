@@ -17,14 +17,8 @@ from .schedule import ModelCall, Schedule, rectified_flow
 from .timing import Measured, Stopwatch
 from .tuning.context import RunContext, TunedMatch
 
-ONE_OF = (
-    StepCode.MIXED,
-    StepCode.PARTIAL,
-    StepCode.WARM_UP,
-    StepCode.LAST,
-    StepCode.COMPUTED,
-    StepCode.REUSED,
-)  # the first that is there
+# Of the codes of an evaluation's passes the first that is there.
+ONE_OF = (StepCode.MIXED, StepCode.PARTIAL, StepCode.WARM_UP, StepCode.LAST, StepCode.COMPUTED, StepCode.REUSED)
 
 
 class SampleKey(NamedTuple):

@@ -159,11 +159,9 @@ class ModelCall:
 
     def calls_since(self, earlier: ModelCall) -> int:
         """How many calls ago another one was, in steps where either was not expected."""
-        return (
-            self.call_index - earlier.call_index
-            if self.planned and earlier.planned
-            else self.step_index - earlier.step_index
-        )
+        if self.planned and earlier.planned:
+            return self.call_index - earlier.call_index
+        return self.step_index - earlier.step_index
 
     def at(self, call_index: int) -> ModelCall:
         """Another call of the same sequence."""

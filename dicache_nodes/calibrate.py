@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..dicache_core import (
-    display_name,
-)
-from ..model_patchers import (
-    SAMPLERS,
-    SCHEDULERS,
-    Sampling,
-    calibrate,
-    check_calibration_name,
-)
+from ..dicache_core import display_name
+from ..model_patchers import SAMPLERS, SCHEDULERS, Sampling, calibrate, check_calibration_name
 from . import rendering
 from .shared import CATEGORY, checkable
 

@@ -8,12 +8,7 @@ from comfy_api.latest import io
 
 from ..dicache_core import LARGEST_COUNT, LARGEST_THRESHOLD, CacheConfig, check_threshold
 from ..dicache_core.policies import POLICIES, check_companions, chosen_policy
-from ..model_patchers import (
-    calibration_fingerprint,
-    check_calibration_name,
-    load_calibration,
-    saved_curves,
-)
+from ..model_patchers import calibration_fingerprint, check_calibration_name, load_calibration, saved_curves
 from .shared import CATEGORY, NUMBER, PolicyType, all_typed, checkable, typed
 
 COUNTING = [name for name, policy in POLICIES.items() if policy.limited_by == "interval"]

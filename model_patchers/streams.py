@@ -10,7 +10,7 @@ how often that evaluation has called the same before.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -77,7 +77,7 @@ class StreamBook:
         self._expected = expected
         self._controls = controls
         self._evaluations = CallTracker(expected)
-        self._bounds: dict[int, InputDistanceBound] = {}  # per sequence
+        self._bounds: defaultdict[int, InputDistanceBound] = defaultdict(InputDistanceBound)  # per sequence
         self._x: Tensor | None = None  # of the present evaluation
         self._elsewhere: dict[Stream, CallTracker] = {}  # calls at a noise level that is not the evaluation's
         self.evaluations = 0  # so far
@@ -128,9 +128,7 @@ class StreamBook:
             self._inside or (same_sigma(sigma, now.sigma) and self._called.keys().isdisjoint(streams))
         ):
             sequence, call_index = self._evaluations.enter(sigma)
-            max_distance = (
-                None if self._x is None else self._bounds.setdefault(sequence, InputDistanceBound()).next(self._x)
-            )
+            max_distance = None if self._x is None else self._bounds[sequence].next(self._x)
             now = self._now = Evaluation(sigma, sequence, call_index, max_distance)
             self.evaluations += 1
             self._called.clear()

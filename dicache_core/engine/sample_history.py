@@ -40,9 +40,8 @@ class SampleHistory:
         self.last: ModelCall | None = None
         self.layouts: dict[str, Layout] = {}
         self.held_bytes = 0
-        self.input_jump: Tensor | None = (
-            None  # above 0 where the stream has become another image; 0-d, nobody read it yet
-        )
+        # Above 0 where the stream has become another image; 0-d, and nobody read it yet.
+        self.input_jump: Tensor | None = None
         self.image_changed = False  # it was read, and is: such a stream is computed to the run's end
         self.input = InputTracker()
         self._grouped = grouped
@@ -174,11 +173,9 @@ class SampleHistory:
 
         It goes on as it was when it was measured last, ``e' / m'``, in proportion to what the indicator foresees.
         """
-        return (
-            None
-            if self._response is None
-            else self._response * self.indicator.expected_error(step, self._last_computed)
-        )
+        if self._response is None:
+            return None
+        return self._response * self.indicator.expected_error(step, self._last_computed)
 
     def follow(
         self, obs: Observation, decision: Decision, for_indicator: Sequence[float], for_predictor: Sequence[float]
@@ -189,11 +186,10 @@ class SampleHistory:
 
     def commit(self, obs: Observation, decision: Decision, error: float | None, moved: float) -> None:
         """Take the decision down, before the rest of the pass runs; ``error`` and ``moved`` as measured."""
-        if (
-            error is not None
-            and 0 < (expected := moved * self.indicator.expected_error(obs.step, self._last_computed)) < math.inf
-        ):
-            self._response = error / expected
+        if error is not None:
+            expected = moved * self.indicator.expected_error(obs.step, self._last_computed)
+            if 0 < expected < math.inf:
+                self._response = error / expected
         self.input.commit()
         self.indicator.follow(obs)
         self.last = obs.step

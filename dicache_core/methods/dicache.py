@@ -138,9 +138,7 @@ class TrajectoryAlignment(Predictor):
             out.copy_(residuals[-1])
             return
         moved = l1_distance(obs.probe_residual, self.anchors[0].probe_residual)
-        gamma = (
-            torch.div(moved, self._distance_of_anchors()).nan_to_num(1.0, 1.0, 1.0).clamp(1.0, self.config.gamma_max)
-        )
+        gamma = (moved / self._distance_of_anchors()).nan_to_num(1.0, 1.0, 1.0).clamp(1.0, self.config.gamma_max)
         out.copy_(residuals[0] + gamma * (residuals[1].float() - residuals[0]))
 
     @property

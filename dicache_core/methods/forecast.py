@@ -194,9 +194,8 @@ class CorrectedLine(AuditedPredictor):
 
     @property
     def held(self) -> Sequence[Tensor]:
-        kept = [
-            tensor for tensor in (self.applied_sum, self.correction) if tensor is not None
-        ]  # one of them at the most
+        sums = (self.applied_sum, self.correction)  # one of them at the most is there
+        kept = [tensor for tensor in sums if tensor is not None]
         return [*kept, *(anchor.value for anchor in self.anchors)]
 
     def _input_gain_at(self, step: ModelCall) -> float:

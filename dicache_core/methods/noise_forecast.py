@@ -273,9 +273,8 @@ class NoiseForecast(AuditedPredictor):
         moved, rings = value.float() - self.anchors[-1].value.float(), self._rings
         innovation, line = self._innovation(obs), self._line(obs.step)
         told = self._told(obs) if self.error_estimator.latent_weight else None
-        i, d, p = (
-            rings.transform(values) for values in (innovation, moved, torch.zeros_like(moved) if line is None else line)
-        )
+        along = torch.zeros_like(moved) if line is None else line
+        i, d, p = (rings.transform(values) for values in (innovation, moved, along))
         ii, id_, dd, pp, pd, pi = rings.sums(torch.stack([i * i, i * d, d * d, p * p, p * d, p * i]))
         factors, gains = self._ways(obs.step)
         factors = factors[:, None]

@@ -37,7 +37,6 @@ class TrajectoryError(MeasuredIndicator):
                 f"trajectory_error needs a predictor that works on the probe, and {config.predictor} does not: "
                 "choose another predictor, or another indicator such as easycache"
             )
-
         if self.shadow.residuals + self.shadow.probes > self.probes:
             raise ValueError(
                 f"trajectory_error keeps {self.probes} probe tensors, {config.predictor} needs more: choose the "

@@ -105,10 +105,8 @@ def turns_of(sampler: Sampler, method: str, rounds: int) -> tuple[list[Turn], An
         sampler.run(model, steps)
     found = [turn.reasons for turn in turns.turns[WARMUP:-1]]
     skipped = frozenset({"error", "reused"}) if load.apart else frozenset({"reused"})
-    computed = {
-        frozenset({"error"}),
-        frozenset({"no audit yet"}),
-    }  # a third one does not audit enough under added noise
+    # A third one does not audit enough under added noise.
+    computed = {frozenset({"error"}), frozenset({"no audit yet"})}
     if not computed.issuperset(found[::2]) or found[1::2] != [skipped] * rounds:
         raise RuntimeError(f"{method} under {load.name} did not skip every other call: {found}")
     return turns.turns[WARMUP:-1], runs[-1]
