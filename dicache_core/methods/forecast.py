@@ -18,7 +18,7 @@ from ..policy import Group, NamedPolicy, Policy
 from ..schedule import LEAST_SIGNAL, ModelCall
 from .base import AuditedPredictor, PacedIndicator
 from .indicators import indicator
-from .output_line import OutputAnchor, best_factor
+from .output_line import OutputAnchor, best_factor, horizon_of
 from .planned import FixedInterval
 from .predictors import predictor
 
@@ -140,7 +140,7 @@ class CorrectedLine(AuditedPredictor):
 
     def plan(self, obs: Observation, sums: Sequence[float]) -> float:
         self._set_call(obs.step)
-        return 1.0 + self._horizon(obs.step.log_snr)
+        return 1.0 + horizon_of(self.anchors, obs.step.log_snr)
 
     def forecast(self, out: Tensor) -> None:
         position, weight = self.now.log_snr, self.now.weight
@@ -209,12 +209,6 @@ class CorrectedLine(AuditedPredictor):
         self.now = step
         self.weights_known &= step.weight is not None
 
-    def _horizon(self, position: float) -> float:
-        if len(self.anchors) < 2:
-            return 0.0
-        older, newer = self.anchors
-        return (position - newer.position) / (newer.position - older.position)
-
     def _last_difference(self) -> Tensor | None:
         """``v_b - v_a``, ``(C, ...)`` float32; ``None`` with fewer than two anchors."""
         if len(self.anchors) < 2:
@@ -227,7 +221,8 @@ class CorrectedLine(AuditedPredictor):
         if len(self.anchors) < 2:
             out.copy_(newest)
         else:
-            torch.add(newest, (self._slope_factor() * self._horizon(position)) * self._last_difference(), out=out)
+            factor = self._slope_factor() * horizon_of(self.anchors, position)
+            torch.add(newest, factor * self._last_difference(), out=out)
 
     def _slope_factor(self) -> Tensor | float:
         """The factor on the line: what would have been best at the last computed call.
@@ -247,21 +242,18 @@ class CorrectedLine(AuditedPredictor):
         if not self.anchors:
             return None
         true = value.float() - self.anchors[-1].value.float()
-        moved, horizon = true.square().sum(), self._horizon(position)
+        moved, horizon = true.square().sum(), horizon_of(self.anchors, position)
         if horizon <= 0:
-            obs.displaced = self._displaced(true, obs.step)
+            if self.error_estimator.image_weight:
+                obs.displaced = self.error_estimator.displaced_by(true, obs.step)
             return moved
         forecast = horizon * change
         length, along = forecast.square().sum(), (forecast * true).sum()
         used = self.FIRST_SHRINKAGE if self.shrinkage is None else self.shrinkage
         self.shrinkage = best_factor(along, length)
         if self.error_estimator.image_weight:
-            obs.displaced = self._displaced(true - used * forecast, obs.step)
+            obs.displaced = self.error_estimator.displaced_by(true - used * forecast, obs.step)
         return (moved - 2 * used * along + used * used * length).clamp(min=0.0)
-
-    def _displaced(self, error: Tensor, step: ModelCall) -> Tensor | None:
-        """``(C, ...)`` float32; ``None`` where nothing was skipped before ``step``."""
-        return self.error_estimator.displaced_by(error, step) if self.error_estimator.image_weight else None
 
     def _corrected_sum(self, value: Tensor, position: float, change: Tensor | None) -> Tensor:
         """``sum W v*`` over the skipped calls, ``(C, ...)`` float32, by the weighted moments of their positions."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ..policy import Group, NamedPolicy, Policy, Source
-from .extrapolation import Extrapolation, Times, Weights
+from .extrapolation import Extrapolation
 from .hicache import hermite2
 from .planned import FixedInterval
 from .predictors import predictor
 
 CONTRACTION = 0.71
 CUTOFF = 0.1  # of the highest frequency
-
-
-def hermite2_wide(now: float, times: Times) -> Weights:
-    """``hermite2`` with FreqCa's own contraction."""
-    return hermite2(now, times, CONTRACTION)
 
 
 def low_frequencies(x: Tensor) -> Tensor:
@@ -30,14 +27,14 @@ def low_frequencies(x: Tensor) -> Tensor:
 
 @predictor("freqca")
 class FreqCa(Extrapolation):
-    """``R = low(R_b) + high(F)`` with ``F`` HiCache's forecast of second order.
+    """``R = low(R_b) + high(F)`` with ``F`` HiCache's forecast of second order, with a contraction of its own.
 
     Bands are split along the row of tokens, as the authors do for Qwen-Image; for Flux they use a cosine transform on
     the grid, which a residual ``(T, D)`` does not tell.  What they call cumulative residual feature is the residual.
     """
 
     residuals = 3
-    solver = staticmethod(hermite2_wide)
+    solver = staticmethod(partial(hermite2, contraction=CONTRACTION))
 
     def forecast(self, out: Tensor) -> None:
         super().forecast(out)

@@ -33,7 +33,6 @@ class HyCa(Extrapolation):
 
     residuals = 3
     probes = 3
-    solver = staticmethod(hold)  # not used: each channel has its own
 
     def __init__(self, config: CacheConfig) -> None:
         super().__init__(config)

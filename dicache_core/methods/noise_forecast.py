@@ -21,7 +21,7 @@ from .base import AuditedPredictor
 from .error_estimate import ErrorEstimator, latent_weight_of
 from .forecast import CorrectedLine, ForecastRule
 from .indicators import indicator
-from .output_line import OutputAnchor, best_factor
+from .output_line import OutputAnchor, best_factor, horizon_of
 from .predictors import predictor
 from .rings import RINGS, Rings
 
@@ -238,8 +238,7 @@ class NoiseForecast(AuditedPredictor):
         if len(self.anchors) < 2:
             return None
         older, newer = self.anchors
-        horizon = self._ahead(step) / (newer.position - older.position)
-        return horizon * (newer.value.float() - older.value.float())
+        return horizon_of(self.anchors, step.log_snr) * (newer.value.float() - older.value.float())
 
     def _ways(self, step: ModelCall) -> tuple[Tensor, Tensor]:
         """Of each way its factor on the line, ``(ways,)``, and its gains on the innovation, ``(ways, RINGS)``."""

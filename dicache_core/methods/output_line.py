@@ -27,6 +27,14 @@ class OutputAnchor:
     position: float
 
 
+def horizon_of(anchors: Sequence[OutputAnchor], position: float) -> float:
+    """``g = (l - l_b) / (l_b - l_a)``: how far ahead of the last two calls ``l`` is; 0 with fewer than two."""
+    if len(anchors) < 2:
+        return 0.0
+    older, newer = anchors
+    return (position - newer.position) / (newer.position - older.position)
+
+
 def hindsight(forecast: Tensor, true: Tensor) -> Tensor:
     """``clip(<p, d> / <p, p>, 0, 1)``, 0-d: the best factor on a change ``p`` that was forecast where ``d`` came.
 
@@ -64,11 +72,12 @@ class OutputLine(Predictor):
         return len(self.anchors) > 0
 
     def plan(self, obs: Observation, sums: Sequence[float]) -> float:
-        self.horizon = self._horizon(obs)
+        self.horizon = horizon_of(self.anchors, obs.step.sigma)
         return 1.0 + self.horizon
 
     def record(self, obs: Observation, value: Tensor) -> None:
-        if len(self.anchors) == 2 and (horizon := self._horizon(obs)) != 0:
+        horizon = horizon_of(self.anchors, obs.step.sigma)
+        if horizon != 0:
             older, newer = (anchor.value.float() for anchor in self.anchors)
             forecast, true = horizon * (newer - older), value.float() - newer
             self.shrinkage = hindsight(forecast, true)
@@ -87,12 +96,6 @@ class OutputLine(Predictor):
     @property
     def held(self) -> Sequence[Tensor]:
         return [anchor.value for anchor in self.anchors]
-
-    def _horizon(self, obs: Observation) -> float:
-        if len(self.anchors) < 2:
-            return 0.0
-        older, newer = self.anchors
-        return (obs.step.sigma - newer.position) / (newer.position - older.position)
 
 
 POLICIES = (
