@@ -56,8 +56,8 @@ class QualityBound:
 # In words: hard to tell apart when laid over each other; side by side; the same image with other details.
 QUALITIES: dict[str, QualityBound] = {
     "looks the same": QualityBound(psnr=35.0, ssim=0.97),
-    "very close": QualityBound(psnr=30.0, ssim=0.93),
-    "close": QualityBound(psnr=25.0, ssim=0.85),
+    "nearly the same": QualityBound(psnr=30.0, ssim=0.93),
+    "similar": QualityBound(psnr=25.0, ssim=0.85),
 }
 
 

@@ -79,8 +79,8 @@ class DiCacheTune(io.ComfyNode):
                     default=next(iter(QUALITIES)),
                     tooltip=(
                         "How close images must stay to the uncached ones. looks the same: PSNR 35 dB and SSIM "
-                        "0.97. very close: 30 dB and 0.93. close: 25 dB and 0.85. Tune finds the fastest setting "
-                        "that keeps it. reach the speed: Tune finds the closest setting that is fast enough."
+                        "0.97. nearly the same: 30 dB and 0.93. similar: 25 dB and 0.85. Tune finds the fastest "
+                        "setting that keeps it. reach the speed: Tune finds the closest setting that is fast enough."
                     ),
                 ),
                 io.Float.Input(

@@ -21,7 +21,7 @@ from dicache_core.tuning.store import TunedModel
 
 FOLDER = Path(__file__).parents[2] / "plans"
 PLAIN = RunContext(SamplerFamily.DETERMINISTIC, 30)
-CHOICE = Choice(PLAIN, "close", "forecast", "10x", 9.0, 31.0, 0.95, CallPlan((0.0, 0.25, 1.0), 30))
+CHOICE = Choice(PLAIN, "similar", "forecast", "10x", 9.0, 31.0, 0.95, CallPlan((0.0, 0.25, 1.0), 30))
 SOUND = SharedPlan("flux", "DiCache Tune", CHOICE)
 
 
@@ -32,7 +32,7 @@ def test_there_and_back():
 
 def test_it_is_for_models_of_its_architecture_whatever_their_weights():
     imported = SOUND.for_model("flux")
-    assert imported == replace(CHOICE, goal="close, imported")
+    assert imported == replace(CHOICE, goal="similar, imported")
     known = TunedModel("flux", "another one's fingerprint").with_choice(imported)
     assert known.find(PLAIN).plan == CHOICE.plan
     assert replace(SOUND, choice=replace(CHOICE, goal="w" * 100)).for_model("flux").goal == "w" * 90 + ", imported"

@@ -18,7 +18,7 @@ PLAIN, NOISY = SamplerFamily.DETERMINISTIC, SamplerFamily.STOCHASTIC
 
 
 def choice(steps: int = 30, sampler: SamplerFamily = PLAIN, patched: bool = False, **changes) -> Choice:
-    numbers = dict(goal="close", policy="forecast", target="2x", speed=1.9, psnr=31.0, ssim=0.95) | changes
+    numbers = dict(goal="similar", policy="forecast", target="2x", speed=1.9, psnr=31.0, ssim=0.95) | changes
     return Choice(RunContext(sampler, steps, patched), **numbers)
 
 
@@ -33,14 +33,14 @@ def remembered(*choices: Choice) -> TunedModel:
 def test_a_choice_serves_up_to_a_third_more_steps_and_as_many_fewer(steps, served):
     found, recall = remembered(choice(30)).match(RunContext(PLAIN, steps))
     assert (found is not None) == served
-    assert recall == (TunedMatch("fits", "close", steps) if served else TunedMatch("steps", "", steps))
+    assert recall == (TunedMatch("fits", "similar", steps) if served else TunedMatch("steps", "", steps))
     assert RunContext(PLAIN, 30).range == (23, 40)
 
 
 def test_the_nearest_number_of_steps_and_of_those_the_latest():
-    known = remembered(choice(30), choice(24, goal="very close"), choice(30, patched=True))
+    known = remembered(choice(30), choice(24, goal="nearly the same"), choice(30, patched=True))
     assert known.find(RunContext(PLAIN, 28)) == choice(30, patched=True)
-    assert known.find(RunContext(PLAIN, 25)) == choice(24, goal="very close")
+    assert known.find(RunContext(PLAIN, 25)) == choice(24, goal="nearly the same")
 
 
 def test_another_kind_of_sampler_has_another_choice():
@@ -292,5 +292,5 @@ def test_compare_asks_for_what_was_tuned_only_where_it_is_named():
 def test_settings_are_chosen_when_the_run_is_known():
     one, fallback = CacheConfig(target="3x"), CacheConfig(target="2x")
     settings = TunedSettings(remembered(choice()), fallback, {choice(): one})
-    assert settings.for_run(RunContext(PLAIN, 30)) == (one, TunedMatch("fits", "close", 30))
+    assert settings.for_run(RunContext(PLAIN, 30)) == (one, TunedMatch("fits", "similar", 30))
     assert settings.for_run(RunContext(PLAIN, 12)) == (fallback, TunedMatch("steps", "", 12))

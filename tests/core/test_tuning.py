@@ -21,7 +21,7 @@ from dicache_core.tuning.search import (
     surely_closer,
 )
 
-CLOSE = QUALITIES["close"]
+CLOSE = QUALITIES["similar"]
 FULL = Trial(EVERYTHING, (Similarity(100.0, 1.0),) * 2, 1.0, 60, 60, 6.0, runs=2, runs_in_all=2)
 
 
@@ -320,4 +320,4 @@ def test_it_is_given_up_as_soon_as_no_picture_to_come_could_save_it():
 def test_words_are_in_order():
     bounds = [(quality.psnr, quality.ssim) for quality in QUALITIES.values()]
     assert bounds == sorted(bounds, reverse=True)
-    assert list(QUALITIES) == ["looks the same", "very close", "close"]
+    assert list(QUALITIES) == ["looks the same", "nearly the same", "similar"]

@@ -32,7 +32,7 @@ def act(comfy):
 
     def run(action, model, plan_name="mine"):
         clone = cls.PREPARE_CLASS_CLONE(None)
-        return clone.execute(model=model, latent_image={}, want="close", action=action, plan_name=plan_name).result[3]
+        return clone.execute(model=model, latent_image={}, want="similar", action=action, plan_name=plan_name).result[3]
 
     return run
 
@@ -54,7 +54,7 @@ def planned(pack, tuned_run, load_model):
     schedule = tuned_run(model).schedule
     plan = core.call_plan.CallPlan.of(PLANNED, schedule, schedule.sequences[0])
     context = core.RunContext(core.tuning.context.SamplerFamily.DETERMINISTIC, STEPS)
-    choice = core.Choice(context, "close", "forecast", "3x", 2.9, 31.0, 0.95, plan)
+    choice = core.Choice(context, "similar", "forecast", "3x", 2.9, 31.0, 0.95, plan)
     pack.model_patchers.tuned_files.remember(model, choice)
     return model
 
@@ -76,7 +76,7 @@ def test_exported_for_one_model_and_imported_for_another(folder, act, planned, a
     assert "Imported: Flux, 8 of 24 steps computed (3x)" in act("import a plan", another_flux)
     run = tuned_run(another_flux)
     assert run.tuned_match.found == "fits"
-    assert run.tuned_match.goal == "close, imported"
+    assert run.tuned_match.goal == "similar, imported"
     veto = pack.dicache_core.Reason.VETO
     vetoed = {passed.step.call_index for passed in run.passes if passed.decisions[0].reason is veto}
     assert {p.step.call_index for p in run.passes if not p.decisions[0].reuse} == set(PLANNED) | vetoed

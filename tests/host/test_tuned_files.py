@@ -25,7 +25,7 @@ def remember(pack, patchers):
 
     def keep(model, *, steps=9, sampler="deterministic", patched=False, target="3x", node_id=None, plan=None, **part):
         context = core.RunContext(core.tuning.context.SamplerFamily(sampler), steps, patched, **part)
-        choice = core.Choice(context, "close", "forecast", target, 2.9, 31.0, 0.95, plan)
+        choice = core.Choice(context, "similar", "forecast", target, 2.9, 31.0, 0.95, plan)
         return patchers.tuned_files.remember(model, choice, node_id)
 
     return keep

@@ -39,7 +39,7 @@ def node(comfy, pack, load_model, empty):
             "positive": prompt(0),
             "negative": testbed.conditioning("flux", ""),
             "latent_image": {"samples": testbed.empty_latent("flux", 1, SIZE)},
-            **dict(seed=3, steps=30, cfg=1.0, sampler_name="euler", scheduler="simple", denoise=1.0, want="close"),
+            **dict(seed=3, steps=30, cfg=1.0, sampler_name="euler", scheduler="simple", denoise=1.0, want="similar"),
             **inputs,
         }
         return cls.PREPARE_CLASS_CLONE(None).execute(**given)
@@ -229,7 +229,7 @@ def test_a_model_that_fails_without_dicache_is_said(node, load_model):
 def test_a_speed_of_one_is_refused(comfy):
     cls = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheTuning"]
     assert "write a higher one" in cls.validate_inputs(speed=1.0, want="reach the speed")
-    assert cls.validate_inputs(speed=1.0, want="close") is True
+    assert cls.validate_inputs(speed=1.0, want="similar") is True
 
 
 def test_listing_and_forgetting_sample_nothing(node, passes_of_the_model, pack):
@@ -304,7 +304,7 @@ def test_two_experts_remember_both(node, load_model, pack):
 
 def tune_graph(**inputs):
     graph = demo_graph(CAPTIONS[0])
-    given = {"want": "close", "speed": 2.0, **inputs}
+    given = {"want": "similar", "speed": 2.0, **inputs}
     sampler = graph[SAMPLER]["inputs"] | {"model": [LOADER, 0], **given}
     nodes = {key: graph[key] for key in (LOADER, CAPTION, NEGATIVE, LATENT)}
     return {**nodes, TUNE: {"class_type": "DiCacheTuning", "inputs": sampler}}

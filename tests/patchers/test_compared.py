@@ -40,7 +40,7 @@ def test_latents_of_every_kind_are_compared_and_tuned(node, pack, config):
     _, zero, one = json.loads(report)
     assert zero["identical"]
     assert one["failed"] is None
-    assert json.loads(node("DiCacheTuning", config, want="close").result[3])["trials"]
+    assert json.loads(node("DiCacheTuning", config, want="similar").result[3])["trials"]
     pack.model_patchers.forget_all()
 
 
@@ -59,7 +59,7 @@ def test_a_vae_that_makes_no_pictures_is_refused_before_anything_is_sampled(node
     host.toy.model.register_forward_pre_hook(lambda *_: called.append(1))
     vae = SimpleNamespace(decode=lambda _samples: torch.zeros(decoded))
     with pytest.raises(ValueError, match=r"cannot decode .* disconnect the VAE"):
-        node(name, config, host, vae=vae, **({"settings": "1"} if name == "DiCacheCompare" else {"want": "close"}))
+        node(name, config, host, vae=vae, **({"settings": "1"} if name == "DiCacheCompare" else {"want": "similar"}))
     assert not called
 
 

@@ -451,11 +451,11 @@ def test_every_language_has_every_text_with_the_same_values(language):
 def test_what_became_of_the_preset_tuned_comes_first(strip, language):
     strip.open(language)
     for found in TUNED_MATCH_TEXTS:
-        strip.show(**event("wcrl", tuned={"found": found, "goal": "close", "steps": 12}))
+        strip.show(**event("wcrl", tuned={"found": found, "goal": "similar", "steps": 12}))
         said = strip.page.locator(".settings").inner_text()
         words = texts(language)["tuned"][found]
         words = words["other"] if isinstance(words, dict) else words
-        goal = texts(language)["goals"].get("close", "close")
+        goal = texts(language)["goals"].get("similar", "similar")
         assert said.startswith(words.format(goal=goal, steps=12)), found
     strip.show(**event("wcrl", tuned=None))
     assert strip.page.locator(".settings").inner_text().startswith(("paper", "论文", "論文"))
@@ -479,7 +479,7 @@ def test_every_reason_of_the_core_has_words(language):
 
 
 TUNED = {  # what the page reads of DiCache Tune's report
-    "goal": "close", "granted": True, "chosen": "2x", "full_runs": 5.5, "not_saved": None,
+    "goal": "similar", "granted": True, "chosen": "2x", "full_runs": 5.5, "not_saved": None,
 }  # fmt: skip
 PLAN = {"shares": [0.0, 1.0], "calls": 30}
 

@@ -19,7 +19,7 @@ ADD_TUNE = """(steps) => {
     const sampler = ofType("KSampler");
     set(sampler, "steps", steps);
     set(tune, "steps", steps);
-    set(tune, "want", "close");
+    set(tune, "want", "similar");
     for (const name of ["positive", "negative", "latent_image"]) {
         const link = app.graph.links.get(sampler.inputs[sampler.findInputSlot(name)].link);
         app.graph.getNodeById(link.origin_id).connect(link.origin_slot, tune, tune.findInputSlot(name));
@@ -89,10 +89,10 @@ def test_tuned_once_and_then_by_the_preset(graph):
     assert graph.page.evaluate("errors") == []
     graph.wait_for_label(f"of {STEPS} steps skipped")
     settings = graph.strip.first.locator(".settings")
-    expect(settings).to_have_text(re.compile(r"^(estimate: [a-z ]+ · )?tuned: close · "))
+    expect(settings).to_have_text(re.compile(r"^(estimate: [a-z ]+ · )?tuned: similar · "))
     if report["chosen"].endswith("x"):
         expect(settings).to_contain_text(f"{report['chosen'][:-1]}×")
-    graph.page.locator(".dicache-report:visible").get_by_text("tuned for 'close'").wait_for()
+    graph.page.locator(".dicache-report:visible").get_by_text("tuned for 'similar'").wait_for()
     graph.select("DiCacheApply")
     graph.screenshot("preset_tuned")
 
@@ -194,7 +194,7 @@ def test_a_plan_is_exported_on_one_machine_and_imported_on_another(graph, site):
     graph.set_widget("DiCacheApply", {"preset": "tuned"})
     graph.run()
     assert graph.page.evaluate("errors") == []
-    expect(graph.strip.first.locator(".settings")).to_contain_text("tuned: close, imported")
+    expect(graph.strip.first.locator(".settings")).to_contain_text("tuned: similar, imported")
 
 
 def test_what_is_remembered_is_said_on_the_node(graph):

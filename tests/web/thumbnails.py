@@ -102,7 +102,7 @@ def _measuring(graph: Graph, node_type: str) -> Graph:
     """Compare or Tune in the sampler's place."""
     model = [LOADER, 0]
     own = {"settings": "published, balanced"} if node_type == "DiCacheCompare" else {
-        "want": "close", "speed": 2.0, "action": "tune"
+        "want": "similar", "speed": 2.0, "action": "tune"
     }  # fmt: skip
     inputs = {**graph[SAMPLER]["inputs"], "model": model, "vae": [VAE, 0], **own}
     checkpoint = graph[DECODE]["inputs"]["unet_name"]
