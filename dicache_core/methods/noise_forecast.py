@@ -124,7 +124,7 @@ class NoiseErrorEstimator(ErrorEstimator):
         if sq_error >= output:  # nothing at all would have been no worse a forecast
             return math.inf
         added = sq_error * sum(skip**2 for skip in skips)
-        return AMPLIFIED * ((spent + added) / denoised) ** (SATURATION / 2) if denoised > 0 else math.inf
+        return math.inf if denoised <= 0 else AMPLIFIED * ((spent + added) / denoised) ** (SATURATION / 2)
 
 
 @predictor("noise_forecast")
@@ -203,11 +203,11 @@ class NoiseForecast(AuditedPredictor):
         if not self.anchors:
             return 0.0
         weight = self.error_estimator.latent_weight + latent_weight_of(step)
-        skips = [self._skip(step, self.anchors[-1].position, weight)]
+        skips = [self._skip(step, self.computed, weight)]
         for index in range(step.call_index + 2, len(step.sequence.sigmas) - 1, 2):
             call = step.at(index)
             if self.config.block_reason(call) is None:
-                skips.append(self._skip(call, step.at(index - 1).log_snr, latent_weight_of(call)))
+                skips.append(self._skip(call, step.at(index - 1), latent_weight_of(call)))
         return self.error_estimator.latent_error_of(skips)
 
     @property
@@ -215,14 +215,19 @@ class NoiseForecast(AuditedPredictor):
         beside = [] if self.latent is None else [self.latent]
         return [*(self._rings.held if self._rings else []), *beside, *(anchor.value for anchor in self.anchors)]
 
-    def _skip(self, step: ModelCall, since: float, weight: float) -> float:
-        """How far off ``step`` will be if nothing was computed ``since`` (log-SNR), see ``latent_error_of``; it comes
-        out at the next call."""
+    def _skip(self, step: ModelCall, since: ModelCall, weight: float) -> float:
+        """How far off ``step`` will be if ``since`` was computed last, see ``latent_error_of``; it comes out at the next
+        call.
+
+        Up to ``step`` the image moves at the paces of both: where a schedule leaps from much noise to next to none, that
+        at its end alone would say that nothing happens on the way.
+        """
         if self.error_estimator.horizon <= 0:
             return math.inf * weight
-        reach = step.schedule.log_snr(step.next_call_sigma) - since
-        pace = expected_pace(step) / expected_pace(self.computed)
-        return pace * reach / self.error_estimator.horizon * weight
+        pace, reach = expected_pace(step), step.schedule.log_snr(step.next_call_sigma) - since.log_snr
+        on_the_way = (expected_pace(since) + pace) / 2 * (step.log_snr - since.log_snr)
+        audited = expected_pace(self.computed) * self.error_estimator.horizon
+        return max(pace * reach, on_the_way) / audited * weight
 
     def _ahead(self, step: ModelCall) -> float:
         return step.log_snr - self.anchors[-1].position

@@ -266,6 +266,23 @@ def test_the_estimate_by_hand():
     assert estimator.latent_error_of([0.3, 0.2]) == pytest.approx(expected)
 
 
+def test_what_moves_before_a_leap_to_next_to_no_noise_is_estimated_too():
+    """As dpmpp_2s_ancestral ends with the scheduler normal: pairs of calls, and from noise to none at once."""
+    sigmas = (1.0, 0.6, 0.59, 0.25, 0.24, 0.0011, 0.001, 0.0)
+    sequence = CallSequence(sigmas[:-1], (0.0,) * 6 + (1.0,), tuple(0.4**i for i in range(7)), (0.9,) * 6 + (1.0,))
+    plan = Schedule(sigmas, sequences=(sequence,), predicts_denoised=True)
+    predictor, x, value = NoiseForecast(CacheConfig()), drawn(1), drawn(2)
+    for call in range(5):
+        predictor.record(Observation(plan.step_at(sigmas[call]), x, denoised=value), value + 0.01 * drawn(3 + call))
+    predictor.error_estimator.load_sums([float(tensor) for tensor in predictor.error_estimator.measure()])
+    last, leap = plan.step_at(0.24), plan.step_at(0.0011)
+    way = (leap.log_snr - last.log_snr) / (last.log_snr - plan.step_at(0.25).log_snr)
+    off_by = 0.014 * 0.5 * way  # at half the pace of the audit, which was off by 0.01 sqrt(2)
+    expected = noise_forecast.AMPLIFIED * (0.9 * off_by) ** noise_forecast.SATURATION
+    assert predictor.latent_error(leap) == pytest.approx(expected, rel=0.2)
+    assert predictor.latent_error(leap) > CacheConfig(target="1.5x", adaptive=True).allowed_latent_error(30)
+
+
 # Which runs it is for
 
 

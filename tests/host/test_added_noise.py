@@ -60,3 +60,12 @@ def test_eps_and_v_of_one_network_are_skipped_alike(unet, sampler, scheduler):
     assert of_eps.cells == of_v.cells
     assert 0 < of_eps.reused <= STEPS // 2
     assert_close(v, eps, 5e-3)
+
+
+def test_no_call_is_skipped_over_a_leap_from_much_noise_to_next_to_none(comfy):
+    """The scheduler normal ends a flow model's run from 24% noise to 0.1% at once, where no model mends what is off."""
+    passes = Passes(comfy, "flux")
+    sampling = dict(sampler="dpmpp_2s_ancestral", scheduler="normal", steps=12)
+    plain = passes.sample(passes.model(), **sampling)
+    model = passes.comfy.pack.model_patchers.attach(passes.model(), passes.core.resolve("flux", "fidelity"))
+    assert_close(passes.sample(model, **sampling), plain, 0.05)
