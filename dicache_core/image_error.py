@@ -49,10 +49,13 @@ class ImageErrorEstimator:
     def __init__(self) -> None:
         self._audits: list[_Audit] = []
         self._numel: Tensor | None = None  # 0-d, elements of a sample
+        self._guided: tuple[int, float] | None = None  # the same, and the largest first guess, of the newest call
         self._lost = False
 
     def add(self, denoised: Tensor, parts: Sequence[GuidedPart]) -> None:
         """See the guided output ``(N, C, ...)`` of a call and the streams that it was made of."""
+        several = len(parts) > len(denoised)
+        self._guided = denoised[0].numel(), max(abs(part.weight) for part in parts) if several else 1.0
         if self._lost:
             return
         try:
@@ -60,6 +63,17 @@ class ImageErrorEstimator:
                 self._audit(row, guided, [part for part in parts if part.row == row])
         except OUT_OF_MEMORY:  # nothing is known of this run any more; sampling needs none of it
             self.lose()
+
+    def add_unaudited(self, row: int, squares: Tensor, values: int) -> None:
+        """A stream of ``values`` numbers is gone, and with it the audit of its newest skips: ``squares``, 0-d, is a guess.
+
+        What guidance makes of it is not known, so that it counts by the largest scale.
+        """
+        if self._lost or self._guided is None:
+            return
+        numel, weight = self._guided
+        self._audits.append(_Audit(row, (weight,), (squares * (numel / values))[None], known=False))
+        self._numel = torch.full((), float(numel), device=squares.device)
 
     def lose(self) -> None:
         """Say nothing of this run."""

@@ -62,7 +62,7 @@ class NoSkip(Key):
     NO_BLOCK_SEEN = "no block seen"
     BLOCKS = "blocks"  # they run in another way than the cache can follow
     SECOND_MODEL = "second model"  # all calls went to one that the rules cannot look at
-    NOT_A_NUMBER = "not a number"  # what the rules measured
+    NOT_A_NUMBER = "not a number"  # what the rules measured, or the model put out
     NEW_NOISE = "new noise"  # the sampler has added some every time
     UNKNOWN_SAMPLER = "unknown sampler"  # vetoed, under one that could not be asked what it does
     VETO = "forecasts off"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
@@ -56,6 +57,7 @@ class Histories:
         """Put ``history`` in place of the one under ``key``."""
         with self._lock:
             self._group(key).leave(self._by_key.get(key))
+            self._let_go(key)
             self._by_key[key] = history
         return history
 
@@ -87,7 +89,8 @@ class Histories:
         with self._lock:
             asked, latent_error = self._latent_errors.get(key.row, (None, 0.0))
             if asked != call:
-                latent_error = max(predictor.latent_error(step) for predictor in predictors)
+                found = [predictor.latent_error(step) for predictor in predictors]
+                latent_error = math.nan if any(map(math.isnan, found)) else max(found)  # max() passes over NaN
                 self._latent_errors[key.row] = call, latent_error
         return latent_error
 
@@ -109,6 +112,11 @@ class Histories:
             self._groups.clear()
         if self.image_error_estimator is not None:
             self.image_error_estimator.lose()
+
+    def finalize(self) -> None:
+        """The run is over: what no computed call will audit any more."""
+        for key in self._by_key:
+            self._let_go(key)
 
     def held_bytes(self) -> int:
         """Bytes of all tensors kept between calls."""
@@ -137,9 +145,19 @@ class Histories:
     def _history(self, key: SampleKey, step: ModelCall) -> SampleHistory:
         history = self._by_key.get(key)
         if history is None or not history.continues(step):
+            self._let_go(key)
             history = SampleHistory(self._run.config, self._run.storage, grouped=self._decision_key(key) != key)
             self._by_key[key] = history
         return history
+
+    def _let_go(self, key: SampleKey) -> None:
+        """The history under ``key``, if there is one, ends here: skips that nothing audits are told by a guess."""
+        predictor = self._by_key[key].predictor if key in self._by_key else None
+        if self.image_error_estimator is None or not isinstance(predictor, AuditedPredictor):
+            return
+        squares = predictor.error_estimator.unaudited()
+        if squares is not None:
+            self.image_error_estimator.add_unaudited(key.row, squares, predictor.held[-1].numel())
 
     def _is_left_behind(self, last: ModelCall, step: ModelCall) -> bool:
         """Whether a stream that was seen at ``last`` is gone; a sampler's first sequence may be steps ahead of its
@@ -152,6 +170,7 @@ class Histories:
         """Memory must not grow with streams that never come back, such as moving context windows."""
         gone = [k for k, s in self._by_key.items() if s.last is not None and self._is_left_behind(s.last, step)]
         for key in gone:
+            self._let_go(key)
             del self._by_key[key]
         if gone:
             left = {self._decision_key(key) for key in self._by_key}

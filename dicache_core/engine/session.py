@@ -137,6 +137,7 @@ class CacheSession:
         """Estimate at the run's end how far its images may be off, and read what was recorded; one sync each."""
         if self.run.block_recorder is not None:
             self.statistics.block_changes = self.run.block_recorder.table(self.schedule.steps, self.run.reduce)
+        self.histories.finalize()
         if self.image_error_estimator is not None:
             self.statistics.image_errors = self.image_error_estimator.finalize(self.run.reduce)
 

@@ -45,6 +45,7 @@ class ErrorEstimator:
     def __init__(self) -> None:
         self.latent_weight = 0.0  # sum of w (s / sigma) / (1 - s) over the calls skipped since the newest computed one
         self.image_weight = 0.0  # sum of w (s / sigma)^2 over them
+        self._skipped: tuple[ModelCall, ModelCall] | None = None  # the first and the last of them
         self.horizon = 0.0  # of the audited forecast, in log-SNR; 0 before the first audit
         self._on_device: tuple[Tensor, ...] = ()  # sums of squares, 0-d: latent error, e, denoised, output
         self._fetched: tuple[float, ...] | None = None  # the same four
@@ -58,6 +59,7 @@ class ErrorEstimator:
         """A forecast takes the place of ``step``."""
         self.latent_weight += latent_weight_of(step)
         self.image_weight += image_weight_of(step)
+        self._skipped = (self._skipped[0] if self._skipped else step, step)
 
     def compute(self, output: Tensor, denoised: Tensor, sq_error: Tensor | None = None, horizon: float = 0.0) -> None:
         """A call was computed, with its output and the image in it, ``(C, ...)`` both.
@@ -71,7 +73,7 @@ class ErrorEstimator:
             if horizon > 0:  # of two calls at one noise level the second tells nothing of other levels
                 error, self.horizon = sq_error, horizon
         self._on_device = (latent_sq, error, denoised.float().square().sum(), output.float().square().sum())
-        self._fetched, self.latent_weight, self.image_weight = None, 0.0, 0.0
+        self._fetched, self.latent_weight, self.image_weight, self._skipped = None, 0.0, 0.0, None
 
     def displaced_by(self, error: Tensor, audit: ModelCall) -> Tensor:
         """What the skips before ``audit`` have displaced in the image, ``(C, ...)``, if each was off by ``error``.
@@ -80,8 +82,21 @@ class ErrorEstimator:
         near the end nothing does any more.  What a multistep sampler takes back of a value with its next steps has been
         answered by then, so that it counts twice.  How true that is: docs/closeness.md.
         """
-        left = audit.schedule.noise_share(audit.sigma) * (MULTISTEP if audit.sequence.is_multistep else 1)
-        return error * (self.image_weight * left)
+        return error * (self.image_weight * _left_at(audit.sigma, audit))
+
+    def unaudited(self) -> Tensor | None:
+        """A guess at what ``displaced_by`` would say of skips after which no call will be computed: its sum of squares,
+        0-d.  ``None`` where there are none.
+
+        ``e`` grows with the horizon, up to the call that would have been the audit.
+        """
+        if self._skipped is None or not self._on_device:
+            return None
+        first, last = self._skipped
+        _, error, _, output = self._on_device
+        horizon = last.schedule.log_snr(last.next_call_sigma) - first.at(first.call_index - 1).log_snr
+        sq_error = error * (horizon / self.horizon) ** 2 if self.audited else output * FIRST_GUESS**2
+        return sq_error * (self.image_weight * _left_at(last.next_call_sigma, last)) ** 2
 
     def measure(self) -> Sequence[Tensor]:
         """The sums that ``load_sums`` takes, where it has not got them yet."""
@@ -126,6 +141,11 @@ def image_weight_of(step: ModelCall) -> float:
     return abs(dsigma) * (step.schedule.noise_share(step.sigma) / step.sigma) ** 2
 
 
+def _left_at(sigma: float, call: ModelCall) -> float:
+    """How much of what skips before an audit at ``sigma`` were off by stays in the image, see ``displaced_by``."""
+    return call.schedule.noise_share(sigma) * (MULTISTEP if call.sequence.is_multistep else 1)
+
+
 def _weight_of_denoised(step: ModelCall) -> float:
     """Of a value that is the image itself: its share of that in the next call's ``x``, or its weight in the result."""
     if step.image_share is not None:
@@ -134,4 +154,4 @@ def _weight_of_denoised(step: ModelCall) -> float:
 
 
 def _relative(squares: float, denoised: float) -> float:
-    return math.sqrt(squares / denoised) if denoised > 0 else math.inf
+    return math.inf if denoised <= 0 else math.sqrt(squares / denoised)  # NaN stays what it is

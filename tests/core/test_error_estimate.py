@@ -224,3 +224,23 @@ def test_streams_of_a_sample_answer_together():
     found, _ = run({"cond": steady, "uncond": jumps})
     assert all(first == second for first, second in found)
     assert ["forecasts off", "forecasts off"] in found
+
+
+def test_skips_that_no_call_audits_are_guessed_from_the_audit_before():
+    account = audited()
+    assert account.unaudited() is None
+    account.skip(step(6))
+    account.skip(step(7))
+    horizon = TEN.log_snr(TEN.sigmas[8]) - TEN.log_snr(TEN.sigmas[5])
+    left = TEN.sigmas[8]  # of the noise at the call that would have been the audit
+    displaced = 0.5 * horizon * sum(image_weight_of(step(i)) for i in (6, 7)) * left
+    assert float(account.unaudited()) == pytest.approx(4 * displaced**2)
+    account.compute(ONES, TWOS, HALF_OFF, horizon=1.0)
+    assert account.unaudited() is None
+
+
+def test_skips_before_any_audit_are_guessed_from_the_output():
+    account = ErrorEstimator()
+    account.compute(ONES, TWOS)
+    account.skip(step(5))
+    assert float(account.unaudited()) == pytest.approx(4 * (0.3 * image_weight_of(step(5)) * TEN.sigmas[6]) ** 2)

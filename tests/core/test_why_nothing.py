@@ -1,6 +1,7 @@
 """Every run that skips nothing says why: each known way to it on a toy, and many settings that leave little open."""
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -122,6 +123,8 @@ WAYS: list[tuple[NoSkip, Toy]] = [
     (NoSkip.BLOCKS, Toy(published("flux"), euler(12), begin=lambda s: s.abandon(Reason.BLOCKS_REPEATED))),
     (NoSkip.SECOND_MODEL, Toy(published("flux"), euler(12), bypassed=Reason.SECOND_MODEL)),
     (NoSkip.NOT_A_NUMBER, Toy(published("flux"), euler(12), growth=float("nan"))),
+    (NoSkip.NOT_A_NUMBER, Toy(preset("balanced"), euler(12), output=lambda _call: math.nan)),
+    (NoSkip.NOT_A_NUMBER, Toy(preset("balanced"), noisy(30), output=lambda _call: math.nan)),
     (NoSkip.NEW_NOISE, Toy(preset("balanced"), little_noise(12))),
     (NoSkip.UNKNOWN_SAMPLER, Toy(preset("balanced"), unknown(12), output=turned)),
     (NoSkip.VETO, Toy(preset("balanced"), euler(12), output=turned)),

@@ -160,3 +160,17 @@ def test_a_short_control_is_felt_under_the_forecast_presets(passes):
     assert passes.runs[0].reused > 6
     assert 0.7 < cached_effect / effect < 1.4
     assert off < 0.5 * effect
+
+
+def test_skips_whose_audit_a_change_takes_away_are_in_the_estimate(passes):
+    """Three calls in a row are skipped, and at the next one a control is gone: nothing is ever held against them."""
+    positive = controlled(passes, (0.0, 0.5), (0.3, 0.8))
+    plain = passes.sample(passes.model(), positive, steps=14)
+    model = passes.comfy.pack.model_patchers.attach(
+        passes.model(), passes.core.resolve("flux", "balanced"), runs=passes.runs
+    )
+    cached = passes.sample(model, positive, steps=14)
+    assert passes.run.cells.endswith("rrrcl")
+    off = (cached - plain).square().mean().sqrt() / (plain.max() - plain.min())
+    assert off > 0.01, "40 dB"
+    assert passes.run.closeness != "very close"
