@@ -6,7 +6,7 @@ Version 1 of the file had the magnitudes alone, for MagCache; it is refused.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -19,9 +19,8 @@ VERSION = 2
 LARGEST_FILE = 65536  # bytes
 LARGEST_RATIO = 1e6  # a residual grows a few times from one step to the next
 DIGITS = 4
-NUMBERS_PER_FILE = 6000  # of up to ten characters each
+NUMBERS_PER_FILE = 6000  # of up to ten characters each, blocks aside
 NEVER = 1e-30  # a threshold that nothing passes, and yet not 0, which would not look at the model at all
-MOST_OF_BLOCKS = 4000  # numbers of eight characters at most
 DIGITS_OF_BLOCKS = 3
 TABLES = ("residual", "velocity", "blocks")
 
@@ -38,7 +37,7 @@ class Calibration:
         residual: per step, ``mean|R - R_k| / mean|R|`` for the residual ``k = 1, 2, ...`` steps before.
         velocity: the same of the average velocity ``(x' - x) / (sigma' - sigma)`` from this step to the next.
         blocks: per step, the change of each block's work since the step before, see ``BlockRecorder``; not there for
-            models that are never skipped in parts, and in runs of very many steps.
+            models that are never skipped in parts, and in runs of so many steps that the file would be too large.
     """
 
     architecture: str
@@ -121,9 +120,9 @@ def calibration_of(run: RunStatistics) -> Calibration:
     gaps = max(1, min(GAPS, (NUMBERS_PER_FILE // len(found) - 1) // 2))
     rows = [tuple(map(_mean, zip(*samples, strict=True))) if samples else (0.0,) * (2 * GAPS + 1) for samples in found]
     tables = [tuple(row[start : start + gaps] for row in rows) for start in (1, 1 + GAPS)]
-    blocks = run.block_changes if sum(map(len, run.block_changes)) <= MOST_OF_BLOCKS else ()
-    changes = tuple(tuple(_rounded(change, DIGITS_OF_BLOCKS) for change in row) for row in blocks)
-    return Calibration(run.architecture, tuple(row[0] for row in rows), *tables, changes)
+    changes = tuple(tuple(_rounded(change, DIGITS_OF_BLOCKS) for change in row) for row in run.block_changes)
+    whole = Calibration(run.architecture, tuple(row[0] for row in rows), *tables, changes)
+    return whole if len(whole.to_json()) <= LARGEST_FILE else replace(whole, blocks=())
 
 
 def _mean(values: tuple[float, ...]) -> float:

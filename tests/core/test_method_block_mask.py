@@ -6,14 +6,17 @@ import pytest
 import torch
 from core.toys import hidden, run_parts, schedule
 
-from dicache_core import CacheConfig, CacheSession, Calibration, SampleKey, resolve
+from dicache_core import CacheConfig, CacheSession, Calibration, Reason, SampleKey, resolve
 from dicache_core.calibration import calibration_of, recording_config
 from dicache_core.engine.block_recorder import BlockRecorder
+from dicache_core.engine.decision import Decision
 from dicache_core.methods.block_mask import BlockMask
+from dicache_core.methods.recorder import GAPS
 from dicache_core.observation import Observation
 from dicache_core.policies import chosen_policy
+from dicache_core.run_statistics import PassRecord
 from dicache_core.segments import StackShape
-from dicache_core.timing import Stopwatch
+from dicache_core.timing import Measured, Stopwatch
 
 # Of ten steps and three blocks: the first never changes by less than 0.05, the last changes ever less.
 CHANGES = ((0.0, 0.0, 0.0), *((0.08, 0.02, 0.1 - step / 100) for step in range(1, 10)))
@@ -122,9 +125,20 @@ def test_changes_are_recorded_by_hand_and_kept_in_the_file():
     assert curve.settings_for("")["block_changes"] == curve.blocks
 
 
-def test_too_many_numbers_are_left_out_of_the_file(monkeypatch):
-    monkeypatch.setattr("dicache_core.calibration.MOST_OF_BLOCKS", 7)
-    assert calibration_of(recorded()).blocks == ()
+@pytest.mark.parametrize(("blocks", "kept"), [(2, True), (12, False)])
+def test_what_is_saved_can_be_read_again(blocks, kept):
+    """Of 330 steps there is no room for twelve blocks beside the other tables."""
+    steps, generator = 330, torch.Generator().manual_seed(0)
+    run = CacheSession(recording_config(), schedule(steps)).statistics
+    run.block_changes = tuple(map(tuple, torch.rand(steps, blocks, generator=generator).mul(0.01).tolist()))
+    numbers = torch.rand(steps, 2 + 2 * (1 + GAPS), generator=generator).mul(0.01)
+    for index, row in enumerate(numbers.tolist()):
+        decision = Decision(reuse=False, reason=Reason.ERROR, measured=tuple(row))
+        step = run.schedule.step_at(run.schedule.sigmas[index])
+        run.record(PassRecord(step, (SampleKey(0, 0),), (decision,), Measured(0.0)))
+    curve = calibration_of(run)
+    assert bool(curve.blocks) == kept
+    assert Calibration.from_json(curve.to_json()) == curve
 
 
 def test_a_file_without_blocks_is_as_it_was():

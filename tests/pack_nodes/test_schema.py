@@ -254,3 +254,9 @@ def test_the_expert_inputs_arrive(comfy, sample, load_model):
     found = {name: getattr(config, name) for name in (*expert, "threshold", "probe_depth", "warmup_steps")}
     assert found == {**expert, "threshold": 0.3, "probe_depth": 2, "warmup_steps": 1}
     assert config.residual_bits == 8
+
+
+def test_calibrate_names_every_method_that_needs_it(comfy):
+    schema = comfy.nodes.NODE_CLASS_MAPPINGS["DiCacheCalibrate"].GET_SCHEMA()
+    policies = comfy.pack.dicache_core.policies.POLICIES
+    assert all(name in schema.description for name, policy in policies.items() if policy.calibrated)
