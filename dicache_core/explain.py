@@ -112,7 +112,7 @@ def why_nothing(run: RunStatistics) -> Nothing | None:
         NoSkip.NO_BLOCK_SEEN: Reason.NO_BLOCK_SEEN in reasons,
         NoSkip.BLOCKS: bool(reasons & {Reason.STACK_LEFT_EARLY, Reason.BLOCKS_REPEATED}),
         NoSkip.SECOND_MODEL: Reason.SECOND_MODEL in reasons,
-        NoSkip.NOT_A_NUMBER: any(math.isnan(value) for d in decisions for value in (*d.measured, d.latent_error or 0.0)),
+        NoSkip.NOT_A_NUMBER: any(math.isnan(n) for d in decisions for n in (*d.measured, d.latent_error or 0.0)),
         NoSkip.NEW_NOISE: Reason.NEW_NOISE in reasons,
         NoSkip.UNKNOWN_SAMPLER: Reason.VETO in reasons and not run.sampler_known,
         NoSkip.VETO: Reason.VETO in reasons,

@@ -65,9 +65,10 @@ class ImageErrorEstimator:
             self.lose()
 
     def add_unaudited(self, row: int, squares: Tensor, values: int) -> None:
-        """A stream of ``values`` numbers is gone, and with it the audit of its newest skips: ``squares``, 0-d, is a guess.
+        """A stream of ``values`` numbers is gone, and with it the audit of its newest skips.
 
-        What guidance makes of it is not known, so that it counts by the largest scale.
+        ``squares``, 0-d, is a guess at it.  What guidance makes of it is not known, so that it counts by the
+        largest scale.
         """
         if self._lost or self._guided is None:
             return

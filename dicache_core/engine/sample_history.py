@@ -120,8 +120,10 @@ class SampleHistory:
         reason = self._block_reason(step)
         if reason is None and self.image_changed:
             reason = Reason.IMAGE_CHANGED
-        too_large = self.indicator.limit(self.config) <= self._planned_error(obs) < math.inf
-        if reason is None and not self.predictor.ready and not too_large:
+        if reason is None and not self.predictor.ready:
+            planned = self._planned_error(obs)
+            if planned >= self.indicator.limit(self.config):  # computed by plan: nobody misses what is not kept
+                return Decision(reuse=False, reason=Reason.ERROR, error=planned, accumulated=planned)
             reason = Reason.NO_ANCHOR
         if reason is None and not self.predictor.noise_aware and step.noise_is_new:
             reason = Reason.NEW_NOISE

@@ -216,11 +216,11 @@ class NoiseForecast(AuditedPredictor):
         return [*(self._rings.held if self._rings else []), *beside, *(anchor.value for anchor in self.anchors)]
 
     def _skip(self, step: ModelCall, since: ModelCall, weight: float) -> float:
-        """How far off ``step`` will be if ``since`` was computed last, see ``latent_error_of``; it comes out at the next
-        call.
+        """How far off ``step`` will be if ``since`` was computed last, see ``latent_error_of``; it comes out at the
+        next call.
 
-        Up to ``step`` the image moves at the paces of both: where a schedule leaps from much noise to next to none, that
-        at its end alone would say that nothing happens on the way.
+        Up to ``step`` the image moves at the paces of both: where a schedule leaps from much noise to next to none,
+        that at its end alone would say that nothing happens on the way.
         """
         if self.error_estimator.horizon <= 0:
             return math.inf * weight

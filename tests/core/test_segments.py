@@ -84,7 +84,7 @@ def test_inside_of_a_skipped_stretch_nothing_runs_and_its_last_sum_is_added_agai
     run = session()
     cache, h, ran = run_parts(run, 6, hidden(100.0), adding(1, 2, 4, 8, 16))
     assert (h[0, 0, 0], ran) == (131, [0, 1, 2, 3, 4])
-    assert [d.reason for d in cache.decisions] == [Reason.NO_ANCHOR]
+    assert [d.reason for d in cache.decisions] == [Reason.ERROR]
     cache, h, ran = run_parts(run, 7, hidden(100.0), adding(10, 20, 40, 80, 160))
     assert ran == [0, 4]
     assert h[0, 0, 0] == 100 + 10 + 2 + (4 + 8) + 160
@@ -197,7 +197,7 @@ def test_a_stream_that_becomes_another_image_is_computed_in_all_its_parts():
         run.close(cache, Stopwatch(torch.device("cpu")))
         return cache.decisions[0]
 
-    assert at(6, 1.0).reason is Reason.NO_ANCHOR
+    assert at(6, 1.0).reason is Reason.ERROR
     assert at(7, 1.0).share == 0.4
     at(8, 9.0)
     for sample in run.histories.with_unread_jumps(torch.device("cpu")):

@@ -127,6 +127,23 @@ def test_samples_of_a_batch_are_each_what_they_are_alone(passes, batch, rule):
     assert_close(together[:1], alone, 1e-3)
 
 
+@pytest.mark.parametrize("begin", range(1, 6))
+def test_a_run_that_begins_anywhere_in_the_schedule_comes_to_its_end(passes, begin):
+    """At some of its first steps the rule skips a block of which nothing is kept yet, and computes another by plan."""
+    found = passes.sample(by_mask(passes), steps=STEPS, start_step=begin)
+    assert torch.isfinite(found).all()
+    first, *_ = passes.run.passes
+    assert not first.reused
+    assert min(passes.run.shares) < 1
+
+
+def test_a_list_of_blocks_in_few_steps_says_that_these_are_too_few(passes):
+    passes.sample(in_parts(passes), steps=6)
+    explain = passes.core.explain
+    assert explain.why_nothing(passes.run).reason == "few open"
+    assert "or use more steps" in explain.nothing_text(passes.run)
+
+
 def test_context_windows_have_each_a_history_of_their_own(comfy):
     passes = Passes(comfy, "wan")
     settings = dict(context_length=4, context_overlap=2, context_schedule="standard_static", context_stride=1)
