@@ -16,25 +16,22 @@ class RunLog:
 
     Attributes:
         runs: earliest first.
-        dropped: how many earlier ones of the same prompt are not kept.
         overridden: whether another node has sampled in this one's place since the last run.
     """
 
     def __init__(self) -> None:
         self.runs: list[RunStatistics] = []
-        self.dropped = 0
         self.overridden = False
 
     def append(self, run: RunStatistics) -> None:
         """Enter a run that begins now."""
         self.overridden = False
         same = [earlier for earlier in self.runs if earlier.prompt == run.prompt]
-        self.dropped = self.dropped + max(len(same) + 1 - MOST_RUNS, 0) if same else 0
         self.runs = [*same, run][-MOST_RUNS:]
 
     def give_way(self) -> None:
         """Another node samples in this one's place: there is no run."""
-        self.runs, self.dropped, self.overridden = [], 0, True
+        self.runs, self.overridden = [], True
 
     def take(self) -> list[RunStatistics]:
         """The runs, which are no longer kept here."""

@@ -183,4 +183,4 @@ class CachedPass:
 
     @property
     def _predicts_denoised(self) -> bool:
-        return self.session.schedule.predicts_denoised and not self.session.builds_on_latent
+        return self.session.schedule.predicts_denoised and not self.session.run.predictor.wants_latent

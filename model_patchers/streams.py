@@ -74,7 +74,6 @@ class StreamBook:
     """
 
     def __init__(self, expected: tuple[CallSequence, ...], controls: ControlBook) -> None:
-        self._expected = expected
         self._controls = controls
         self._evaluations = CallTracker(expected)
         self._bounds: defaultdict[int, InputDistanceBound] = defaultdict(InputDistanceBound)  # per sequence

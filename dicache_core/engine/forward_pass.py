@@ -92,11 +92,6 @@ class ForwardPass:
         rows = zip(self.keys, weights, denoised, self.observations, strict=True)
         return [GuidedPart(key.row, weight, row, obs.displaced) for key, weight, row, obs in rows]
 
-    @property
-    def entered(self) -> bool:
-        """Whether the pass came to the first block."""
-        return self.observations[0].h0 is not None
-
     def _see(self, latents: Tensor, max_distance: Tensor | None) -> None:
         with cache_allocations():
             for sample, row in zip(self.samples, latents, strict=True):

@@ -1,5 +1,5 @@
-"""The contract between cache and model: ``enter``, ``probe``, then ``complete`` or ``estimate`` (and the same in
-output space: ``observe`` or ``forecast``).
+"""The contract between cache and model: ``enter``, ``probe``, then ``complete`` or ``rebuild`` (and in output
+space: ``observe`` or ``forecast``).
 
 The cache never sees a model and the model's side never decides anything.  One session serves one sampling run, one
 ``ForwardPass`` one call of the model; the unit of every decision is the sample.
@@ -97,11 +97,6 @@ class CacheSession:
     def forecasts_output(self) -> bool:
         """Whether skipped calls are forecast as the model's output, not as the residual of its stack."""
         return self.run.space is Space.OUTPUT
-
-    @property
-    def builds_on_latent(self) -> bool:
-        """Whether a forecast is made from the model's present input."""
-        return self.run.predictor.wants_latent
 
     @property
     def wants_cond_outputs(self) -> bool:
