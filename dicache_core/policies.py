@@ -153,8 +153,8 @@ def chosen_policy(
 ) -> Policy:
     """The policy of that name with the numbers that the user typed; ``None`` and "" were not typed.
 
-    ``mask`` and ``curve`` go to the policies that read them and to no other.  A ``plan`` is followed from its second
-    call on.
+    ``mask`` and ``calibration`` go to the policies that read them and to no other.  A ``plan`` is followed from its
+    second call on.
 
     Raises:
         ValueError: there is no such policy, or it does not use a value.

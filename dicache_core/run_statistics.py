@@ -79,7 +79,7 @@ class RunStatistics:
 
     Attributes that the host fills: ``architecture``, ``prompt`` (its name for the work the run belongs to),
     ``finished``, ``other_cache`` (the name of another one on the same model), ``stopped`` (whether it ended by an error
-    or the stop button), ``sampler_known`` (whether its sampler could be asked for its calls), ``context``,
+    or the stop button), ``sampler_known`` (whether its sampler could be asked for its calls), ``run_context``,
     ``tuned_match`` (what became of the preset ``tuned``; ``None`` with any other), and ``compiler`` (what became of the
     host's own, a key of ``COMPILER``; ``None`` where nothing did).
     """
@@ -110,7 +110,7 @@ class RunStatistics:
 
     @property
     def cells(self) -> str:
-        """One character per evaluation: w warm-up, c computed, r reused, m mixed (some samples reused), l last.
+        """One character per evaluation, see ``StepCode``.
 
         What is to come stands as "-"; in a run that came to its end that is nothing, whatever was expected.
         """
