@@ -30,7 +30,7 @@ from ..dicache_core import (
 )
 from ..dicache_core.engine.sample_history import SampleHistory
 from ..dicache_core.reductions import Reducer
-from ..dicache_core.schedule import FEW_VALUES
+from ..dicache_core.schedule import FEW_VALUES, Schedule
 from ..dicache_core.tuning.context import SamplerFamily, TunedMatch
 from .apply_model import KEY, CachedPass
 from .autoregressive import is_autoregressive
@@ -150,14 +150,7 @@ class CachedSampling:
             log.info("DiCache: this sampler needs every step, so no step is skipped.")
             reason = Reason.NEEDS_EVERY_CALL
         schedule = schedule_of(sigmas, sampling, profile, values_of(run))
-        context = RunContext(
-            sampler_family(profile),
-            schedule.total,
-            patched=bool(guider.model_patcher.patches),
-            begin=round(schedule.steps_before / schedule.total, 2),
-            end=round(1 - schedule.steps_after / schedule.total, 2),
-            calls=max(1, round(sum(len(sequence.sigmas) for sequence in profile.sequences) / schedule.steps)),
-        )
+        context = context_of(schedule, profile, patched=bool(guider.model_patcher.patches))
         config, tuned_match = self._decided(context)
         device = guider.model_patcher.load_device
         config, compiler = beside_compiler(config, device)
@@ -230,6 +223,18 @@ def values_of(run: Mapping[str, Any]) -> int:
         return FEW_VALUES
     shapes = run.get("latent_shapes") or [noise.shape]
     return max(1, *(math.prod(shape[1:]) for shape in shapes))
+
+
+def context_of(schedule: Schedule, profile: SamplerProfile, patched: bool) -> RunContext:
+    """What a run is like, as far as it decides which tuned setting serves it."""
+    return RunContext(
+        sampler_family(profile),
+        schedule.total,
+        patched,
+        begin=round(schedule.steps_before / schedule.total, 2),
+        end=round(1 - schedule.steps_after / schedule.total, 2),
+        calls=max(1, round(sum(len(sequence.sigmas) for sequence in profile.sequences) / schedule.steps)),
+    )
 
 
 def sampler_family(profile: SamplerProfile) -> SamplerFamily:
