@@ -76,7 +76,7 @@ class RunReporter:
         why = f" {nothing}" if (nothing := nothing_text(s)) else ""
         log.info("DiCache: %s%s (%s).%s", done_text(s, unit), speedup, s.cells, why)
         if s.vetoed:
-            log.info("DiCache: planned skips cancelled (prediction off): %d.", s.vetoed)
+            log.info("DiCache: planned skips cancelled (prediction too far off): %d.", s.vetoed)
         self._send()
         if self.node_id is not None:
             self.view.note(self.node_id, s)

@@ -104,7 +104,7 @@ def veto_text(run: RunStatistics) -> str:
     """How many planned skips the model cancelled; empty where there were none."""
     if not run.vetoed:
         return ""
-    return f"{run.vetoed} planned skip{'s' * (run.vetoed != 1)} cancelled (prediction off)"
+    return f"{run.vetoed} planned skip{'s' * (run.vetoed != 1)} cancelled (prediction too far off)"
 
 
 def calibrate_text(curve: Calibration, name: str) -> str:

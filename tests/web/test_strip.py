@@ -160,8 +160,8 @@ def test_every_word_of_the_core_is_said():
     ("vetoed", "said"),
     [
         (0, ""),
-        (1, "1 planned skip cancelled (prediction off)"),
-        (3, "3 planned skips cancelled (prediction off)"),
+        (1, "1 planned skip cancelled (prediction too far off)"),
+        (3, "3 planned skips cancelled (prediction too far off)"),
     ],
 )
 def test_it_says_what_the_model_vetoed(strip, vetoed, said):
@@ -174,9 +174,10 @@ def test_it_says_what_the_model_vetoed(strip, vetoed, said):
 
 def test_a_run_that_was_vetoed_whole_says_so_once(strip):
     strip.show(**event("wccccl", vetoed=3, nothing={"reason": "forecasts off", "smallest": None}))
-    assert strip.text(".legend") == "all planned skips cancelled (prediction off)"
+    told = "all planned skips cancelled (prediction too far off)"
+    assert strip.text(".legend") == told
     assert strip.text(".note") == ""
-    assert strip.label == "DiCache · 0 of 6 steps skipped · 1.42× · all planned skips cancelled (prediction off)"
+    assert strip.label == f"DiCache · 0 of 6 steps skipped · 1.42× · {told}"
 
 
 def test_an_interrupted_run(strip):
@@ -251,7 +252,7 @@ def test_idle_forgets_a_run(strip):
         ({"reason": "one step"}, {}, "one step per run: nothing to skip"),
         ({"reason": "another image"}, {}, "the image moves between steps: computed"),
         ({"reason": "rising noise"}, {}, "noise rises (unsampling): all steps computed"),
-        ({"reason": "unknown sampler"}, {}, "unknown sampler: all planned skips cancelled (prediction off)"),
+        ({"reason": "unknown sampler"}, {}, "unknown sampler: all planned skips cancelled (prediction too far off)"),
         ({"reason": "own steps"}, {}, "this sampler takes its own steps: all computed"),
     ],
 )
