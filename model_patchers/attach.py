@@ -136,41 +136,17 @@ class CachedSampling:
 
     def __call__(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Any:
         run = outer_sample().bind(executor.original, args, kwargs).arguments
-        sigmas = run["sigmas"]
-        if len(sigmas) < 2:
+        if len(run["sigmas"]) < 2:
             return executor(*args, **kwargs)
         guider = executor.class_obj
-        sampling = guider.model_patcher.get_model_object("model_sampling")
-        off = isinstance(self.config, CacheConfig) and self.config.threshold == 0
-        other = other_cache_on(guider.model_patcher, guider.model_options)
-        reason = Reason.OTHER_CACHE if other else unsound(run["sampler"], sigmas, sampling)
-        dimensions = run["noise"].ndim if "noise" in run else 4
-        profile = NOT_PROBED if off or reason else probe_sampler(run["sampler"], sigmas, guider, dimensions)
-        if profile.kind is SamplerKind.ADAPTIVE:
-            log.info("DiCache: this sampler needs every step, so no step is skipped.")
-            reason = Reason.NEEDS_EVERY_CALL
-        schedule = schedule_of(sigmas, sampling, profile, values_of(run))
-        context = context_of(schedule, profile, patched=bool(guider.model_patcher.patches))
-        config, tuned_match = self._decided(context)
-        device = guider.model_patcher.load_device
-        config, compiler = beside_compiler(config, device)
-        network = uncompiled(guider.model_patcher.model.diffusion_model)
-        shape = shape_for(config, self.family, network)
-        session = CacheSession(config, schedule, self.reduce, shape=shape)
-        session.statistics.run_context, session.statistics.tuned_match = None if off else context, tuned_match
-        session.statistics.sampler_known = profile.known or profile is NOT_PROBED
-        if reason:
-            session.abandon(reason)
-        if other:
-            session.statistics.other_cache = other
-            log.warning("DiCache: %s is on the same model. %s", other, ONE_CACHE)
-        session.statistics.compiler = None if session.never_reuses else compiler
+        session = self._session(guider, run)
         reporter = self._reporter(session)
         original = guider.model_options
         try:
             guider.model_options = comfy.model_patcher.create_model_options_clone(original)
             self._wrap(guider, session, CachedPass(session, reporter))
-            with nullcontext() if session.needs_no_stack else compiler_off(device):
+            compiler = nullcontext() if session.needs_no_stack else compiler_off(guider.model_patcher.load_device)
+            with compiler:
                 result = with_room(executor, *args, **kwargs)
             session.finalize()
             return result
@@ -181,6 +157,35 @@ class CachedSampling:
             guider.model_options = original
             session.statistics.finished = True
             reporter.end()
+
+    def _session(self, guider: Any, run: Mapping[str, Any]) -> CacheSession:
+        """The cache of a run with these arguments, by what its sampler, its schedule and its model are."""
+        patcher, sampler, sigmas = guider.model_patcher, run["sampler"], run["sigmas"]
+        sampling = patcher.get_model_object("model_sampling")
+        off = isinstance(self.config, CacheConfig) and self.config.threshold == 0
+        other = other_cache_on(patcher, guider.model_options)
+        reason = Reason.OTHER_CACHE if other else unsound(sampler, sigmas, sampling)
+        dimensions = run["noise"].ndim if "noise" in run else 4
+        profile = NOT_PROBED if off or reason else probe_sampler(sampler, sigmas, guider, dimensions)
+        if profile.kind is SamplerKind.ADAPTIVE:
+            log.info("DiCache: this sampler needs every step, so no step is skipped.")
+            reason = Reason.NEEDS_EVERY_CALL
+        schedule = schedule_of(sigmas, sampling, profile, values_of(run))
+        context = context_of(schedule, profile, patched=bool(patcher.patches))
+        config, tuned_match = self._decided(context)
+        config, compiler = beside_compiler(config, patcher.load_device)
+        shape = shape_for(config, self.family, uncompiled(patcher.model.diffusion_model))
+        session = CacheSession(config, schedule, self.reduce, shape=shape)
+        statistics = session.statistics
+        statistics.run_context, statistics.tuned_match = None if off else context, tuned_match
+        statistics.sampler_known = profile.known or profile is NOT_PROBED
+        if reason:
+            session.abandon(reason)
+        if other:
+            statistics.other_cache = other
+            log.warning("DiCache: %s is on the same model. %s", other, ONE_CACHE)
+        statistics.compiler = None if session.never_reuses else compiler
+        return session
 
     def _decided(self, context: RunContext) -> tuple[CacheConfig, TunedMatch | None]:
         if isinstance(self.config, CacheConfig):
