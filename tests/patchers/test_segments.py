@@ -71,7 +71,7 @@ def test_a_call_that_is_computed_and_kept_is_the_same_to_the_last_bit(toy, in_pa
     expected, before = run_alone(toy, toy.x, COMPUTED), hold(toy.model)
     wrapped = in_parts()
     assert_same(wrapped(toy.x, COMPUTED), expected)
-    assert set(wrapped.decisions) == {"no anchor yet"}
+    assert set(wrapped.decisions) == {"error"}
     assert wrapped.session.histories.held_bytes() > 0
     assert hold(toy.model) == before
 
