@@ -26,15 +26,14 @@ def test_the_page_says_what_the_results_say():
 
 # On models of a twelfth of the real width, where 57 blocks of Python count for more than they do at full width.
 NOT_MET = {
-    "computed step, paper",
-    "computed step, forecast",
-    "run, paper, against EasyCache's",
+    "run, paper, above EasyCache's",
 }
 
 
 def test_results_have_every_field_and_keep_the_bounds():
     for result in numbers.speeds():
         assert not result["quick"], "a quick run is no measurement"
+        assert numbers.disturbed(result) == []
         assert [r["architecture"] for r in result["architectures"]] == ["flux", "wan", "sdxl"]
         for record in result["architectures"]:
             assert set(record) >= FIELDS
@@ -54,7 +53,14 @@ def test_a_measured_result_becomes_a_table():
     method = dict.fromkeys(("computed_over_call", "skipped_over_call", "skipped_over_host"), spread) | {"bytes_held": 1}
     methods = dict.fromkeys(numbers.METHODS, method)
     costs = {"load": "guided", "call_ms": spread, "host_over_call": spread, "methods": methods}
-    peer = {"over_baseline": spread, "skipped": 6, "steps": 10, "peak_bytes": 2, "bytes_held": 1}
+    peer = {
+        "over_baseline": spread,
+        "above_easycache": spread,
+        "skipped": 6,
+        "steps": 10,
+        "peak_bytes": 2,
+        "bytes_held": 1,
+    }
     record = {
         "architecture": "flux", "shape": "Flux", "tokens": 4, "dtype": "float32", "probe_share": 0.1,
         "outside_share": 0.1, "calls": [costs, costs], "decision_ms": dict.fromkeys(methods, spread),
@@ -72,7 +78,15 @@ def test_a_measured_result_becomes_a_table():
     assert "| flux, guided (positive and negative together) | 1 ms | +0.0% (-10.0 to +10.0)" in page
     assert "14 of 20: 0.30, 0.30" in page
     over = {name for name, found, allowed in numbers.bounds(result) if found > allowed}
-    assert over == {"flux: skipped step, paper", "flux: skipped step, forecast, beyond the host's part"}
+    assert over == {
+        "flux: skipped step, paper",
+        "flux: skipped step, forecast, beyond the host's part",
+        "flux: run, paper, above EasyCache's",
+        "flux: run, forecast, above EasyCache's",
+    }
+    assert numbers.disturbed(result) == []
+    record["peers"]["easycache"] = peer | {"over_baseline": spread | {"median": 0.38}}
+    assert numbers.disturbed(result) == ["flux"]
 
 
 def test_the_table_replaces_what_is_between_the_markers_and_nothing_else():

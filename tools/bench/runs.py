@@ -75,7 +75,8 @@ def _end_percent(sampler: Sampler, steps: int) -> float:
 
 
 def peers(sampler: Sampler, steps: int, rounds: int) -> dict:
-    """Per cache: run time against the baseline's of the same round, skipped steps, bytes at the peak and held.
+    """Per cache: run time against the baseline's of the same round, and by how much it is above EasyCache's of that
+    round; skipped steps, bytes at the peak and held.
 
     Raises ``RuntimeError`` where not all skipped the same number of steps.
     """
@@ -90,10 +91,12 @@ def peers(sampler: Sampler, steps: int, rounds: int) -> dict:
     if skipped != {name: 0 if name == "baseline" else len(skipped_of(steps)) for name in NAMES}:
         raise RuntimeError(f"not all skip the same steps: {skipped}")
     memory = memory_of(sampler)
+    over = {name: [a / b for a, b in zip(times[name], times["baseline"], strict=True)] for name in NAMES}
     return {
         name: {
             "run_ms": spread([1000 * s for s in times[name]], 1),
-            "over_baseline": spread([a / b for a, b in zip(times[name], times["baseline"], strict=True)]),
+            "over_baseline": spread(over[name]),
+            "above_easycache": spread([a - b for a, b in zip(over[name], over["easycache"], strict=True)]),
             "skipped": skipped[name],
             "steps": steps,
             **memory[name],

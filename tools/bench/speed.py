@@ -8,6 +8,7 @@ tools/bench/results/speed-<device>.json and the tables of docs/numbers.md.
 import os
 import platform
 import statistics
+import sys
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,10 +45,10 @@ class Effort:
     """
 
     calls: int = 20
-    most: int = 100
+    most: int = 80
     others: int = 4
     grown: int = 4
-    runs: int = 4
+    runs: int = 5
     steps: int = 10
     testbed: int = 3
     testbed_steps: int = 30
@@ -165,6 +166,8 @@ def main() -> None:
     }
     result["seconds"] = round(time.perf_counter() - begin)
     print("\n\n".join(numbers_page.of_device(result)))
+    if not options.quick and (slowed := numbers_page.disturbed(result)):
+        sys.exit(f"{', '.join(slowed)}: the runs without a cache were slowed by something else; measure again")
     bench.write(f"speed-{kind}.json", result, quick=options.quick or bool(options.architecture))
     if not options.quick:
         for name, measured, allowed in numbers_page.bounds(result):
