@@ -45,13 +45,11 @@ class ImageTokens:
         if self.rows is not None:
             tokens = tokens[[self.rows.index(i) for i in range(self.samples)]]
         if isinstance(hidden, tuple) and self.batch_dim == 0 and tokens.numel() == sum(h.numel() for h in hidden):
-            pieces = tokens.split([h.numel() // self.samples // tokens.shape[-1] for h in hidden], dim=1)
-            return tuple(piece.reshape(h.shape).contiguous() for piece, h in zip(pieces, hidden, strict=True))
-        written, start = self.copy(hidden), 0
-        for region in self._regions(written, part):
-            count = region.numel() // self.samples // tokens.shape[-1]
-            region.copy_(tokens[:, start : start + count].reshape(region.shape))
-            start += count
+            return tuple(piece.contiguous() for piece in self._apart(tokens, hidden))
+        written = self.copy(hidden)
+        regions = self._regions(written, part)
+        for region, piece in zip(regions, self._apart(tokens, regions), strict=True):
+            region.copy_(piece)
         return written
 
     def copy(self, hidden: Hidden) -> Hidden:
@@ -59,6 +57,12 @@ class ImageTokens:
         if isinstance(hidden, Tensor):
             return hidden.clone(memory_format=torch.contiguous_format)
         return tuple(self.copy(stream) for stream in hidden)
+
+    def _apart(self, tokens: Tensor, streams: Sequence[Tensor]) -> list[Tensor]:
+        """The pieces of ``tokens`` that are each stream's, in its shape."""
+        counts = [stream.numel() // self.samples // tokens.shape[-1] for stream in streams]
+        pieces = tokens.split(counts, dim=1)
+        return [piece.reshape(stream.shape) for piece, stream in zip(pieces, streams, strict=True)]
 
     def _regions(self, hidden: Hidden, part: Part) -> Sequence[Tensor]:
         """Per stream, the image's tokens ``(samples or 1, T, D)``."""
