@@ -48,8 +48,7 @@ class ImageErrorEstimator:
 
     def __init__(self) -> None:
         self._audits: list[_Audit] = []
-        self._numel: Tensor | None = None  # 0-d, elements of a sample
-        self._guided: tuple[int, float] | None = None  # the same, and the largest first guess, of the newest call
+        self._guided: tuple[int, float] | None = None  # of the newest call: elements of a sample, largest first guess
         self._lost = False
 
     def add(self, denoised: Tensor, parts: Sequence[GuidedPart]) -> None:
@@ -74,7 +73,6 @@ class ImageErrorEstimator:
             return
         numel, weight = self._guided
         self._audits.append(_Audit(row, (weight,), (squares * (numel / values))[None], known=False))
-        self._numel = torch.full((), float(numel), device=squares.device)
 
     def lose(self) -> None:
         """Say nothing of this run."""
@@ -84,7 +82,8 @@ class ImageErrorEstimator:
         """The error of each row's image, at the run's end; one sync.  Empty where nothing was audited."""
         if not self._audits:
             return {}
-        numel, *values = to_host([self._numel, *(value for a in self._audits for value in a.sums.unbind())], reduce)
+        numel = torch.full((), float(self._guided[0]), device=self._audits[-1].sums.device)
+        numel, *values = to_host([numel, *(value for a in self._audits for value in a.sums.unbind())], reduce)
         values, squares = iter(values), dict.fromkeys(sorted(audit.row for audit in self._audits), 0.0)
         for audit in self._audits:
             squares[audit.row] += audit.squares([next(values) for _ in audit.sums]) / numel
@@ -103,7 +102,6 @@ class ImageErrorEstimator:
         else:  # one stream alone, or windows and areas, of which nobody knows how the guider put them together
             sums = [_dot(q, q) * (guided.numel() / q.numel()) for q in displaced]
         self._audits.append(_Audit(row, weights, torch.stack(sums), known))
-        self._numel = torch.full((), float(guided.numel()), device=guided.device)
 
 
 @dataclass(frozen=True)

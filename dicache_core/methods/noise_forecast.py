@@ -223,7 +223,7 @@ class NoiseForecast(AuditedPredictor):
         that at its end alone would say that nothing happens on the way.
         """
         if self.error_estimator.horizon <= 0:
-            return math.inf * weight
+            return math.inf
         pace, reach = expected_pace(step), step.schedule.log_snr(step.next_call_sigma) - since.log_snr
         on_the_way = (expected_pace(since) + pace) / 2 * (step.log_snr - since.log_snr)
         audited = expected_pace(self.computed) * self.error_estimator.horizon
