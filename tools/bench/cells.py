@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Any
@@ -16,6 +16,7 @@ from testbed import conditioning as testbed
 from testbed import scenes
 from testbed.captions import CAPTIONS
 
+from dicache_core.presets import DEFAULT_PRESET
 from dicache_core.quality import LARGEST_PSNR
 
 TITLES = {  # of the models on pages
@@ -110,6 +111,10 @@ class Cell:
     def streams(self) -> int:
         """How often a call runs the model: with guidance, also for the empty caption."""
         return 1 if self.cfg == 1 else 2
+
+    def settings_of(self, policy: Any, preset: str = DEFAULT_PRESET) -> Any:
+        """What a policy means beside a preset, in runs of few steps too."""
+        return replace(self.core.resolve(self.architecture, preset, policy=policy), few_steps=0)
 
     def patcher(self) -> Any:
         """The model, with the setting's own shift where it has one."""

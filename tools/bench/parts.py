@@ -65,14 +65,13 @@ def settings(place: Place) -> object:
     policy = policy_for(cell, place.policy)
     if place.policy == "profilingdit":
         policy = replace(policy, mask=LISTS[place.model])
-    return replace(cell.core.resolve(cell.architecture, policy=policy), few_steps=0)
+    return cell.settings_of(policy)
 
 
 def other(cell: Cell, name: str, steps: int) -> dict:
     if name == "fewer":
         return cell.fewer(steps)
-    policy = replace(cell.core.policies.POLICIES[name], target=str(steps))
-    return cell.cached(replace(cell.core.resolve(cell.architecture, policy=policy), few_steps=0))
+    return cell.cached(cell.settings_of(replace(cell.core.policies.POLICIES[name], target=str(steps))))
 
 
 def markdown(rows: Sequence[dict]) -> str:

@@ -195,7 +195,7 @@ class Steered(Cell):
     def counted(self, policy: str, steps: int) -> object:
         """Settings of a policy by name that computes so many steps."""
         policy = replace(self.core.policies.POLICIES[policy], target=str(steps))
-        return replace(self.core.resolve(self.architecture, "published", policy=policy), few_steps=0)
+        return self.settings_of(policy, "published")
 
 
 def row_of(place: Place) -> dict:
