@@ -19,6 +19,14 @@ REAL = {
 }
 
 
+def expected(*sizes, **more):
+    return CacheMemory(*sizes, **more).expected_bytes()
+
+
+def peak(*sizes, in_main_memory=False, **more):
+    return CacheMemory(*sizes, **more).peak_bytes(in_main_memory=in_main_memory)
+
+
 def held(tokens, width, batch=1, **settings):
     """Bytes of everything that is kept after three computed steps."""
     run = session(warmup_steps=9, **settings)
@@ -48,24 +56,20 @@ def test_two_residuals_and_under_5_percent_of_one(name, indicator):
 def test_the_formula_is_what_is_held(name, settings, bits):
     tokens, width = REAL[name]
     settings = {**settings, "residual_bits": bits}
-    formula = CacheMemory(
-        CacheConfig(threshold=0.5, **settings), tokens, width, torch.bfloat16, batch=2
-    ).expected_bytes()
+    formula = expected(CacheConfig(threshold=0.5, **settings), tokens, width, torch.bfloat16, batch=2)
     assert held(tokens, width, batch=2, **settings) == pytest.approx(formula, rel=1e-3)
 
 
 def test_figures_by_hand():
     config = CacheConfig(threshold=0.4)
     # two residuals of 4096 tokens and three probes of 48, 3072 channels of two bytes
-    assert (
-        CacheMemory(config, 4096, 3072, torch.bfloat16).expected_bytes() == (2 * 4096 + 3 * 48) * 3072 * 2 == 51_216_384
-    )
-    assert CacheMemory(config, 4096, 3072, torch.bfloat16, batch=3).expected_bytes() == 3 * 51_216_384
-    packed = CacheMemory(CacheConfig(threshold=0.4, residual_bits=8), 4096, 3072, torch.bfloat16).expected_bytes()
+    assert expected(config, 4096, 3072, torch.bfloat16) == (2 * 4096 + 3 * 48) * 3072 * 2 == 51_216_384
+    assert expected(config, 4096, 3072, torch.bfloat16, batch=3) == 3 * 51_216_384
+    packed = expected(CacheConfig(threshold=0.4, residual_bits=8), 4096, 3072, torch.bfloat16)
     assert packed == 2 * 4096 * (3072 + 2) + 3 * 48 * 3072 * 2
-    assert CacheMemory(config, 118_800, 3072, torch.bfloat16).expected_bytes() == (2 * 118_800 + 3 * 1414) * 3072 * 2
+    assert expected(config, 118_800, 3072, torch.bfloat16) == (2 * 118_800 + 3 * 1414) * 3072 * 2
     # up to 1024 tokens the probe is kept on all of them
-    assert CacheMemory(config, 1024, 3072, torch.float32).expected_bytes() == 5 * 1024 * 3072 * 4
+    assert expected(config, 1024, 3072, torch.float32) == 5 * 1024 * 3072 * 4
 
 
 @pytest.mark.parametrize("names", [["positive"], ["positive", "negative"]], ids=["alone", "a pair"])
@@ -84,22 +88,13 @@ def test_of_the_models_input_a_sample_is_held(names, max_distance):
             cache.complete(state + 2)
             run.close(cache, run.stopwatch(state.device))
     config, sizes, streams = run.config, (300, 32, torch.float32), len(names)
-    without = CacheMemory(config, *sizes, streams).expected_bytes()
+    without = expected(config, *sizes, streams)
     assert run.statistics.held_bytes == without + streams * 4096 * 4
-    assert run.statistics.held_bytes == CacheMemory(config, *sizes, streams, latent[0].numel()).expected_bytes()
-    assert CacheMemory(config, *sizes, streams, latent[0].numel()).peak_bytes() == CacheMemory(
-        config, *sizes, streams
-    ).peak_bytes() + (streams * 2 * 4096 * 4)
+    assert run.statistics.held_bytes == expected(config, *sizes, streams, latent[0].numel())
+    assert peak(config, *sizes, streams, latent[0].numel()) == peak(config, *sizes, streams) + (streams * 2 * 4096 * 4)
     # of an input of no round size at most 8191 values, of a small one all
-    assert (
-        CacheMemory(config, *sizes, 1, 8191).expected_bytes() - CacheMemory(config, *sizes).expected_bytes()
-        == 8191 * 4
-        < 32 * 1024
-    )
-    assert (
-        CacheMemory(config, *sizes, 1, 4 * 8 * 8).expected_bytes() - CacheMemory(config, *sizes).expected_bytes()
-        == 4 * 8 * 8 * 4
-    )
+    assert expected(config, *sizes, 1, 8191) - expected(config, *sizes) == 8191 * 4 < 32 * 1024
+    assert expected(config, *sizes, 1, 4 * 8 * 8) - expected(config, *sizes) == 4 * 8 * 8 * 4
 
 
 def test_nothing_is_held_of_an_input_that_nobody_asks_for():
@@ -165,15 +160,15 @@ class MainMemory(Storage):
 @pytest.mark.parametrize(("tokens", "batch"), [(4096, 1), (4096, 3), (256, 2)])
 def test_what_is_asked_for_is_what_the_peak_takes(predictor, bits, elsewhere, tokens, batch):
     """Computed and skipped passes of a toy, all memory counted but the model's own state."""
-    width, peak = 64, PeakBytes()
+    width, seen = 64, PeakBytes()
     settings = dict(threshold=1e9, warmup_steps=3, predictor=predictor, residual_bits=bits, probe_tokens=0)
-    run = session(**settings, storage=MainMemory(peak, bits=bits) if elsewhere else None)
+    run = session(**settings, storage=MainMemory(seen, bits=bits) if elsewhere else None)
     state, reused = torch.empty(batch, tokens, width), 0
-    peak.elsewhere.add(state.untyped_storage().data_ptr())
+    seen.elsewhere.add(state.untyped_storage().data_ptr())
     with torch.inference_mode():
         for step in range(7):
             state.normal_(generator=torch.Generator().manual_seed(step))
-            with peak:
+            with seen:
                 cache = run.forward(
                     [SampleKey("cond", row) for row in range(batch)], run.schedule.step_at(1 - step / 10)
                 )
@@ -183,11 +178,11 @@ def test_what_is_asked_for_is_what_the_peak_takes(predictor, bits, elsewhere, to
                 cache.observe(torch.zeros(batch, 4, 8, 8))
                 del cache
     assert reused == 4 * batch
-    asked = CacheMemory(run.config, tokens, width, torch.float32, batch).peak_bytes(in_main_memory=elsewhere)
+    asked = peak(run.config, tokens, width, torch.float32, batch, in_main_memory=elsewhere)
     latents = 20 * batch * 4 * 8 * 8 * 4  # of policies in output space, which the formula leaves out
-    assert peak.most <= 1.02 * asked + latents, "more than was asked for"
+    assert seen.most <= 1.02 * asked + latents, "more than was asked for"
     if predictor == "trajectory":
-        assert asked <= (1.02 if tokens > 1024 else 1.2) * peak.most, "more than is needed"
+        assert asked <= (1.02 if tokens > 1024 else 1.2) * seen.most, "more than is needed"
 
 
 def test_three_full_size_tensors_at_the_probe():
@@ -195,20 +190,20 @@ def test_three_full_size_tensors_at_the_probe():
     full, probe = 4096 * 3072 * 2, 48 * 3072 * 2
     config = CacheConfig(threshold=0.4)
     sizes = (4096, 3072, torch.bfloat16)
-    assert CacheMemory(config, *sizes).peak_bytes() == 3 * full + 6 * probe
-    assert CacheMemory(config, *sizes, batch=2).peak_bytes() == 2 * (3 * full + 6 * probe)
-    assert CacheMemory(config, *sizes, batch=2).peak_bytes(in_main_memory=True) == 2 * (full + 6 * probe) + 2 * full
+    assert peak(config, *sizes) == 3 * full + 6 * probe
+    assert peak(config, *sizes, batch=2) == 2 * (3 * full + 6 * probe)
+    assert peak(config, *sizes, batch=2, in_main_memory=True) == 2 * (full + 6 * probe) + 2 * full
     packed = 4096 * (3072 + 2)
     bits8 = CacheConfig(threshold=0.4, residual_bits=8)
-    assert CacheMemory(bits8, *sizes).peak_bytes() == 2 * packed + full + 6 * probe + 2 * full
+    assert peak(bits8, *sizes) == 2 * packed + full + 6 * probe + 2 * full
     output = CacheConfig(threshold=0.4, indicator="forecast", predictor="corrected_line")
-    assert CacheMemory(output, *sizes).peak_bytes() == 0
+    assert peak(output, *sizes) == 0
 
 
 def test_one_segment_ahead_is_asked_for_in_main_memory():
     """Of every sample, beside that of the segment which is rebuilt."""
     config, sizes = CacheConfig(indicator="fixed", predictor="reuse"), (100, 8, torch.float32)
     full = 100 * 8 * 4
-    one, three = (CacheMemory(config, *sizes, batch=2, segments=n).peak_bytes(in_main_memory=True) for n in (1, 3))
+    one, three = (peak(config, *sizes, batch=2, segments=n, in_main_memory=True) for n in (1, 3))
     assert one == 2 * full + full
     assert three == one + 2 * 2 * full
